@@ -1,0 +1,1 @@
+"""What another service installs to talk to a pipeline router."""

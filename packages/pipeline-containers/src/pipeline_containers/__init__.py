@@ -1,0 +1,1 @@
+"""From a git reference to an image, a root file system and a running container."""

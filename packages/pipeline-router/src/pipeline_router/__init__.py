@@ -1,0 +1,1 @@
+"""The one router process: takes requests from clients, gives jobs to workers."""

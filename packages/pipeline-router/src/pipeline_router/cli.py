@@ -1,0 +1,5 @@
+"""Options, wiring, exit codes."""
+
+
+def main() -> None:
+    """Run the command line."""
