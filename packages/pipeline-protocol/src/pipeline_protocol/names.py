@@ -1,0 +1,95 @@
+r"""The names that cross the wire, as types: safe in a path, a URL and a command line.
+
+Patterns end in ``\Z``, because ``$`` lets a trailing newline through.
+"""
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+from typing import Annotated, get_args
+
+from msgspec import Meta
+
+Slug = Annotated[
+    str,
+    Meta(
+        pattern=r"\A[a-z0-9][a-z0-9-]{0,63}\Z",
+        description="a slug (1 to 64 small letters, digits and '-')",
+    ),
+]
+"""A track's or an exercise's name: ``ruby``, ``two-fer``."""
+
+Version = Annotated[
+    str,
+    Meta(
+        pattern=r"\A[A-Za-z0-9_][A-Za-z0-9._-]{0,127}\Z",
+        description="a version (git-SHA1, or another image tag)",
+    ),
+]
+"""A container's tag: ``git-`` and 40 hex digits for what a builder made, or any other tag."""
+
+RequestId = Annotated[
+    str, Meta(pattern=r"\A[!-~]{1,128}\Z", description="an id (1 to 128 visible ASCII characters)")
+]
+"""What a client calls its request: 1 to 128 visible ASCII characters."""
+
+Identity = Annotated[
+    str,
+    Meta(
+        pattern=r"\A[A-Za-z0-9][A-Za-z0-9._-]{0,63}\Z",
+        description="an identity (1 to 64 letters, digits, '.', '_' and '-')",
+    ),
+]
+"""What a worker is called: ``worker-1``."""
+
+Digest = Annotated[
+    str,
+    Meta(pattern=r"\Asha256:[0-9a-f]{64}\Z", description="a digest (sha256: and 64 hex digits)"),
+]
+"""An image's digest, as its registry has it."""
+
+GitReference = Annotated[
+    str,
+    Meta(
+        pattern=r"\A[A-Za-z0-9][A-Za-z0-9._/+-]{0,254}\Z",
+        description="a git reference (a full SHA, a branch or a tag)",
+    ),
+]
+"""A full SHA, a branch or a tag; git itself would take ``$(id)``, this does not."""
+
+InputUri = Annotated[
+    str,
+    Meta(
+        pattern=r"\A(s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]/|file:///)[^\x00-\x1f\x7f]{0,1024}\Z",
+        description="s3://BUCKET/PREFIX/ or file:///FOLDER/",
+    ),
+]
+"""Where a solution lies: ``s3://bucket/prefix/``, or ``file:///folder/``."""
+
+FileName = Annotated[
+    str,
+    Meta(
+        pattern=r"\A(?!(?:[^/]*/)*\.{0,2}(?:/|\Z))[^\x00-\x1f\x7f]{1,255}\Z",
+        description="a file's name (relative, without '..')",
+    ),
+]
+"""A file beneath the job folder: relative, without ``..``, empty parts or control characters."""
+
+
+_DESCRIPTIONS = {
+    f"`str` matching regex {meta.pattern!r}": meta.description or ""
+    for name in (Slug, Version, RequestId, Identity, Digest, GitReference, InputUri, FileName)
+    for meta in get_args(name)[1:]
+}
+
+
+def described(error: str) -> str:
+    """Say what a name should be in words, where a message of msgspec's says it by its pattern."""
+    for pattern, description in _DESCRIPTIONS.items():
+        error = error.replace(pattern, description)
+    return error
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """Return `` (did you mean 'x'?)`` for an error's end, or an empty string."""
+    close = get_close_matches(name, list(known), n=1)
+    return f" (did you mean {close[0]!r}?)" if close else ""

@@ -1,0 +1,235 @@
+"""What clients may ask: one struct an action, tagged by ``action``.
+
+Fields that are not known are ignored, so that newer clients can talk to older routers.
+Every ValueError raised here reaches the sender as a 502 that names the field.
+"""
+
+from enum import StrEnum
+from types import MappingProxyType
+from typing import Annotated, ClassVar
+
+from msgspec import UNSET, Meta, Struct, UnsetType
+
+from pipeline_protocol.channels import channel_named, tool_channel_named
+from pipeline_protocol.names import (
+    FileName,
+    GitReference,
+    Identity,
+    InputUri,
+    RequestId,
+    Slug,
+    Version,
+)
+from pipeline_protocol.settings import Seconds
+
+
+class Role(StrEnum):
+    """What the sender's key must allow; an operator may do what a client may."""
+
+    CLIENT = "client"
+    OPERATOR = "operator"
+    WORKER = "worker"
+
+
+class Priority(StrEnum):
+    """Interactive work first; background work when no interactive work waits."""
+
+    INTERACTIVE = "interactive"
+    BACKGROUND = "background"
+
+
+class _Action(Struct, frozen=True, kw_only=True, tag_field="action", omit_defaults=True, gc=False):
+    role: ClassVar[Role] = Role.CLIENT
+
+
+# --- served by workers
+
+
+class _WorkerServed(_Action, frozen=True, kw_only=True):
+    id: RequestId | UnsetType = UNSET
+    """With it, the same bytes sent again meet the first sending's answer."""
+    track_slug: Slug
+    timeout_s: Seconds | UnsetType = UNSET
+    """The whole request, from when the router first received it."""
+    progress: bool = False
+    """Whether lines of output are wanted on the way; for DEALER sockets only."""
+
+
+class _SolutionRequest(_WorkerServed, frozen=True, kw_only=True):
+    id: RequestId
+    exercise_slug: Slug
+    container_version: Version
+    s3_uri: InputUri | UnsetType = UNSET
+    files: Annotated[dict[FileName, str], Meta(min_length=1, max_length=1000)] | UnsetType = UNSET
+    """Small inputs: file name to text."""
+    execution_timeout: Seconds | UnsetType = UNSET
+    """The tool's wall limit, up to the track's ceiling."""
+    priority: Priority = Priority.INTERACTIVE
+
+    def __post_init__(self) -> None:
+        if (self.s3_uri is UNSET) == (self.files is UNSET):
+            raise ValueError("exactly one of `s3_uri` and `files` is needed")
+
+
+class TestSolution(_SolutionRequest, frozen=True, kw_only=True, tag="test_solution"):
+    """Run a track's test runner over a solution."""
+
+
+class AnalyseSolution(_SolutionRequest, frozen=True, kw_only=True, tag="analyse_solution"):
+    """Run a track's static analyser over a solution."""
+
+
+class RecommendSolution(_SolutionRequest, frozen=True, kw_only=True, tag="recommend_solution"):
+    """Run a track's recommender over a solution."""
+
+
+class RepresentSolution(_SolutionRequest, frozen=True, kw_only=True, tag="represent_solution"):
+    """Run a track's representer over a solution."""
+
+
+class BuildContainer(_WorkerServed, frozen=True, kw_only=True, tag="build_container"):
+    """Build a tool's image from a git reference and publish it."""
+
+    role: ClassVar[Role] = Role.OPERATOR
+    channel: str
+    git_reference: GitReference
+
+    def __post_init__(self) -> None:
+        tool_channel_named(self.channel)
+
+
+class ListAvailableContainers(
+    _WorkerServed, frozen=True, kw_only=True, tag="list_available_containers"
+):
+    """List the versions of a tool that its registry has."""
+
+    role: ClassVar[Role] = Role.OPERATOR
+    channel: str
+
+    def __post_init__(self) -> None:
+        tool_channel_named(self.channel)
+
+
+# --- served by the router
+
+
+class _VersionedAction(_Action, frozen=True, kw_only=True):
+    role: ClassVar[Role] = Role.OPERATOR
+    track_slug: Slug
+    channel: str
+
+    def __post_init__(self) -> None:
+        tool_channel_named(self.channel)
+
+
+class DeployContainerVersion(
+    _VersionedAction, frozen=True, kw_only=True, tag="deploy_container_version"
+):
+    """Have every worker that serves the track prepare a version."""
+
+    new_version: Version
+
+
+class UnloadContainerVersion(
+    _VersionedAction, frozen=True, kw_only=True, tag="unload_container_version"
+):
+    """Want a version no longer."""
+
+    version: Version
+
+
+class UpdateContainerVersions(
+    _VersionedAction, frozen=True, kw_only=True, tag="update_container_versions"
+):
+    """Want exactly these versions of a track."""
+
+    versions: Annotated[tuple[Version, ...], Meta(max_length=100)]
+
+
+class DeploymentCheck(_VersionedAction, frozen=True, kw_only=True, tag="deployment_check"):
+    """Ask which versions are wanted and which worker has them."""
+
+    role: ClassVar[Role] = Role.CLIENT
+
+
+class CurrentConfig(_Action, frozen=True, kw_only=True, tag="current_config"):
+    """Ask for the configuration in force."""
+
+    role: ClassVar[Role] = Role.OPERATOR
+
+
+class CurrentWorkerStatus(_Action, frozen=True, kw_only=True, tag="current_worker_status"):
+    """Ask how many workers, slots and waiting jobs each channel has."""
+
+    role: ClassVar[Role] = Role.OPERATOR
+
+
+class DescribeWorkers(_Action, frozen=True, kw_only=True, tag="describe_workers"):
+    """Ask for every worker, one by one."""
+
+    role: ClassVar[Role] = Role.OPERATOR
+
+
+class Ping(_Action, frozen=True, kw_only=True, tag="ping"):
+    """Ask whether the router is there."""
+
+
+class Cancel(_Action, frozen=True, kw_only=True, tag="cancel"):
+    """Take a request back."""
+
+    id: RequestId
+    of_action: str | UnsetType = UNSET
+    """The action that it was sent with; needed where one id is in flight under several."""
+
+
+class RestartWorkers(_Action, frozen=True, kw_only=True, tag="restart_workers"):
+    """Have every worker bootstrap again."""
+
+    role: ClassVar[Role] = Role.OPERATOR
+
+
+class DrainWorker(_Action, frozen=True, kw_only=True, tag="drain_worker"):
+    """Have a worker finish what it runs and leave."""
+
+    role: ClassVar[Role] = Role.OPERATOR
+    identity: Identity
+
+
+class ConfigureWorker(_Action, frozen=True, kw_only=True, tag="configure_worker"):
+    """A worker's first question: where the link is."""
+
+    role: ClassVar[Role] = Role.WORKER
+    channel: str
+    topics: Annotated[tuple[Slug, ...], Meta(max_length=100)] = ()
+
+    def __post_init__(self) -> None:
+        if self.topics and not channel_named(self.channel).scopable:
+            raise ValueError(f"{self.channel} serve all tracks: `topics` is not for them")
+        channel_named(self.channel)
+
+
+SolutionRequest = TestSolution | AnalyseSolution | RecommendSolution | RepresentSolution
+WorkerServed = SolutionRequest | BuildContainer | ListAvailableContainers
+RouterServed = (
+    DeployContainerVersion
+    | UnloadContainerVersion
+    | UpdateContainerVersions
+    | DeploymentCheck
+    | CurrentConfig
+    | CurrentWorkerStatus
+    | DescribeWorkers
+    | Ping
+    | Cancel
+    | RestartWorkers
+    | DrainWorker
+    | ConfigureWorker
+)
+Request = WorkerServed | RouterServed
+
+ACTIONS = MappingProxyType(
+    {
+        struct.__struct_config__.tag: struct
+        for struct in (*WorkerServed.__args__, *RouterServed.__args__)
+    }
+)
+"""Action to struct."""

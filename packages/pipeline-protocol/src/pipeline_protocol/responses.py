@@ -1,0 +1,161 @@
+"""The `response` of each action, where the system makes it.
+
+A test runner's response is the object of its ``results.json``, whatever it holds.
+"""
+
+from enum import StrEnum
+from typing import Any, Literal
+
+from msgspec import Struct
+
+from pipeline_protocol.link import VersionState
+
+
+class Analysis(Struct, frozen=True, omit_defaults=True):
+    """Of analyse_solution."""
+
+    analysis: dict[str, Any]
+    tags: Any = None
+
+
+class Recommendations(Struct, frozen=True):
+    """Of recommend_solution."""
+
+    recommendations: Any
+
+
+class Representation(Struct, frozen=True, omit_defaults=True):
+    """Of represent_solution."""
+
+    representation: str
+    mapping: dict[str, Any]
+    representation_json: Any = None
+
+
+class Build(Struct, frozen=True):
+    """Of build_container."""
+
+    outcome: Literal["built", "ignored"]
+    """Ignored: the registry had it."""
+    image: str
+    image_tag: str
+    digest: str
+    git_sha: str
+
+
+class AvailableContainers(Struct, frozen=True):
+    """Of list_available_containers."""
+
+    image: str
+    versions: tuple[str, ...]
+
+
+class WantedVersions(Struct, frozen=True):
+    """Of deploy_, unload_ and update_container_versions: what is wanted from now on."""
+
+    channel: str
+    track_slug: str
+    versions: tuple[str, ...]
+    workers: int
+    """How many live workers serve the track."""
+
+
+class DeployState(StrEnum):
+    """How far a version is."""
+
+    NO_WORKERS = "no_workers"
+    PREPARING = "preparing"
+    PARTLY = "partly_deployed"
+    DEPLOYED = "deployed"
+    FAILED = "failed"
+
+
+class WorkerVersion(Struct, frozen=True):
+    """One worker's state of one version."""
+
+    worker: str
+    state: str
+    percent: int = 0
+    reason: str = ""
+
+
+class VersionDeployment(Struct, frozen=True):
+    """One wanted version, worker by worker."""
+
+    version: str
+    state: DeployState
+    digest: str | None
+    workers: tuple[WorkerVersion, ...]
+
+
+class Deployment(Struct, frozen=True):
+    """Of deployment_check."""
+
+    channel: str
+    track_slug: str
+    state: DeployState
+    versions: tuple[VersionDeployment, ...]
+
+
+class ChannelStatus(Struct, frozen=True):
+    """A channel's workers and work, in numbers."""
+
+    workers: int
+    slots: int
+    running: int
+    waiting: int
+
+
+class WorkerStatus(Struct, frozen=True):
+    """Of current_worker_status."""
+
+    channels: dict[str, ChannelStatus]
+
+
+class WorkerDescription(Struct, frozen=True):
+    """One worker, as the router sees it."""
+
+    identity: str
+    channel: str
+    topics: tuple[str, ...]
+    slots: int
+    running: int
+    draining: bool
+    silent_s: float
+    """Since it was last heard of."""
+    load: float
+    versions: tuple[VersionState, ...]
+
+
+class Workers(Struct, frozen=True):
+    """Of describe_workers."""
+
+    workers: tuple[WorkerDescription, ...]
+
+
+class Pong(Struct, frozen=True):
+    """Of ping."""
+
+    version: str
+    uptime_s: float
+
+
+class Cancelled(Struct, frozen=True):
+    """Of cancel: how many requests it took back."""
+
+    cancelled: int
+
+
+class Told(Struct, frozen=True):
+    """Of restart_workers and drain_worker: who was told."""
+
+    workers: tuple[str, ...]
+
+
+class LinkAddress(Struct, frozen=True, omit_defaults=True):
+    """Of configure_worker."""
+
+    link_port: int
+    """On the host that the worker reached the front end by."""
+    protocol: int
+    warnings: tuple[str, ...] = ()

@@ -1,0 +1,92 @@
+"""What the router tells its workers of the configuration. Sizes in bytes, times in seconds."""
+
+from typing import Annotated, Literal
+
+from msgspec import Meta, Struct
+
+from pipeline_protocol.names import Digest, Slug, Version
+
+Size = Annotated[int, Meta(ge=1, le=1 << 50)]
+"""Bytes."""
+Seconds = Annotated[float, Meta(gt=0, le=86_400)]
+
+MIB = 1 << 20
+GIB = 1 << 30
+
+
+class Limits(Struct, frozen=True, omit_defaults=True):
+    """Every limit of one run."""
+
+    wall_s: Seconds = 20.0
+    memory_bytes: Size = 3 * GIB
+    cpus: Annotated[float, Meta(gt=0, le=1024)] = 1.0
+    pids: Annotated[int, Meta(ge=1, le=1 << 22)] = 256
+    stdout_bytes: Size = MIB
+    stderr_bytes: Size = MIB
+    result_bytes: Size = 500_000
+    job_folder_bytes: Size = 512 * MIB
+    job_folder_files: Annotated[int, Meta(ge=1, le=10_000_000)] = 100_000
+    tmp_bytes: Size = 256 * MIB
+
+
+class Registry(Struct, frozen=True):
+    """Where images are published and fetched."""
+
+    kind: Literal["folder", "docker", "ecr"] = "folder"
+    location: str = "./registry"
+    """A folder; ``host[/prefix]``; for ecr nothing: AWS says it."""
+    image: str = "{tool}"
+    """An image's repository, from its tool's name."""
+
+
+class Sources(Struct, frozen=True):
+    """Where tools' git repositories are."""
+
+    url: str = "https://github.com/exercism/{tool}"
+
+
+class Inputs(Struct, frozen=True):
+    """Where solutions may be read from."""
+
+    s3_prefixes: tuple[str, ...] = ()
+    """``s3://bucket/prefix/`` each; none: no s3 input is accepted."""
+
+
+class Credentials(Struct, frozen=True):
+    """Short-lived AWS credentials, minted by the router where the configuration asks for it."""
+
+    access_key_id: str
+    secret_access_key: str
+    session_token: str
+    expires_at: float
+    """Seconds since the epoch, UTC."""
+
+
+class WantedVersion(Struct, frozen=True):
+    """A version that workers of the channel are to have ready."""
+
+    track: Slug
+    version: Version
+    digest: Digest | None = None
+    """What the first worker to have it ready found; another digest is then a failure."""
+
+
+class TrackLimits(Struct, frozen=True):
+    """What a track's tools are held to, and how far a request may raise it."""
+
+    limits: Limits
+    ceilings: Limits
+
+
+class Settings(Struct, frozen=True, omit_defaults=True):
+    """All that a worker needs from the router's configuration to do its channel's work."""
+
+    registry: Registry = Registry()
+    sources: Sources = Sources()
+    inputs: Inputs = Inputs()
+    tools: dict[str, str] = {}
+    """Channel to tool name, ``{track}`` to be filled in: builders serve all channels."""
+    defaults: TrackLimits = TrackLimits(Limits(), Limits())
+    """For the tracks that `tracks` does not name."""
+    tracks: dict[str, TrackLimits] = {}
+    versions: tuple[WantedVersion, ...] = ()
