@@ -86,6 +86,8 @@ class Hello(_Header, frozen=True, tag="hello"):
     jobs: Annotated[tuple[HeldJob, ...], Meta(max_length=20_000)] = ()
     epoch: int = 0
     """Of the router that it last served; 0: none. Another router's workers may be restarted."""
+    draining: bool = False
+    """It takes no jobs: it is about to leave, or only came to prepare its versions."""
 
 
 class WorkerHeartbeat(_Header, frozen=True, tag="heartbeat"):
@@ -94,6 +96,8 @@ class WorkerHeartbeat(_Header, frozen=True, tag="heartbeat"):
     running: Count
     load: float = 0.0
     """The host's load average over a minute."""
+    draining: bool = False
+    """It was asked to leave where it runs: no more jobs, it says goodbye when it has none."""
 
 
 class Versions(_Header, frozen=True, tag="versions"):
