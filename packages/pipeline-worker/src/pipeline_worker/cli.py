@@ -1,5 +1,158 @@
-"""Options, wiring, exit codes."""
+"""`pipeline-worker`: options, wiring, exit statuses."""
+
+import logging
+import os
+import secrets
+import signal
+import sys
+from pathlib import Path
+from typing import Any, NoReturn
+
+import click
+import msgspec
+
+from pipeline_containers.errors import ContainersError
+from pipeline_protocol.address import BadAddress, WorkerAddress
+from pipeline_protocol.names import Identity, described
+from pipeline_worker.commands import Ending, Leave
+from pipeline_worker.core import Core, Mode
+from pipeline_worker.events import StopAsked
+from pipeline_worker.flavours import Host, open_flavour
+from pipeline_worker.loop import Loop
+from pipeline_worker.sockets import RouterSockets
+from pipeline_worker.workfolder import FolderInUse, WorkFolder
+
+_FOLDER = click.Path(file_okay=False, path_type=Path)
+_EXISTING = click.Path(exists=True, file_okay=False, path_type=Path)
 
 
+class _IdentityType(click.ParamType[str]):
+    name = "identity"
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> str:
+        try:
+            return msgspec.convert(value, Identity)
+        except msgspec.ValidationError as error:
+            self.fail(described(str(error)), param, ctx)
+
+
+class _AddressType(click.ParamType[WorkerAddress]):
+    name = "address"
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> WorkerAddress:
+        try:
+            return WorkerAddress.parse(str(value))
+        except BadAddress as error:
+            self.fail(str(error), param, ctx)
+
+
+def _common(command: Any) -> Any:
+    for decorate in (
+        click.option("--runtime", default="runc", show_default=True, help="The OCI runtime."),
+        click.option(
+            "--base-images",
+            type=_EXISTING,
+            help="For builders: an image store to take base images from, without a registry.",
+        ),
+        click.argument("work_folder", type=_FOLDER),
+        click.argument("address", type=_AddressType()),
+        click.argument("identity", type=_IdentityType()),
+    ):
+        command = decorate(command)
+    return command
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="pipeline-worker")
 def main() -> None:
-    """Run the command line."""
+    """Work for a pipeline router.
+
+    ADDRESS is the router's, with the channel to serve and perhaps the tracks to keep to:
+    'tcp://localhost:5555/test_runners?topic=ruby'. WORK_FOLDER is this worker's alone.
+
+    Exit status: 0 done, 1 failed, 2 usage, 3 the router does not answer.
+    """
+
+
+@main.command()
+@_common
+@click.option(
+    "--slots",
+    type=click.IntRange(1, 4096),
+    default=os.cpu_count() or 1,
+    show_default="the number of cores",
+    help="How many jobs to do at a time.",
+)
+@click.option(
+    "--file-inputs", type=_EXISTING, help="Read file:// inputs, but only beneath this folder."
+)
+@click.option("--dryrun", is_flag=True, help="Say what would be prepared, and exit.")
+def listen(
+    identity: str,
+    address: WorkerAddress,
+    work_folder: Path,
+    base_images: Path | None,
+    runtime: str,
+    slots: int,
+    file_inputs: Path | None,
+    dryrun: bool,
+) -> NoReturn:
+    """Prepare the wanted versions, then do jobs until told to stop.
+
+    SIGTERM or Ctrl-C: finish what runs, then leave; twice: leave at once.
+    """
+    mode = Mode.DRYRUN if dryrun else Mode.LISTEN
+    # as typed, not resolved: requests name files by that path
+    inputs = None if file_inputs is None else Path(os.path.abspath(file_inputs))
+    _work(identity, address, work_folder, slots, mode, Host(runtime, inputs, base_images))
+
+
+@main.command()
+@_common
+def configure(
+    identity: str,
+    address: WorkerAddress,
+    work_folder: Path,
+    base_images: Path | None,
+    runtime: str,
+) -> NoReturn:
+    """Prepare the wanted versions, and exit."""
+    host = Host(runtime, base_images=base_images)
+    _work(identity, address, work_folder, 1, Mode.CONFIGURE, host)
+
+
+def _work(
+    identity: str, address: WorkerAddress, path: Path, slots: int, mode: Mode, host: Host
+) -> NoReturn:
+    logging.basicConfig(
+        level=logging.INFO,
+        format=f"%(asctime)s {identity} %(levelname)s %(message)s",
+        stream=sys.stderr,
+    )
+    try:
+        folder = WorkFolder(path, identity)
+        left = _session(identity, address, folder, slots, mode, host)
+        while left.ending is Ending.RESTART:
+            logging.info("bootstrapping again")
+            left = _session(identity, address, folder, slots, mode, host)
+    except (FolderInUse, ContainersError) as error:
+        sys.exit(f"pipeline-worker: {error}")
+    except OSError as error:
+        sys.exit(f"pipeline-worker: {path}: {error.strerror or error}")
+    if left.reason:
+        level = logging.INFO if left.ending is Ending.DONE else logging.ERROR
+        logging.log(level, "%s", left.reason)
+    sys.exit(left.ending.value)
+
+
+def _session(
+    identity: str, address: WorkerAddress, folder: WorkFolder, slots: int, mode: Mode, host: Host
+) -> Leave:
+    """Bootstrap, and serve until the end or a restart."""
+    with open_flavour(address.channel, identity, folder, host) as flavour:
+        core = Core(identity, secrets.token_hex(8), address, slots, mode)
+        loop = Loop(core, RouterSockets(address), flavour.jobs, flavour.releases)
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda *_: loop.post(StopAsked()))
+        logging.info("working for %s with %d slots", address, slots)
+        return loop.run()

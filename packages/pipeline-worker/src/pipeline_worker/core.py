@@ -1,0 +1,318 @@
+"""Every decision of a worker: an event and a time go in, commands come out; no I/O.
+
+A worker asks the router's front end for the link, says hello over it, is welcomed and configured,
+and serves. When the router falls silent it asks again, for as long as it lives, while its jobs run
+on: their results are held until some router acknowledges them.
+"""
+
+from collections.abc import Callable
+from enum import Enum
+
+from msgspec import Struct
+
+from pipeline_protocol.address import WorkerAddress
+from pipeline_protocol.link import (
+    CancelJob,
+    Configure,
+    Drain,
+    Goodbye,
+    Hello,
+    Job,
+    Progress,
+    Refusal,
+    Refused,
+    Restart,
+    Result,
+    ResultAck,
+    RouterHeartbeat,
+    ToWorker,
+    Versions,
+    Welcome,
+    WorkerHeartbeat,
+)
+from pipeline_worker import commands as do
+from pipeline_worker import events
+from pipeline_worker.ledger import Ledger
+from pipeline_worker.preparation import Preparation
+
+
+class Mode(Enum):
+    """What the process was started for."""
+
+    LISTEN = "listen"
+    CONFIGURE = "configure"
+    """Prepare what is wanted, then exit."""
+    DRYRUN = "dryrun"
+    """Say what would be prepared, then exit."""
+
+
+class Patience(Struct, frozen=True):
+    """How long a worker waits for what, in seconds."""
+
+    heartbeat_s: float = 1.0
+    ask_again_s: float = 1.0
+    hello_again_s: float = 2.0
+    silence_s: float = 4.0
+    """Without a word from the router; longer than its `liveness_s`, so that it acts first."""
+    first_answer_s: float = 10.0
+    """Before the first welcome; afterwards a worker waits for ever."""
+    acknowledgement_s: float = 5.0
+    """For held results, once all work is done and the worker wants to leave."""
+
+
+class Phase(Enum):
+    """How far the worker is with its router."""
+
+    ASKING = "asking"
+    GREETING = "greeting"
+    SERVING = "serving"
+
+
+class Core:
+    """One worker's state. `handle` is its only verb."""
+
+    def __init__(
+        self,
+        identity: str,
+        instance: str,
+        address: WorkerAddress,
+        slots: int,
+        mode: Mode = Mode.LISTEN,
+        patience: Patience | None = None,
+    ) -> None:
+        self.identity = identity
+        self.instance = instance
+        self.address = address
+        self.slots = slots
+        self.mode = mode
+        self.patience = patience or Patience()
+        self.phase = Phase.ASKING
+        self.ledger = Ledger()
+        self.preparation = Preparation(address.topics)
+        self.epoch = 0
+        self.leaving: do.Ending | None = None
+        self._started_at: float | None = None
+        self._welcomed = False
+        self._configured = False
+        self._phase_at = float("-inf")
+        self._heard_at = float("-inf")
+        self._beat_at = float("-inf")
+        self._idle_since: float | None = None
+
+    def handle(self, event: events.Event, now: float) -> list[do.Command]:
+        """Take in what happened at `now` (monotonic seconds); return what to do, in order."""
+        if self._started_at is None:
+            self._started_at = now
+        return _EVENTS[type(event)](self, event, now)
+
+    @property
+    def draining(self) -> bool:
+        """Whether the router must send no more jobs."""
+        return self.leaving is not None or self.mode is not Mode.LISTEN
+
+    # --- finding the router
+
+    def _tick(self, event: events.Tick, now: float) -> list[do.Command]:
+        out: list[do.Command] = []
+        waited = now - self._phase_at
+        if not self._welcomed and now - (self._started_at or now) > self.patience.first_answer_s:
+            return [
+                do.Leave(
+                    do.Ending.UNREACHABLE,
+                    f"the router at {self.address.router} does not answer: is it running, and is "
+                    "that its address?",
+                )
+            ]
+        if self.phase is Phase.ASKING:
+            if waited >= self.patience.ask_again_s:
+                self._phase_at = now
+                out.append(do.AskRouter())
+        elif now - self._heard_at > self.patience.silence_s:
+            out.append(do.Say("the router is silent: looking for it", warning=True))
+            out += self._ask(now)
+        elif self.phase is Phase.GREETING and waited >= self.patience.hello_again_s:
+            out += self._hello(now)
+        if self.phase is Phase.SERVING:
+            if now - self._beat_at >= self.patience.heartbeat_s:
+                out += self._beat(event.load, now)
+            out += map(do.Prepare, self.preparation.due(now))
+        return out + self._leave_if_idle(now)
+
+    def _ask(self, now: float) -> list[do.Command]:
+        self.phase, self._phase_at = Phase.ASKING, now
+        return [do.AskRouter()]
+
+    def _link_found(self, event: events.LinkFound, now: float) -> list[do.Command]:
+        if self.phase is not Phase.ASKING:
+            return []
+        self._heard_at = now
+        warnings = [do.Say(text, warning=True) for text in event.warnings]
+        return [*warnings, do.Connect(event.port), *self._hello(now)]
+
+    def _bootstrap_refused(self, event: events.BootstrapRefused, now: float) -> list[do.Command]:
+        return [] if self._welcomed else [do.Leave(do.Ending.FAILED, event.error)]
+
+    def _hello(self, now: float) -> list[do.Command]:
+        self.phase, self._phase_at = Phase.GREETING, now
+        hello = Hello(
+            identity=self.identity,
+            instance=self.instance,
+            channel=self.address.channel,
+            topics=self.address.topics,
+            slots=self.slots,
+            versions=self.preparation.states(),
+            jobs=self.ledger.jobs(now),
+            epoch=self.epoch,
+            draining=self.draining,
+        )
+        return [do.Send(hello)]
+
+    def _beat(self, load: float, now: float) -> list[do.Command]:
+        self._beat_at = now
+        return [do.Send(WorkerHeartbeat(len(self.ledger.running), load, self.draining))]
+
+    # --- what the router says
+
+    def _received(self, event: events.Received, now: float) -> list[do.Command]:
+        self._heard_at = now
+        return _MESSAGES[type(event.message)](self, event.message, event.body, now)
+
+    def _welcome(self, message: Welcome, _body: bytes, now: float) -> list[do.Command]:
+        self.phase, self._phase_at, self._welcomed = Phase.SERVING, now, True
+        self.epoch = message.epoch
+        return [*self._beat(0.0, now), *self._held_results()]
+
+    def _held_results(self) -> list[do.Command]:
+        return [
+            do.Send(Result(job, attempt, held.code), held.body)
+            for (job, attempt), held in self.ledger.held.items()
+        ]
+
+    def _refused(self, message: Refused, _body: bytes, now: float) -> list[do.Command]:
+        if message.why is Refusal.UNKNOWN_SESSION:
+            return self._hello(now) if self.phase is Phase.SERVING else []
+        return [do.Leave(do.Ending.FAILED, f"the router refuses this worker: {message.error}")]
+
+    def _router_heartbeat(
+        self, _message: RouterHeartbeat, _body: bytes, _now: float
+    ) -> list[do.Command]:
+        return []
+
+    def _job(self, message: Job, body: bytes, now: float) -> list[do.Command]:
+        held = self.ledger.held.get((message.job, message.attempt))
+        if held is not None:
+            return [do.Send(Result(message.job, message.attempt, held.code), held.body)]
+        if not self.ledger.start(message, now):
+            return []
+        self._idle_since = None
+        return [do.StartRun(message, body)]
+
+    def _cancel(self, message: CancelJob, _body: bytes, _now: float) -> list[do.Command]:
+        if (message.job, message.attempt) in self.ledger.running:
+            return [do.CancelRun(message.job, message.attempt)]
+        return []
+
+    def _result_ack(self, message: ResultAck, _body: bytes, now: float) -> list[do.Command]:
+        self.ledger.acknowledge(message.job, message.attempt)
+        return self._leave_if_idle(now)
+
+    def _configure(self, message: Configure, _body: bytes, now: float) -> list[do.Command]:
+        self._configured = True
+        wanted = self.preparation.want(message.settings.versions)
+        if self.mode is Mode.DRYRUN:
+            names = ", ".join(f"{v.track} {v.version}" for v in wanted.prepare) or "nothing"
+            return [
+                do.Say(f"would prepare: {names}"),
+                do.Leave(do.Ending.DONE),
+            ]
+        out: list[do.Command] = [do.Adopt(message.settings, message.credentials)]
+        out.append(do.Keep(self.preparation.wanted_keys()))
+        out += map(do.Prepare, wanted.prepare)
+        if wanted.changed:
+            out.append(do.Send(Versions(wanted.changed)))
+        return out + self._leave_if_idle(now)
+
+    def _drain(self, _message: Drain, _body: bytes, now: float) -> list[do.Command]:
+        self.leaving = self.leaving or do.Ending.DONE
+        return [do.Say("draining: finishing what runs"), *self._leave_if_idle(now)]
+
+    def _restart(self, _message: Restart, _body: bytes, now: float) -> list[do.Command]:
+        self.leaving = self.leaving or do.Ending.RESTART
+        return [
+            do.Say("the router asks for a restart: finishing what runs"),
+            *self._leave_if_idle(now),
+        ]
+
+    # --- what happens here
+
+    def _run_ended(self, event: events.RunEnded, now: float) -> list[do.Command]:
+        self.ledger.finish(event.job, event.attempt, event.code, event.body, now)
+        out: list[do.Command] = []
+        if self.phase is Phase.SERVING:
+            out.append(do.Send(Result(event.job, event.attempt, event.code), event.body))
+        return out + self._leave_if_idle(now)
+
+    def _run_printed(self, event: events.RunPrinted, _now: float) -> list[do.Command]:
+        if self.phase is not Phase.SERVING:
+            return []
+        return [do.Send(Progress(event.job, event.attempt), event.body)]
+
+    def _version_moved(self, event: events.VersionMoved, now: float) -> list[do.Command]:
+        state = self.preparation.moved(event.state, now)
+        if state is None:
+            return []
+        out: list[do.Command] = []
+        if self.phase is Phase.SERVING:
+            out.append(do.Send(Versions((state,))))
+        return out + self._leave_if_idle(now)
+
+    def _stop_asked(self, _event: events.StopAsked, now: float) -> list[do.Command]:
+        if self.leaving is do.Ending.DONE or self.phase is Phase.ASKING:
+            return [do.Leave(do.Ending.DONE, "stopped")]
+        self.leaving = do.Ending.DONE
+        out: list[do.Command] = [do.Say("stopping: finishing what runs; once more to stop now")]
+        if self.phase is Phase.SERVING:
+            out += self._beat(0.0, now)
+        return out + self._leave_if_idle(now)
+
+    def _leave_if_idle(self, now: float) -> list[do.Command]:
+        if self.leaving is None and self._prepared_all():
+            self.leaving = do.Ending.DONE if self.preparation.all_ready() else do.Ending.FAILED
+        if self.leaving is None or self.ledger.running:
+            return []
+        if self._idle_since is None:
+            self._idle_since = now
+        if self.ledger.held and now - self._idle_since < self.patience.acknowledgement_s:
+            return []
+        report = self.preparation.report() if self.mode is Mode.CONFIGURE else ""
+        goodbye: list[do.Command] = [do.Send(Goodbye(report))]
+        if self.phase is not Phase.SERVING:
+            goodbye = []
+        return [*goodbye, do.Leave(self.leaving, report)]
+
+    def _prepared_all(self) -> bool:
+        return self.mode is Mode.CONFIGURE and self._configured and self.preparation.settled()
+
+
+_EVENTS: dict[type, Callable[..., list[do.Command]]] = {
+    events.Tick: Core._tick,
+    events.LinkFound: Core._link_found,
+    events.BootstrapRefused: Core._bootstrap_refused,
+    events.Received: Core._received,
+    events.RunEnded: Core._run_ended,
+    events.RunPrinted: Core._run_printed,
+    events.VersionMoved: Core._version_moved,
+    events.StopAsked: Core._stop_asked,
+}
+
+_MESSAGES: dict[type[ToWorker], Callable[..., list[do.Command]]] = {
+    Welcome: Core._welcome,
+    Refused: Core._refused,
+    RouterHeartbeat: Core._router_heartbeat,
+    Job: Core._job,
+    CancelJob: Core._cancel,
+    ResultAck: Core._result_ack,
+    Configure: Core._configure,
+    Drain: Core._drain,
+    Restart: Core._restart,
+}

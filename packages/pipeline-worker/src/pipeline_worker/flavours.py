@@ -1,0 +1,53 @@
+"""What a worker of each flavour needs on its host, opened and proved."""
+
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+from msgspec import Struct
+
+from pipeline_containers.building.buildah import Buildah
+from pipeline_containers.images.store import Store
+from pipeline_containers.sandbox.run import Sandbox
+from pipeline_containers.sandbox.tools import TOOLS
+from pipeline_protocol.channels import CHANNELS
+from pipeline_worker.build_jobs import BuildJobs
+from pipeline_worker.executor import Jobs
+from pipeline_worker.releases import NoReleases, Preparer, Releases
+from pipeline_worker.tool_jobs import ToolJobs
+from pipeline_worker.workfolder import WorkFolder
+
+
+class Host(Struct, frozen=True):
+    """What this host offers beyond the working folder."""
+
+    runtime: str = "runc"
+    file_inputs: Path | None = None
+    """The folder beneath which file:// inputs are read."""
+    base_images: Path | None = None
+    """An image store that builders may take base images from, without a registry."""
+
+
+class Flavour(Struct, frozen=True):
+    """What does the jobs, and what prepares versions."""
+
+    jobs: Jobs
+    releases: Preparer
+
+
+@contextmanager
+def open_flavour(channel: str, identity: str, folder: WorkFolder, host: Host) -> Iterator[Flavour]:
+    """Open what the channel's workers need; ContainersError if the host lacks something."""
+    kind = CHANNELS[channel].tool_kind
+    if kind is None:
+        builder = Buildah(folder.folder("builder"), base_images=host.base_images)
+        builder.prove()
+        yield Flavour(BuildJobs(identity, builder, folder.folder("builds")), NoReleases())
+        return
+    with ExitStack() as opened:
+        sandbox = opened.enter_context(Sandbox(folder.folder("run"), runtime=host.runtime))
+        sandbox.canary()
+        releases = Releases(channel, Store(folder.folder("store")), sandbox.forget)
+        opened.callback(releases.close)
+        jobs = ToolJobs(identity, TOOLS[kind], sandbox, releases, host.file_inputs)
+        yield Flavour(jobs, releases)

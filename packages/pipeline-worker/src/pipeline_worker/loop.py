@@ -1,0 +1,93 @@
+"""One thread: frames, signals and helper threads in, the core's commands out."""
+
+import logging
+import os
+import time
+from collections import deque
+
+from pipeline_worker import commands as do
+from pipeline_worker.core import Core
+from pipeline_worker.events import Event, Tick
+from pipeline_worker.executor import Executor, Jobs
+from pipeline_worker.releases import Preparer
+from pipeline_worker.sockets import RouterSockets
+
+_log = logging.getLogger(__name__)
+
+_TICK_S = 0.25
+_GOODBYE_S = 1.0
+
+
+class Loop:
+    """Carries the core's commands out, until it wants to leave."""
+
+    def __init__(self, core: Core, sockets: RouterSockets, jobs: Jobs, releases: Preparer) -> None:
+        self._core = core
+        self._sockets = sockets
+        self._jobs = jobs
+        self._releases = releases
+        self._executor = Executor(jobs, self.post)
+        self._posted: deque[Event] = deque()
+        self._wake = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+        self._left: do.Leave | None = None
+        self._carry_out = {
+            do.AskRouter: lambda _: sockets.ask(),
+            do.Connect: lambda c: sockets.connect(c.port),
+            do.Send: lambda c: sockets.send(c.message, c.body),
+            do.StartRun: lambda c: self._executor.start(c.job, c.body),
+            do.CancelRun: lambda c: self._executor.cancel(c.job, c.attempt),
+            do.Adopt: self._adopt,
+            do.Prepare: lambda c: releases.prepare(c.wanted),
+            do.Keep: lambda c: releases.keep(c.versions),
+            do.Say: lambda c: _log.log(
+                logging.WARNING if c.warning else logging.INFO, "%s", c.text
+            ),
+            do.Leave: self._leave,
+        }
+
+    def post(self, event: Event) -> None:
+        """Hand an event to the loop, from any thread or signal handler."""
+        self._posted.append(event)
+        os.eventfd_write(self._wake, 1)
+
+    def run(self) -> do.Leave:
+        """Work until the core leaves; say how."""
+        self._releases.report_to(self.post)
+        self._sockets.register(self._wake)
+        next_tick = time.monotonic()
+        while self._left is None:
+            now = time.monotonic()
+            if now >= next_tick:
+                next_tick = now + _TICK_S
+                self._handle(Tick(os.getloadavg()[0]))
+            self._take_posted()
+            for event in self._sockets.events():
+                self._handle(event)
+            self._take_posted()
+            if self._left is None:
+                self._sockets.wait(next_tick - time.monotonic())
+        self._executor.close()
+        self._sockets.close(_GOODBYE_S)
+        os.close(self._wake)
+        return self._left
+
+    def _take_posted(self) -> None:
+        try:
+            os.eventfd_read(self._wake)
+        except BlockingIOError:
+            return
+        while self._posted:
+            self._handle(self._posted.popleft())
+
+    def _handle(self, event: Event) -> None:
+        if self._left is not None:
+            return
+        for command in self._core.handle(event, time.monotonic()):
+            self._carry_out[type(command)](command)
+
+    def _adopt(self, command: do.Adopt) -> None:
+        self._jobs.adopt(command.settings, command.credentials)
+        self._releases.adopt(command.settings, command.credentials)
+
+    def _leave(self, command: do.Leave) -> None:
+        self._left = command

@@ -1,0 +1,154 @@
+"""A request for a tool, to a run in the sandbox, to a reply."""
+
+import dataclasses
+import time
+from pathlib import Path
+
+import msgspec
+
+from pipeline_containers.errors import ContainersError
+from pipeline_containers.sandbox.limits import Limits
+from pipeline_containers.sandbox.report import Ending, RunReport
+from pipeline_containers.sandbox.run import Sandbox, ToolRun
+from pipeline_containers.sandbox.tools import ToolKind, tool_command
+from pipeline_protocol import status
+from pipeline_protocol.codec import answer, decode_request, refusal
+from pipeline_protocol.link import MAX_LOG_BYTES
+from pipeline_protocol.replies import Context, Logs, Timing, Usage
+from pipeline_protocol.requests import SolutionRequest
+from pipeline_protocol.settings import Credentials, Settings
+from pipeline_worker.executor import Assignment, Finished
+from pipeline_worker.inputs import UnusableInput, copy_folder, write_files
+from pipeline_worker.releases import Releases
+
+_CODES = {
+    Ending.TIMED_OUT: status.TIMED_OUT,
+    Ending.OUTPUT_LIMIT: status.TOO_MUCH_OUTPUT,
+    Ending.MEMORY_LIMIT: status.LIMIT_EXCEEDED,
+    Ending.PIDS_LIMIT: status.LIMIT_EXCEEDED,
+    Ending.DISK_LIMIT: status.LIMIT_EXCEEDED,
+    Ending.CANCELLED: status.CANCELLED,
+}
+"""THE table of endings by force; EXITED, the one by itself, is judged by what was left."""
+
+
+class ToolJobs:
+    """Performs the solution requests of one channel."""
+
+    def __init__(
+        self,
+        worker: str,
+        kind: ToolKind,
+        sandbox: Sandbox,
+        releases: Releases,
+        file_inputs: Path | None,
+    ) -> None:
+        self._worker = worker
+        self._kind = kind
+        self._sandbox = sandbox
+        self._releases = releases
+        self._file_inputs = file_inputs
+        self._settings = Settings()
+
+    def adopt(self, settings: Settings, credentials: Credentials | None) -> None:
+        """Work by these settings from the next job on."""
+        self._settings = settings
+
+    def perform(self, assignment: Assignment) -> Finished:
+        """Run the tool over the solution; whatever happens there becomes a reply."""
+        began = time.monotonic()
+        request = decode_request(assignment.request)
+        if not isinstance(request, SolutionRequest):
+            raise TypeError(f"{type(request).__name__} is not for a worker that runs tools")
+        context = Context(worker=self._worker, attempt=assignment.attempt)
+        with self._releases.use(request.track_slug, request.container_version) as image:
+            if image is None:
+                error = f"{request.track_slug} {request.container_version} is not ready here"
+                return status.NOT_READY, refusal(status.NOT_READY, error, context)
+            run = ToolRun(
+                image=image,
+                kind=self._kind,
+                slug=request.exercise_slug,
+                fill=lambda folder: self._fill(request, folder),
+                limits=self._limits(request),
+                cancelled=assignment.cancelled,
+            )
+            try:
+                report = self._sandbox.run(run)
+            except UnusableInput as error:
+                return status.UNUSABLE, refusal(status.UNUSABLE, str(error), context)
+            except (ContainersError, OSError) as error:
+                reason = f"the run could not be set up: {error}"
+                return status.SETUP_FAILED, refusal(status.SETUP_FAILED, reason, context)
+        context = _context(context, assignment, run, report, time.monotonic() - began)
+        code = judge(report)
+        if code == status.OK:
+            return code, answer(report.outputs, context)
+        if report.outputs is not None:
+            context = msgspec.structs.replace(context, result=report.outputs)
+        return code, refusal(code, explain(code, report), context)
+
+    def _fill(self, request: SolutionRequest, folder: Path) -> None:
+        if isinstance(request.files, dict):
+            write_files(request.files, folder)
+            return
+        uri = str(request.s3_uri)
+        if not uri.startswith("file:"):
+            allowed = ", ".join(self._settings.inputs.s3_prefixes) or "there is none"
+            raise UnusableInput(f"{uri} is beneath no allowed prefix ({allowed})")
+        copy_folder(uri, self._file_inputs, folder)
+
+    def _limits(self, request: SolutionRequest) -> Limits:
+        track = self._settings.tracks.get(request.track_slug, self._settings.defaults)
+        limits = msgspec.structs.asdict(track.limits)
+        if isinstance(request.execution_timeout, int | float):
+            limits["wall_s"] = min(request.execution_timeout, track.ceilings.wall_s)
+        return Limits(**limits)
+
+
+def judge(report: RunReport) -> int:
+    """Say which status a run has earned."""
+    if report.succeeded:
+        return status.OK
+    if report.ending in _CODES:
+        return _CODES[report.ending]
+    return status.TOOL_FAILED if report.exit_status else status.BAD_RESULT
+
+
+def explain(code: int, report: RunReport) -> str:
+    """Say in a line why it is not a 200."""
+    if code == status.TOOL_FAILED:
+        last = (
+            report.stderr.strip().rpartition("\n")[2] or report.stdout.strip().rpartition("\n")[2]
+        )
+        return f"the tool exited with status {report.exit_status}" + (f": {last}" if last else "")
+    if code == status.BAD_RESULT:
+        return report.output_problem or "no result"
+    if code == status.CANCELLED:
+        return "cancelled while it ran"
+    return f"over the limit: {report.which_limit}"
+
+
+def _context(
+    context: Context, assignment: Assignment, run: ToolRun, report: RunReport, total_s: float
+) -> Context:
+    phases, used = report.timing, report.usage
+    command = tool_command(run.kind, run.image.config.entrypoint, run.slug)
+    return msgspec.structs.replace(
+        context,
+        timing=Timing(
+            queued_s=assignment.queued_s,
+            setup_s=sum(phases.get(phase, 0.0) for phase in ("prepare_s", "fill_s", "create_s")),
+            run_s=phases.get("run_s", 0.0),
+            total_s=total_s,
+        ),
+        usage=Usage(**{name: getattr(used, name) or 0 for name in Usage.__struct_fields__}),
+        logs=Logs(_end(report.stdout), _end(report.stderr)),
+        exit_status=report.exit_status,
+        invocation={"command": command, "limits": dataclasses.asdict(run.limits)},
+        image_digest=run.image.digest,
+    )
+
+
+def _end(text: str) -> str:
+    return text.encode()[-MAX_LOG_BYTES:].decode(errors="ignore")

@@ -1,0 +1,42 @@
+"""The working folder: one owner at a time, who can be named."""
+
+import fcntl
+import os
+from pathlib import Path
+
+
+class FolderInUse(Exception):
+    """Another process works in the folder; the message says which."""
+
+
+class WorkFolder:
+    """A worker's own folder, locked for as long as the process lives."""
+
+    def __init__(self, path: Path, owner: str) -> None:
+        """Create and lock it; FolderInUse if another process has it, OSError if it cannot be."""
+        path.mkdir(parents=True, exist_ok=True, mode=0o711)
+        self.path = path.resolve()
+        self._lock = os.open(
+            self.path / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600
+        )
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            holder = os.pread(self._lock, 200, 0).decode(errors="replace").strip()
+            os.close(self._lock)
+            raise FolderInUse(
+                f"{self.path} is in use by {holder or 'another process'}: "
+                "give each worker a folder of its own"
+            ) from None
+        os.ftruncate(self._lock, 0)
+        os.pwrite(self._lock, f"{owner} (process {os.getpid()})\n".encode(), 0)
+
+    def folder(self, name: str) -> Path:
+        """Return a folder in it, made if need be."""
+        path = self.path / name
+        path.mkdir(mode=0o700, exist_ok=True)
+        return path
+
+    def release(self) -> None:
+        """Let another process have it."""
+        os.close(self._lock)
