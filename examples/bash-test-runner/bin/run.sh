@@ -52,7 +52,7 @@ run_test() {
 }
 
 # One command line carries all messages to jq, and the platform refuses result files beyond 500 kB.
-capped() { IFS= read -r -d '' -n 4000 "$1" <"$2"; }
+capped() { IFS= read -r -N 4000 "$1" <"$2"; }
 
 [ -e "$test_file" ] || write error "No test file: a file named *_test.sh is needed."
 for file in "$input"/*.sh; do
@@ -70,13 +70,14 @@ overall=pass
 fields=()
 for test in "${names[@]}"; do
     run_test "$test"
-    case $? in
+    ended=$?
+    capped message "$tmp/message"
+    case $ended in
         0) status=pass ;;
         1) status=fail ;;
-        *) status=error ;;
+        *) status=error message="The test ended with status $ended." ;;
     esac
     [ $status = pass ] || overall=fail
-    capped message "$tmp/message"
     capped printed "$tmp/output"
     fields+=("$test" "${codes[$test]}" "$status" "${message//"$input/"/}" "${printed//"$input/"/}" "${tasks[$test]}")
 done

@@ -5,7 +5,7 @@
 run() {
     bash "$@" >"$tmp/stdout" </dev/null
     status=$?
-    IFS= read -r -d '' -n 100000 output <"$tmp/stdout"
+    IFS= read -r -N 100000 output <"$tmp/stdout"
     while [[ $output == *$'\n' ]]; do output=${output%$'\n'}; done
 }
 

@@ -30,6 +30,7 @@ class TestRunnerChild # a name that no exercise asks for
     return unless load_tests
 
     tests.each do |test, line|
+      $stdout = STDOUT # a solution may have left its own there
       say(:begin, test.name, line, printed)
       result = test.run
       say(*verdict(result.failures.first), printed)

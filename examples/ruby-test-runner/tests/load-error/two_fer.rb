@@ -1,0 +1,3 @@
+module TwoFer
+  GREETING = gretting
+end
