@@ -3,6 +3,7 @@
 ``tcp://localhost:5555/test_runners?topic=ruby&topic=crystal``
 """
 
+import re
 from urllib.parse import parse_qsl, quote, urlsplit
 
 import msgspec
@@ -10,6 +11,9 @@ from msgspec import Struct
 
 from pipeline_protocol.channels import channel_named
 from pipeline_protocol.names import Slug
+
+# A name, an IPv4 or an IPv6 address with or without a zone. Not '*': that is no place to call.
+_HOST = re.compile(r"[A-Za-z0-9._-]+|[0-9A-Fa-f:.]+(%[A-Za-z0-9._-]+)?")
 
 
 class BadAddress(ValueError):
@@ -55,6 +59,8 @@ class WorkerAddress(Struct, frozen=True):
         name = rest.path.removeprefix("/")
         if not name:
             raise BadAddress(f"{text!r} names no channel: write it like {example}")
+        if rest.fragment:
+            raise BadAddress(f"{text!r}: '#' has no meaning here")
         try:
             channel = channel_named(name)
             query = parse_qsl(
@@ -87,9 +93,12 @@ def _split(text: str, example: str) -> tuple[RouterAddress, _Rest]:
         port = parts.port
     except ValueError as error:
         raise BadAddress(f"{text!r}: {error}; write it like {example}") from None
-    if parts.scheme != "tcp" or not parts.hostname or not port or parts.username is not None:
+    blank = " " in text or not text.isprintable()  # urlsplit drops some, without a word
+    host = parts.hostname or ""
+    named = _HOST.fullmatch(host) and parts.username is None
+    if parts.scheme != "tcp" or not named or not port or blank:
         raise BadAddress(f"{text!r} is not an address: write it like {example}")
-    return RouterAddress(parts.hostname, port), _Rest(parts.path, parts.query, parts.fragment)
+    return RouterAddress(host, port), _Rest(parts.path, parts.query, parts.fragment)
 
 
 def _topic(text: str, key: str, value: str) -> str:

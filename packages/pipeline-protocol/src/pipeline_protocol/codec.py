@@ -58,6 +58,8 @@ def decode_request(data: bytes | memoryview) -> Request:
 def _explain(data: bytes | memoryview, error: Exception) -> BadRequest:
     if isinstance(error, RecursionError):
         return BadRequest(status.MALFORMED, "the request is nested too deeply")
+    if isinstance(error, UnicodeDecodeError):
+        return BadRequest(status.MALFORMED, f"the request is not UTF-8: {error.reason}")
     try:
         action = _action.decode(data).action
     except msgspec.ValidationError as no_action:
@@ -67,7 +69,12 @@ def _explain(data: bytes | memoryview, error: Exception) -> BadRequest:
     if action not in ACTIONS:
         known = f"unknown action {action[:64]!r}{nearest(action[:64], ACTIONS)}"
         return BadRequest(status.UNKNOWN_ACTION, known)
-    return BadRequest(status.MALFORMED, described(str(error)))
+    return BadRequest(status.MALFORMED, _shortened(described(str(error))))
+
+
+def _shortened(error: str) -> str:
+    # msgspec quotes some bad values whole; the field's name comes last
+    return error if len(error) <= 500 else f"{error[:350]} ... {error[-100:]}"
 
 
 def decode_reply(data: bytes | memoryview) -> Reply:

@@ -94,7 +94,7 @@ class WorkerHeartbeat(_Header, frozen=True, tag="heartbeat"):
     """Every second, from the loop that supervises the jobs."""
 
     running: Count
-    load: float = 0.0
+    load: Annotated[float, Meta(ge=0, le=1e6)] = 0.0
     """The host's load average over a minute."""
     draining: bool = False
     """It was asked to leave where it runs: no more jobs, it says goodbye when it has none."""
