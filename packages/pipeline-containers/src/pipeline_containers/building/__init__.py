@@ -1,0 +1,1 @@
+"""From a git reference to a published image."""

@@ -1,0 +1,202 @@
+"""A subprocess with a deadline and capped output, whose whole process group ends with it.
+
+Arguments are a list, never a shell's line. Output is streamed by the line to whoever wants to see
+it, and its end is kept; standard output and standard error are one stream, as a terminal's, unless
+standard output is asked for apart.
+"""
+
+import contextlib
+import enum
+import os
+import selectors
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from pipeline_containers.errors import ToolMissing
+
+OnLine = Callable[[str], None]
+"""Takes one line of output, without its end."""
+
+_CHUNK_BYTES = 65_536
+_LINE_BYTES = 4_096  # a longer line is handed on in pieces
+_TURN_S = 0.05  # how often `cancelled` is looked at: it has no file descriptor to wait on
+_DRAIN_S = 1.0  # how long a grandchild may hold the pipe after the program itself is gone
+
+
+class Cancelled(Protocol):
+    """The one question asked of a `threading.Event`."""
+
+    def is_set(self) -> bool:
+        """Say whether the work is no longer wanted."""
+        ...
+
+
+class Stop(enum.Enum):
+    """Why a command was ended before its own time."""
+
+    TIMED_OUT = "timed out"
+    OUTPUT_LIMIT = "output limit"
+    CANCELLED = "cancelled"
+
+
+@dataclass(frozen=True, slots=True)
+class Completed:
+    """How a command ended: its exit status (128 + signal if killed), output and duration."""
+
+    exit_status: int
+    stop: Stop | None
+    stdout: str
+    tail: str
+    wall_s: float
+
+    @property
+    def ok(self) -> bool:
+        """Whether it ended by itself, with status 0."""
+        return self.stop is None and self.exit_status == 0
+
+
+def run_command(
+    arguments: Sequence[str],
+    *,
+    timeout_s: float,
+    output_bytes: int = 16 * 1024 * 1024,
+    tail_bytes: int = 64 * 1024,
+    env: Mapping[str, str] | None = None,
+    cwd: Path | None = None,
+    on_line: OnLine | None = None,
+    cancelled: Cancelled | None = None,
+) -> Completed:
+    """Run a program to its end, its deadline, its output cap, or until it is cancelled.
+
+    `stdout` of the answer is the whole of standard output, `tail` the last `tail_bytes` of both
+    streams. `ToolMissing` when there is no such program.
+    """
+    began = time.monotonic()
+    try:
+        process = subprocess.Popen(
+            list(arguments),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            env=None if env is None else dict(env),
+            cwd=cwd,
+            start_new_session=True,
+        )
+    except FileNotFoundError as error:
+        if cwd is not None and not cwd.is_dir():
+            raise
+        raise ToolMissing(arguments[0]) from error
+    output = _Output(output_bytes, tail_bytes, on_line)
+    try:
+        stop = _follow(process, output, began + timeout_s, cancelled)
+    finally:
+        end_group(process)
+        output.close()
+    status = process.returncode
+    return Completed(
+        exit_status=status if status >= 0 else 128 - status,
+        stop=stop,
+        stdout=output.stdout.decode(errors="replace"),
+        tail=output.tail.decode(errors="replace"),
+        wall_s=time.monotonic() - began,
+    )
+
+
+def end_group(process: subprocess.Popen[bytes]) -> None:
+    """Kill what is left of the process' group, wait for the process, and close its pipes."""
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    for pipe in (process.stdout, process.stderr):
+        if pipe is not None:
+            pipe.close()
+
+
+class _Output:
+    """What a program prints: counted, cut into lines, its end kept."""
+
+    def __init__(self, cap: int, tail_bytes: int, on_line: OnLine | None) -> None:
+        self.stdout = bytearray()
+        self.tail = bytearray()
+        self._left = cap
+        self._tail_bytes = tail_bytes
+        self._on_line = on_line
+        self._line = bytearray()
+
+    def take(self, chunk: bytes, is_stdout: bool) -> bool:
+        """Keep a chunk; false when that was more than the program may print."""
+        over = len(chunk) > self._left
+        chunk = chunk[: self._left]
+        self._left -= len(chunk)
+        if is_stdout:
+            self.stdout += chunk
+        self.tail += chunk
+        del self.tail[: -self._tail_bytes]
+        if self._on_line is not None:
+            self._line += chunk
+            self._emit()
+        return not over
+
+    def close(self) -> None:
+        """Hand on the last line, which has no end."""
+        if self._on_line is not None and self._line:
+            self._on_line(self._line.decode(errors="replace"))
+
+    def _emit(self) -> None:
+        assert self._on_line is not None  # noqa: S101 -- the caller looked
+        *lines, rest = self._line.split(b"\n")
+        while len(rest) > _LINE_BYTES:
+            lines.append(rest[:_LINE_BYTES])
+            rest = rest[_LINE_BYTES:]
+        self._line = rest
+        for line in lines:
+            self._on_line(line.rstrip(b"\r").decode(errors="replace"))
+
+
+def _follow(
+    process: subprocess.Popen[bytes],
+    output: _Output,
+    deadline: float,
+    cancelled: Cancelled | None,
+) -> Stop | None:
+    with selectors.DefaultSelector() as selector:
+        for pipe in (process.stdout, process.stderr):
+            assert pipe is not None  # noqa: S101 -- both were asked for above
+            os.set_blocking(pipe.fileno(), False)
+            selector.register(pipe, selectors.EVENT_READ)
+        while selector.get_map():
+            now = time.monotonic()
+            if now >= deadline:
+                return Stop.TIMED_OUT if process.poll() is None else None
+            if cancelled is not None and cancelled.is_set():
+                return Stop.CANCELLED
+            if process.poll() is not None:
+                deadline = min(deadline, now + _DRAIN_S)
+            for key, _ in selector.select(min(deadline - now, _TURN_S)):
+                chunk = _read(key.fd)
+                if chunk is None:
+                    continue
+                if not chunk:
+                    selector.unregister(key.fileobj)
+                elif not output.take(chunk, key.fileobj is process.stdout):
+                    return Stop.OUTPUT_LIMIT
+        while process.poll() is None:  # it closed its streams and lives on
+            if time.monotonic() >= deadline:
+                return Stop.TIMED_OUT
+            if cancelled is not None and cancelled.is_set():
+                return Stop.CANCELLED
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(_TURN_S)
+    return None
+
+
+def _read(descriptor: int) -> bytes | None:
+    try:
+        return os.read(descriptor, _CHUNK_BYTES)
+    except BlockingIOError:
+        return None

@@ -1,0 +1,175 @@
+"""System calls that Python 3.11 has no name for.
+
+Thin: arguments in, a file descriptor or nothing out, `OSError` on failure. The numbers of calls
+that came after Linux 5.0 are the same on every architecture but alpha. Source: the kernel's
+`include/uapi/asm-generic/unistd.h`, `linux/mount.h`, `linux/openat2.h`, and their manual pages.
+"""
+
+import ctypes
+import os
+from typing import Final
+
+AT_FDCWD: Final = -100
+AT_EMPTY_PATH: Final = 0x1000
+
+OPEN_TREE_CLONE: Final = 1
+MOVE_MOUNT_F_EMPTY_PATH: Final = 0x04
+
+MOUNT_ATTR_RDONLY: Final = 0x01
+MOUNT_ATTR_NOSUID: Final = 0x02
+MOUNT_ATTR_NODEV: Final = 0x04
+MOUNT_ATTR_IDMAP: Final = 0x00100000
+
+MS_NOSUID: Final = 2
+MS_NODEV: Final = 4
+MNT_DETACH: Final = 2
+UMOUNT_NOFOLLOW: Final = 8
+
+RESOLVE_NO_XDEV: Final = 0x01
+RESOLVE_NO_MAGICLINKS: Final = 0x02
+RESOLVE_NO_SYMLINKS: Final = 0x04
+RESOLVE_BENEATH: Final = 0x08
+RESOLVE_IN_ROOT: Final = 0x10
+
+_SYS_OPEN_TREE: Final = 428
+_SYS_MOVE_MOUNT: Final = 429
+_SYS_FSOPEN: Final = 430
+_SYS_FSCONFIG: Final = 431
+_SYS_FSMOUNT: Final = 432
+_SYS_OPENAT2: Final = 437
+_SYS_MOUNT_SETATTR: Final = 442
+
+_FSCONFIG_SET_FLAG: Final = 0
+_FSCONFIG_SET_STRING: Final = 1
+_FSCONFIG_CMD_CREATE: Final = 6
+_CLOEXEC: Final = 1  # of fsopen and fsmount; open_tree takes O_CLOEXEC
+_PR_SET_CHILD_SUBREAPER: Final = 36
+
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+class _OpenHow(ctypes.Structure):
+    _fields_ = (("flags", ctypes.c_uint64), ("mode", ctypes.c_uint64), ("resolve", ctypes.c_uint64))
+
+
+class _MountAttr(ctypes.Structure):
+    _fields_ = (
+        ("attr_set", ctypes.c_uint64),
+        ("attr_clr", ctypes.c_uint64),
+        ("propagation", ctypes.c_uint64),
+        ("userns_fd", ctypes.c_uint64),
+    )
+
+
+def openat2(folder: int, path: str, flags: int, resolve: int) -> int:
+    """Open `path` from the open `folder`, under the rules of `resolve`; a file descriptor."""
+    how = _OpenHow(flags | os.O_CLOEXEC, 0, resolve)
+    return _syscall(
+        _SYS_OPENAT2,
+        path,
+        ctypes.c_int(folder),
+        os.fsencode(path),
+        ctypes.byref(how),
+        ctypes.c_size_t(ctypes.sizeof(how)),
+    )
+
+
+def open_tree(path: str) -> int:
+    """Make a detached bind mount of `path`; a file descriptor of it."""
+    flags = OPEN_TREE_CLONE | os.O_CLOEXEC
+    return _syscall(
+        _SYS_OPEN_TREE, path, ctypes.c_int(AT_FDCWD), os.fsencode(path), ctypes.c_uint(flags)
+    )
+
+
+def mount_setattr(mount: int, attributes: int, user_namespace: int | None = None) -> None:
+    """Set attributes of a detached mount; with a user namespace, map its ids through that."""
+    if user_namespace is not None:
+        attributes |= MOUNT_ATTR_IDMAP
+    wanted = _MountAttr(attributes, 0, 0, user_namespace or 0)
+    _syscall(
+        _SYS_MOUNT_SETATTR,
+        "mount_setattr",
+        ctypes.c_int(mount),
+        b"",
+        ctypes.c_uint(AT_EMPTY_PATH),
+        ctypes.byref(wanted),
+        ctypes.c_size_t(ctypes.sizeof(wanted)),
+    )
+
+
+def fsopen(kind: str) -> int:
+    """Begin a new file system of a kind; a file descriptor to configure it by."""
+    return _syscall(_SYS_FSOPEN, kind, kind.encode(), ctypes.c_uint(_CLOEXEC))
+
+
+def fsconfig(filesystem: int, key: str, value: str | None = None) -> None:
+    """Set an option of the file system; without a value, a flag."""
+    command = _FSCONFIG_SET_FLAG if value is None else _FSCONFIG_SET_STRING
+    text = None if value is None else os.fsencode(value)
+    _fsconfig(filesystem, command, key.encode(), text)
+
+
+def fsmount(filesystem: int, attributes: int) -> int:
+    """Create the file system as configured; a file descriptor of its detached mount."""
+    _fsconfig(filesystem, _FSCONFIG_CMD_CREATE, None, None)
+    return _syscall(
+        _SYS_FSMOUNT,
+        "fsmount",
+        ctypes.c_int(filesystem),
+        ctypes.c_uint(_CLOEXEC),
+        ctypes.c_uint(attributes),
+    )
+
+
+def move_mount(mount: int, target: str) -> None:
+    """Attach a detached mount at `target`."""
+    _syscall(
+        _SYS_MOVE_MOUNT,
+        target,
+        ctypes.c_int(mount),
+        b"",
+        ctypes.c_int(AT_FDCWD),
+        os.fsencode(target),
+        ctypes.c_uint(MOVE_MOUNT_F_EMPTY_PATH),
+    )
+
+
+def mount(source: str, target: str, kind: str, flags: int, options: str) -> None:
+    """Mount the classic way."""
+    arguments = (source.encode(), os.fsencode(target), kind.encode())
+    _check(_libc.mount(*arguments, ctypes.c_ulong(flags), options.encode()), target)
+
+
+def umount(target: str) -> None:
+    """Detach the mount at `target`: gone from sight at once, freed when its last user is."""
+    _check(_libc.umount2(os.fsencode(target), ctypes.c_int(MNT_DETACH | UMOUNT_NOFOLLOW)), target)
+
+
+def become_subreaper() -> None:
+    """Let orphans among this process' descendants become its children, so it can wait for them."""
+    arguments = (ctypes.c_ulong(1), ctypes.c_ulong(0), ctypes.c_ulong(0), ctypes.c_ulong(0))
+    _check(_libc.prctl(ctypes.c_int(_PR_SET_CHILD_SUBREAPER), *arguments), "subreaper")
+
+
+def _fsconfig(filesystem: int, command: int, key: bytes | None, value: bytes | None) -> None:
+    _syscall(
+        _SYS_FSCONFIG,
+        (key or b"create").decode(),
+        ctypes.c_int(filesystem),
+        ctypes.c_uint(command),
+        key,
+        value,
+        ctypes.c_int(0),
+    )
+
+
+def _syscall(number: int, subject: str, *arguments: object) -> int:
+    return _check(int(_libc.syscall(ctypes.c_long(number), *arguments)), subject)
+
+
+def _check(result: int, subject: str) -> int:
+    if result < 0:
+        code = ctypes.get_errno()
+        raise OSError(code, os.strerror(code), subject)
+    return result

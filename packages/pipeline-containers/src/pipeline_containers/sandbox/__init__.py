@@ -1,0 +1,1 @@
+"""One run of a tool in a container: set up, watched, accounted for, cleared away."""

@@ -1,0 +1,188 @@
+"""Where a container's cgroup is, what it counted, and the removal of what stays of it.
+
+Version 1, version 2 and the two side by side (hybrid) differ in files and units only: the tables
+below are that difference. Counters are read between a container's death and its deletion, which
+takes the cgroup with it. Source: the kernel's `admin-guide/cgroup-v1` and `cgroup-v2.rst`.
+"""
+
+import contextlib
+import os
+import re
+import signal
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+UNIFIED = ""
+"""The name of version 2's one hierarchy, beside version 1's controllers."""
+
+_CONTROLLERS = ("memory", "pids", "cpu", "cpuacct", "cpuset", "blkio", "devices", "freezer")
+_OCTAL = re.compile(r"\\([0-7]{3})")
+
+
+@dataclass(frozen=True, slots=True)
+class Hierarchies:
+    """Where each hierarchy is mounted: by controller, `UNIFIED`, or `name=...`."""
+
+    mounts: Mapping[str, Path]
+
+    def folder(self, controller: str, cgroup: str) -> Path | None:
+        """Say where a cgroup is in the hierarchy that has the controller."""
+        mount = self.mounts.get(controller, self.mounts.get(UNIFIED))
+        return None if mount is None else mount / cgroup.strip("/")
+
+    def folders(self, cgroup: str) -> list[Path]:
+        """Say where a cgroup is in every hierarchy."""
+        return sorted({mount / cgroup.strip("/") for mount in self.mounts.values()})
+
+    def is_v1(self, controller: str) -> bool:
+        """Say whether a controller has a hierarchy of its own."""
+        return controller in self.mounts
+
+
+@dataclass(frozen=True, slots=True)
+class Counters:
+    """What a cgroup counted; None where the kernel does not say."""
+
+    cpu_s: float | None = None
+    peak_memory_bytes: int | None = None
+    oom_kills: int = 0
+    peak_pids: int | None = None
+    pids_refused: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class _Source:
+    """A counter's file; `key` is the word its line begins with, where it has several."""
+
+    controller: str
+    file: str
+    key: str = ""
+    scale: float = 1
+
+
+_V1 = {
+    "cpu": _Source("cpuacct", "cpuacct.usage", scale=1e-9),
+    "peak_memory": _Source("memory", "memory.max_usage_in_bytes"),
+    "oom_kills": _Source("memory", "memory.oom_control", "oom_kill"),
+    "peak_pids": _Source("pids", "pids.peak"),
+    "pids_refused": _Source("pids", "pids.events", "max"),
+}
+_V2 = {
+    "cpu": _Source("cpu", "cpu.stat", "usage_usec", scale=1e-6),
+    "peak_memory": _Source("memory", "memory.peak"),
+    "oom_kills": _Source("memory", "memory.events", "oom_kill"),
+    "peak_pids": _Source("pids", "pids.peak"),
+    "pids_refused": _Source("pids", "pids.events", "max"),
+}
+
+
+def parse_mountinfo(text: str) -> Hierarchies:
+    """Find the hierarchies in the text of `/proc/self/mountinfo`."""
+    mounts: dict[str, Path] = {}
+    for line in text.splitlines():
+        before, _, after = line.partition(" - ")
+        fields, kind = before.split(), after.split()
+        if len(fields) < 5 or not kind:
+            continue
+        place = Path(_OCTAL.sub(lambda match: chr(int(match[1], 8)), fields[4]))
+        if kind[0] == "cgroup2":
+            mounts.setdefault(UNIFIED, place)
+        elif kind[0] == "cgroup":
+            for option in kind[-1].split(","):
+                if option in _CONTROLLERS or option.startswith("name="):
+                    mounts.setdefault(option, place)
+    return Hierarchies(mounts)
+
+
+def find_hierarchies() -> Hierarchies:
+    """Find this host's."""
+    return parse_mountinfo(Path("/proc/self/mountinfo").read_text())
+
+
+def parse_counter(text: str, key: str) -> int | None:
+    """Take a counter from its file's text: the only number, or the one of a line's key."""
+    for line in text.splitlines():
+        name, _, value = line.rpartition(" ")
+        if name == key and value.isdigit():
+            return int(value)
+    return None
+
+
+def read_counters(hierarchies: Hierarchies, cgroup: str) -> Counters:
+    """Read what a container's cgroup counted."""
+    values: dict[str, float | None] = {}
+    for name, first in _V1.items():
+        source = first if hierarchies.is_v1(first.controller) else _V2[name]
+        folder = hierarchies.folder(source.controller, cgroup)
+        count = None if folder is None else parse_counter(_text(folder / source.file), source.key)
+        values[name] = None if count is None else count * source.scale
+    peak, pids = values["peak_memory"], values["peak_pids"]
+    return Counters(
+        cpu_s=values["cpu"],
+        peak_memory_bytes=None if peak is None else int(peak),
+        oom_kills=int(values["oom_kills"] or 0),
+        peak_pids=None if pids is None else int(pids),
+        pids_refused=int(values["pids_refused"] or 0),
+    )
+
+
+def swap_is_counted(hierarchies: Hierarchies) -> bool:
+    """Say whether this kernel takes a limit for swap."""
+    if hierarchies.is_v1("memory"):
+        return (hierarchies.mounts["memory"] / "memory.memsw.limit_in_bytes").exists()
+    unified = hierarchies.mounts.get(UNIFIED)
+    return unified is not None and any(unified.glob("*/memory.swap.max"))
+
+
+def lift_cpu_quota(hierarchies: Hierarchies, cgroup: str) -> None:
+    """Let a dying container die at full speed: throttled processes take long to."""
+    v1 = hierarchies.is_v1("cpu")
+    folder = hierarchies.folder("cpu", cgroup)
+    if folder is not None:
+        with contextlib.suppress(OSError):
+            file, value = ("cpu.cfs_quota_us", "-1") if v1 else ("cpu.max", "max")
+            (folder / file).write_text(value)
+
+
+def remove_tree(hierarchies: Hierarchies, cgroup: str, patience_s: float = 1.0) -> bool:
+    """Kill what is left in a cgroup and those below it, and remove them; false if some stay."""
+    deadline = time.monotonic() + patience_s
+    while True:
+        folders = [folder for top in hierarchies.folders(cgroup) for folder in _below(top)]
+        for folder in folders:
+            _kill(folder)
+            with contextlib.suppress(OSError):
+                folder.rmdir()
+        if not any(folder.exists() for folder in folders):
+            return True
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.01)
+
+
+def remove_if_empty(hierarchies: Hierarchies, cgroup: str) -> None:
+    """Remove a parent that the runtime made, wherever nothing is in it any more."""
+    for folder in hierarchies.folders(cgroup):
+        with contextlib.suppress(OSError):
+            folder.rmdir()
+
+
+def _below(top: Path) -> Iterator[Path]:
+    """Deepest first."""
+    for folder, _, _ in os.walk(top, topdown=False):
+        yield Path(folder)
+
+
+def _kill(folder: Path) -> None:
+    for line in _text(folder / "cgroup.procs").split():
+        with contextlib.suppress(OSError, ValueError):
+            os.kill(int(line), signal.SIGKILL)
+
+
+def _text(file: Path) -> str:
+    try:
+        return file.read_text()
+    except OSError:
+        return ""

@@ -1,0 +1,195 @@
+"""One container, single use: made, given its files, run to its end, discarded.
+
+The steps are apart so that a container can be made ahead of its job, and discarded after the
+answer is out.
+"""
+
+import contextlib
+import json
+import os
+import shutil
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pipeline_containers.command import Cancelled
+from pipeline_containers.errors import SandboxError
+from pipeline_containers.sandbox import cgroups, mounts
+from pipeline_containers.sandbox.bundle import Bundle, runtime_config
+from pipeline_containers.sandbox.limits import Limits
+from pipeline_containers.sandbox.report import Ending
+from pipeline_containers.sandbox.runtime import Init, Runtime
+from pipeline_containers.sandbox.streams import Stream, Watch
+from pipeline_containers.sandbox.users import User
+
+_TURN_S = 0.02  # how often `cancelled` is looked at: it has no file descriptor to wait on
+_DEATH_S = 10.0  # how long SIGKILL may take
+
+
+@dataclass(frozen=True, slots=True)
+class Host:
+    """What all containers of a sandbox share."""
+
+    runtime: Runtime
+    hierarchies: cgroups.Hierarchies
+    cgroup_parent: str
+    first_host_id: int
+    seccomp: dict[str, Any]
+    swap_is_counted: bool
+    ceilings: Mapping[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """What one container is made of."""
+
+    root: Path
+    command: tuple[str, ...]
+    cwd: str
+    env: tuple[str, ...]
+    user: User
+    limits: Limits
+
+
+class Container:
+    """A container by its name, with a folder of its own on the host."""
+
+    def __init__(self, host: Host, recipe: Recipe, folder: Path) -> None:
+        self.name = folder.name
+        self.job_folder = folder / "job"
+        self.cgroup = f"{host.cgroup_parent}/{self.name}"
+        self._host = host
+        self._recipe = recipe
+        self._folder = folder
+        self._uid = host.first_host_id + recipe.user.uid
+        self._gid = host.first_host_id + recipe.user.gid
+        self._init: Init | None = None
+        self._asked_runtime = False
+        self.stdout = Stream(recipe.limits.stdout_bytes, self._uid, self._gid)
+        self.stderr = Stream(recipe.limits.stderr_bytes, self._uid, self._gid)
+
+    def prepare(self) -> None:
+        """Mount an empty job folder and write the bundle."""
+        self._folder.mkdir(mode=0o711)
+        self.job_folder.mkdir(mode=0o700)
+        recipe, host = self._recipe, self._host
+        mounts.mount_job_folder(self.job_folder, recipe.limits, self._uid, self._gid)
+        bundle = Bundle(
+            root=recipe.root,
+            job_folder=self.job_folder,
+            command=recipe.command,
+            cwd=recipe.cwd,
+            env=recipe.env,
+            user=recipe.user,
+            cgroup=self.cgroup,
+            first_host_id=host.first_host_id,
+            seccomp=host.seccomp,
+            swap_is_counted=host.swap_is_counted,
+            ceilings=host.ceilings,
+        )
+        config = runtime_config(bundle, recipe.limits)
+        (self._folder / "config.json").write_text(json.dumps(config))
+
+    def fill(self, fill: Callable[[Path], None]) -> None:
+        """Let somebody put the input in; then it is the tool's."""
+        fill(self.job_folder)
+        mounts.give(self.job_folder, self._uid, self._gid)
+
+    def create(self) -> None:
+        """Have the runtime make the container; it waits to be started."""
+        self._asked_runtime = True
+        streams = (self.stdout.write_end, self.stderr.write_end)
+        self._init = self._host.runtime.create(self.name, self._folder, *streams)
+        self.stdout.hand_over()
+        self.stderr.hand_over()
+
+    def execute(self, cancelled: Cancelled) -> tuple[Ending | None, int]:
+        """Start it and see it through; why the host ended it (None: by itself), exit status."""
+        init = self._created()
+        deadline = time.monotonic() + self._recipe.limits.wall_s
+        self._host.runtime.start(self.name, self._folder)
+        watch = Watch((self.stdout, self.stderr), init.pidfd)
+        stopped = None
+        while not watch.turn(min(_TURN_S, deadline - time.monotonic())):
+            if self.stdout.is_over or self.stderr.is_over:
+                stopped = Ending.OUTPUT_LIMIT
+            elif cancelled.is_set():
+                stopped = Ending.CANCELLED
+            elif time.monotonic() >= deadline:
+                stopped = Ending.TIMED_OUT
+            if stopped is not None:
+                break
+        status = self._bury(init)
+        for stream in (self.stdout, self.stderr):
+            stream.drain()  # what it wrote in its last moment
+            if stream.is_over:
+                stopped = stopped or Ending.OUTPUT_LIMIT
+        return stopped, status
+
+    def counters(self) -> cgroups.Counters:
+        """Read what it used; between its death and its removal."""
+        return cgroups.read_counters(self._host.hierarchies, self.cgroup)
+
+    def full(self) -> str:
+        """Say what of its job folder has run out: "bytes", "files" or nothing."""
+        state = os.statvfs(self.job_folder)
+        if state.f_bavail == 0:
+            return "bytes"
+        return "files" if state.f_favail == 0 else ""
+
+    def discard(self) -> None:
+        """Remove every trace of it, alive or dead, whole or half made; `SandboxError` if one stays.
+
+        Each step is tried, whatever became of the one before.
+        """
+        problems: list[str] = []
+        for step in (self._end, self._delete, self._remove_cgroup, self._remove_folder):
+            try:
+                step()
+            except (SandboxError, OSError) as error:
+                problems.append(str(error))
+        self.stdout.close()
+        self.stderr.close()
+        if problems:
+            raise SandboxError(f"{self.name} was not cleared away: {'; '.join(problems)}")
+
+    def _created(self) -> Init:
+        if self._init is None:
+            raise SandboxError(f"{self.name} was not created")
+        return self._init
+
+    def _bury(self, init: Init) -> int:
+        """Make sure that it is dead, the whole of it, and take its exit status."""
+        status = init.exit_status()
+        if status is None:
+            cgroups.lift_cpu_quota(self._host.hierarchies, self.cgroup)
+            init.kill()
+            deadline = time.monotonic() + _DEATH_S
+            watch = Watch((), init.pidfd)
+            while not watch.turn(deadline - time.monotonic()):
+                if time.monotonic() > deadline:
+                    raise SandboxError(f"{self.name} does not die: pid {init.pid} is stuck")
+            status = init.exit_status()
+        init.close()
+        self._init = None
+        return 0 if status is None else status
+
+    def _end(self) -> None:
+        if self._init is not None:
+            self._bury(self._init)
+
+    def _delete(self) -> None:
+        if self._asked_runtime:
+            self._host.runtime.delete(self.name, self._folder)
+
+    def _remove_cgroup(self) -> None:
+        if not cgroups.remove_tree(self._host.hierarchies, self.cgroup):
+            raise SandboxError(f"the cgroup {self.cgroup} cannot be removed")
+
+    def _remove_folder(self) -> None:
+        if self.job_folder.exists():
+            mounts.unmount(self.job_folder)
+        with contextlib.suppress(FileNotFoundError):
+            shutil.rmtree(self._folder)

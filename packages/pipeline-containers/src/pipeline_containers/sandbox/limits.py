@@ -1,0 +1,40 @@
+"""Every limit of a run, in one place, with the unit in the name."""
+
+from dataclasses import dataclass
+
+KIB = 1024
+MIB = 1024 * KIB
+GIB = 1024 * MIB
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What one run may use. The defaults are those of the real platform.
+
+    Swap is part of memory; the job folder and /tmp live in memory and count towards it too.
+    """
+
+    wall_s: float = 20.0
+    memory_bytes: int = 3 * GIB
+    cpus: float = 1.0
+    pids: int = 256
+    stdout_bytes: int = 1 * MIB
+    stderr_bytes: int = 1 * MIB
+    result_bytes: int = 500_000
+    job_folder_bytes: int = 512 * MIB
+    job_folder_files: int = 100_000
+    tmp_bytes: int = 256 * MIB
+    shm_bytes: int = 64 * MIB
+    open_files: int = 65_536
+
+    def __post_init__(self) -> None:
+        """Refuse what no container could start with."""
+        if self.memory_bytes < MINIMUM_MEMORY_BYTES:
+            raise ValueError(f"memory_bytes must be at least {MINIMUM_MEMORY_BYTES}")
+        for name in self.__slots__:
+            if not getattr(self, name) > 0:
+                raise ValueError(f"{name} must be more than 0, is {getattr(self, name)!r}")
+
+
+MINIMUM_MEMORY_BYTES = 6 * MIB
+"""Under 3 MiB the runtime itself does not start; twice that leaves something for the tool."""

@@ -1,0 +1,88 @@
+"""Images mounted as root folders: each once, read-only, shared by all its runs."""
+
+import contextlib
+import hashlib
+import threading
+from collections.abc import Iterable
+from pathlib import Path
+
+from pipeline_containers.errors import SandboxError
+from pipeline_containers.files import FileRefused, read_in_root
+from pipeline_containers.images.image import StoredImage
+from pipeline_containers.sandbox.mounts import make_skeleton, mount_root, unmount
+from pipeline_containers.sandbox.users import User, resolve_user
+
+_ACCOUNTS_BYTES = 1024 * 1024
+
+
+class Roots:
+    """The mounted images of one sandbox."""
+
+    def __init__(self, folder: Path, user_namespace: int) -> None:
+        self._folder = folder
+        self._skeleton = folder / "skeleton"
+        self._user_namespace = user_namespace
+        self._mounted: dict[str, Path] = {}
+        self._lock = threading.Lock()
+
+    def mount(self, image: StoredImage) -> Path:
+        """Give the image's root folder, mounting it when it is not yet."""
+        key = _key(image.digest, image.layers)
+        with self._lock:
+            if key not in self._mounted:
+                self._mounted[key] = self._mount(key, image)
+            return self._mounted[key]
+
+    def forget(self, digest: str) -> None:
+        """Unmount every root of an image; runs that still have it keep it to their end."""
+        with self._lock:
+            for key in [key for key in self._mounted if key.startswith(_prefix(digest))]:
+                self._unmount(self._mounted.pop(key))
+
+    def close(self) -> None:
+        """Unmount all."""
+        with self._lock:
+            while self._mounted:
+                self._unmount(self._mounted.popitem()[1])
+
+    def _mount(self, key: str, image: StoredImage) -> Path:
+        if not image.layers:
+            raise SandboxError(f"{image.digest} has no layers: there is nothing to run")
+        make_skeleton(self._skeleton)
+        target = self._folder / key
+        target.mkdir(exist_ok=True)
+        try:
+            mount_root((self._skeleton, *image.layers), target, self._user_namespace)
+        except BaseException:
+            target.rmdir()
+            raise
+        return target
+
+    def _unmount(self, target: Path) -> None:
+        unmount(target)
+        with contextlib.suppress(OSError):
+            target.rmdir()
+
+
+def user_of(image: StoredImage, root: Path) -> User:
+    """Resolve the image's USER by the accounts in its root folder."""
+    if not image.config.user:
+        return User()
+    return resolve_user(image.config.user, _read(root, "etc/passwd"), _read(root, "etc/group"))
+
+
+def _read(root: Path, path: str) -> str:
+    try:
+        return read_in_root(root, path, _ACCOUNTS_BYTES).decode(errors="replace")
+    except (FileNotFoundError, FileRefused):
+        return ""
+
+
+def _prefix(digest: str) -> str:
+    return hashlib.sha256(digest.encode()).hexdigest()[:16] + "-"
+
+
+def _key(digest: str, layers: Iterable[Path]) -> str:
+    """Name a root by what it is made of: a digest may be a made-up one, of a plain folder."""
+    made_of = "\0".join(map(str, layers))
+    return _prefix(digest) + hashlib.sha256(made_of.encode()).hexdigest()[:16]

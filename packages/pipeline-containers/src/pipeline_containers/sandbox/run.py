@@ -1,0 +1,299 @@
+"""A sandbox: the folder, mounts, cgroups and containers of one worker, and the runs in them.
+
+FOLDER/lock       held by the one process that owns the folder
+FOLDER/jobs/      a folder for each live container: bundle, job folder (a tmpfs)
+FOLDER/roots/     images, mounted read-only
+FOLDER/runtime/   the container runtime's state
+FOLDER/canary/    the layer of the canary's image
+"""
+
+import fcntl
+import hashlib
+import itertools
+import os
+import resource
+import shutil
+import threading
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from pipeline_containers.command import Cancelled
+from pipeline_containers.errors import SandboxError
+from pipeline_containers.images.image import StoredImage
+from pipeline_containers.sandbox import canary, cgroups, mounts
+from pipeline_containers.sandbox.bundle import RLIMITS
+from pipeline_containers.sandbox.container import Container, Host, Recipe
+from pipeline_containers.sandbox.limits import Limits
+from pipeline_containers.sandbox.outputs import Outputs, read_outputs
+from pipeline_containers.sandbox.report import (
+    Ending,
+    Evidence,
+    RunReport,
+    Usage,
+    classify,
+    describe_limit,
+)
+from pipeline_containers.sandbox.roots import Roots, user_of
+from pipeline_containers.sandbox.runtime import Runtime, watch_orphans
+from pipeline_containers.sandbox.seccomp import load_filter
+from pipeline_containers.sandbox.tools import ToolKind, tool_command
+
+
+@dataclass(frozen=True, slots=True)
+class ToolRun:
+    """One run of a tool.
+
+    `fill` puts the input files into the job folder that it is given; afterwards they are the
+    tool's. It runs on the host: links are its own affair.
+    """
+
+    image: StoredImage
+    kind: ToolKind
+    slug: str
+    fill: Callable[[Path], None]
+    limits: Limits = field(default_factory=Limits)
+    cancelled: Cancelled = field(default_factory=threading.Event)
+
+
+class Sandbox:
+    """Runs tools in containers; from several threads at once.
+
+    Makes this process the subreaper of its descendants. `SandboxError` when a run cannot be set
+    up, which says nothing about the tool; `RuntimeMissing` when the runtime is not installed.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        runtime: str = "runc",
+        cgroup_parent: str = "/pipeline",
+        first_host_id: int = mounts.FIRST_HOST_ID,
+    ) -> None:
+        self.folder = folder.resolve()
+        self._parent = cgroup_parent
+        self._names = (f"job-{number}" for number in itertools.count(1))
+        self._live: set[str] = set()
+        self._lock = threading.Lock()
+        self._prepare_folder()
+        self._owner = _own(self.folder)
+        self._user_namespace = -1
+        try:
+            watch_orphans()
+            hierarchies = cgroups.find_hierarchies()
+            key = hashlib.sha256(str(self.folder).encode()).hexdigest()[:16]
+            self._host = Host(
+                runtime=Runtime(self.folder / "runtime", runtime),
+                hierarchies=hierarchies,
+                cgroup_parent=f"{cgroup_parent}/{key}",
+                first_host_id=first_host_id,
+                seccomp=load_filter(),
+                swap_is_counted=cgroups.swap_is_counted(hierarchies),
+                ceilings=_ceilings(),
+            )
+            self.sweep()
+            self._user_namespace = mounts.open_user_namespace(first_host_id)
+            self._roots = Roots(self.folder / "roots", self._user_namespace)
+        except BaseException:
+            self._release()
+            raise
+
+    def run(self, run: ToolRun) -> RunReport:
+        """Run a tool to its end or to a limit, and clear away what it left."""
+        clock = _Clock()
+        container = self._container(run)
+        try:
+            container.prepare()
+            clock.lap("prepare_s")
+            container.fill(run.fill)
+            clock.lap("fill_s")
+            container.create()
+            clock.lap("create_s")
+            stopped, exit_status = container.execute(run.cancelled)
+            clock.lap("run_s")
+            report = _report(run, container, stopped, exit_status, clock)
+        finally:
+            self._discard(container)
+        clock.lap("discard_s")
+        return report
+
+    def forget(self, digest: str) -> None:
+        """Unmount an image that is not wanted any more, before its layers are removed."""
+        self._roots.forget(digest)
+
+    def canary(self) -> RunReport:
+        """Prove the whole road with a tiny tool of our own; `SandboxError` says where it broke."""
+        report = self.run(
+            ToolRun(
+                image=canary.make_image(self.folder / "canary"),
+                kind=canary.KIND,
+                slug=canary.SLUG,
+                fill=canary.fill,
+                limits=canary.LIMITS,
+            )
+        )
+        if report.outputs != canary.EXPECTED:
+            raise SandboxError(f"the canary did not sing: {report}")
+        return report
+
+    def sweep(self) -> None:
+        """Clear what no run of this process owns: containers, mounts, cgroups, folders.
+
+        Done when a sandbox opens, for what a dead owner left; again when a clean-up failed.
+        """
+        jobs, runtime = self.folder / "jobs", self._host.runtime
+        with self._lock:
+            strangers = {job.name for job in jobs.iterdir()} | set(runtime.names())
+            strangers -= self._live
+            for place in list(mounts.mounts_below(self.folder)):
+                if place.parent.name in strangers or not self._live:
+                    mounts.unmount(place)
+            for name in strangers:
+                folder = jobs / name
+                folder.mkdir(exist_ok=True)
+                runtime.delete(name, folder)
+                cgroups.remove_tree(self._host.hierarchies, f"{self._host.cgroup_parent}/{name}")
+                shutil.rmtree(folder)
+
+    def close(self) -> None:
+        """Unmount everything and let go of the folder; after the last run."""
+        self._roots.close()
+        self._release()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def _container(self, run: ToolRun) -> Container:
+        root = self._roots.mount(run.image)
+        config = run.image.config
+        recipe = Recipe(
+            root=root,
+            command=tool_command(run.kind, config.entrypoint, run.slug),
+            cwd=run.kind.folder,
+            env=config.env,
+            user=user_of(run.image, root),
+            limits=run.limits,
+        )
+        with self._lock:
+            name = next(self._names)
+            self._live.add(name)
+        return Container(self._host, recipe, self.folder / "jobs" / name)
+
+    def _discard(self, container: Container) -> None:
+        try:
+            container.discard()
+        finally:
+            with self._lock:
+                self._live.discard(container.name)
+
+    def _prepare_folder(self) -> None:
+        """Make the folders; a container's ids must get through to its root folder."""
+        for name in ("jobs", "roots", "runtime"):
+            place = self.folder / name
+            place.mkdir(parents=True, exist_ok=True)
+            place.chmod(0o700 if name == "runtime" else 0o711)
+        self.folder.chmod(self.folder.stat().st_mode | 0o001)
+        for place in self.folder.parents:
+            if not place.stat().st_mode & 0o001:
+                raise SandboxError(
+                    f"containers cannot get through {place}: chmod o+x {place}, "
+                    "or choose another working folder"
+                )
+
+    def _release(self) -> None:
+        if self._user_namespace >= 0:
+            os.close(self._user_namespace)
+            self._user_namespace = -1
+        if hasattr(self, "_host"):
+            for cgroup in (self._host.cgroup_parent, self._parent):
+                cgroups.remove_if_empty(self._host.hierarchies, cgroup)
+        os.close(self._owner)
+
+
+class _Clock:
+    """Seconds by phase."""
+
+    def __init__(self) -> None:
+        self.laps: dict[str, float] = {}
+        self._last = time.monotonic()
+
+    def lap(self, phase: str) -> None:
+        now = time.monotonic()
+        self.laps[phase] = now - self._last
+        self._last = now
+
+
+def _report(
+    run: ToolRun, container: Container, stopped: Ending | None, exit_status: int, clock: _Clock
+) -> RunReport:
+    counters = container.counters()
+    outputs = _outputs(run, container)
+    evidence = Evidence(
+        stopped, exit_status, counters, outputs.response is not None, container.full()
+    )
+    ending = classify(evidence)
+    report = RunReport(
+        ending=ending,
+        exit_status=exit_status,
+        stdout=container.stdout.text,
+        stderr=container.stderr.text,
+        outputs=outputs.response,
+        output_problem=outputs.problem,
+        usage=Usage(
+            wall_s=clock.laps["run_s"],
+            cpu_s=counters.cpu_s,
+            peak_memory_bytes=counters.peak_memory_bytes,
+            oom_kills=counters.oom_kills,
+            peak_pids=counters.peak_pids,
+            stdout_bytes=len(container.stdout.content),
+            stderr_bytes=len(container.stderr.content),
+        ),
+        timing=clock.laps,
+        which_limit=describe_limit(ending, evidence, run.limits),
+    )
+    clock.lap("collect_s")
+    return report
+
+
+def _outputs(run: ToolRun, container: Container) -> Outputs:
+    folder = os.open(container.job_folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        return read_outputs(folder, run.kind, run.limits.result_bytes)
+    finally:
+        os.close(folder)
+
+
+def _ceilings() -> dict[str, int]:
+    """Read this process' hard limits: without CAP_SYS_RESOURCE nothing gets beyond them."""
+    limits = {name: resource.getrlimit(getattr(resource, name))[1] for name in RLIMITS}
+    return {name: value for name, value in limits.items() if value != resource.RLIM_INFINITY}
+
+
+def _own(folder: Path) -> int:
+    """Take the folder's lock; the file says whose it is."""
+    descriptor = os.open(folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        holder = os.read(descriptor, 32).decode(errors="replace").strip() or "unknown"
+        os.close(descriptor)
+        raise SandboxError(
+            f"{folder} belongs to process {holder}: choose another folder"
+        ) from error
+    with suppress(OSError):
+        os.ftruncate(descriptor, 0)
+        os.write(descriptor, f"{os.getpid()}\n".encode())
+    return descriptor

@@ -1,0 +1,159 @@
+"""The system calls that a tool may use: the distribution's allowlist, translated and tightened.
+
+The file of Debian's golang-github-containers-common is in containers' format, which picks rules by
+architecture and capability; the OCI runtime wants a flat list. As shipped it also allows what no
+tool needs and exploits begin with. Source: the file, and the OCI runtime specification,
+`config-linux.md`, "Seccomp".
+"""
+
+import json
+import platform
+from collections.abc import Iterable, Mapping
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from pipeline_containers.errors import SandboxError
+
+PROFILE = Path("/usr/share/containers/seccomp.json")
+
+ARCHITECTURES = {
+    "x86_64": ("amd64", "SCMP_ARCH_X86_64"),
+    "aarch64": ("arm64", "SCMP_ARCH_AARCH64"),
+}
+"""A machine's name, the name that the profile's rules go by, and libseccomp's."""
+
+REFUSED = frozenset(
+    (
+        "acct",
+        "add_key",
+        "bpf",
+        "chroot",
+        "delete_module",
+        "fanotify_init",
+        "finit_module",
+        "fsconfig",
+        "fsmount",
+        "fsopen",
+        "fspick",
+        "init_module",
+        "io_uring_enter",
+        "io_uring_register",
+        "io_uring_setup",
+        "kcmp",
+        "kexec_file_load",
+        "kexec_load",
+        "keyctl",
+        "lookup_dcookie",
+        "mount",
+        "mount_setattr",
+        "move_mount",
+        "open_by_handle_at",
+        "open_tree",
+        "perf_event_open",
+        "pidfd_getfd",
+        "pivot_root",
+        "process_madvise",
+        "process_vm_readv",
+        "process_vm_writev",
+        "ptrace",
+        "quotactl",
+        "quotactl_fd",
+        "reboot",
+        "request_key",
+        "setns",
+        "setdomainname",
+        "sethostname",
+        "swapoff",
+        "swapon",
+        "syslog",
+        "umount",
+        "umount2",
+        "unshare",
+        "userfaultfd",
+        "vhangup",
+    )
+)
+"""Answered by EPERM, whatever the file says."""
+
+SOCKET_FAMILIES = (1, 2, 10)
+"""Unix, IPv4, IPv6. Netlink (16) comes with them, but for its audit protocol."""
+
+_AF_NETLINK, _NETLINK_AUDIT = 16, 9
+_CLONE_NEW = 0x7E020000  # every namespace flag that clone takes
+_EPERM, _ENOSYS = 1, 38
+_ALLOW, _ERRNO = "SCMP_ACT_ALLOW", "SCMP_ACT_ERRNO"
+_OURS = REFUSED | {"clone", "clone3", "socket"}
+
+
+def translate(profile: Mapping[str, Any], machine: str) -> dict[str, Any]:
+    """Make the OCI runtime's filter for a process without capabilities on this machine."""
+    if machine not in ARCHITECTURES:
+        raise SandboxError(f"no system call filter is known for {machine}: see seccomp.py")
+    name, architecture = ARCHITECTURES[machine]
+    rules = [
+        _rule(names, rule["action"], rule.get("args") or (), rule.get("errnoRet"))
+        for rule in profile["syscalls"]
+        if _applies(rule, name) and (names := [call for call in rule["names"] if call not in _OURS])
+    ]
+    return {
+        "defaultAction": profile["defaultAction"],
+        "defaultErrnoRet": profile.get("defaultErrnoRet", _ENOSYS),
+        "architectures": [architecture],  # only: 32-bit calls would come in by the side
+        "syscalls": rules + _own_rules(),
+    }
+
+
+@cache
+def load_filter(path: Path = PROFILE) -> dict[str, Any]:
+    """Read the distribution's file and translate it for this machine; read once."""
+    try:
+        profile = json.loads(path.read_bytes())
+    except FileNotFoundError as error:
+        raise SandboxError(
+            f"{path} is missing: install it (apt install golang-github-containers-common)"
+        ) from error
+    except ValueError as error:
+        raise SandboxError(f"{path} is not JSON: {error}") from error
+    return translate(profile, platform.machine())
+
+
+def _own_rules() -> list[dict[str, Any]]:
+    no_namespaces = _argument(0, _CLONE_NEW, "SCMP_CMP_MASKED_EQ", 0)
+    netlink = (
+        _argument(0, _AF_NETLINK, "SCMP_CMP_EQ"),
+        _argument(2, _NETLINK_AUDIT, "SCMP_CMP_NE"),
+    )
+    families = [(_argument(0, family, "SCMP_CMP_EQ"),) for family in SOCKET_FAMILIES]
+    return [
+        _rule(sorted(REFUSED), _ERRNO, (), _EPERM),
+        _rule(["clone"], _ALLOW, (no_namespaces,), None),
+        # Its flags lie in memory, where a filter cannot look: libc falls back to clone.
+        _rule(["clone3"], _ERRNO, (), _ENOSYS),
+        *(_rule(["socket"], _ALLOW, arguments, None) for arguments in [*families, netlink]),
+    ]
+
+
+def _applies(rule: Mapping[str, Any], architecture: str) -> bool:
+    included, excluded = rule.get("includes") or {}, rule.get("excludes") or {}
+    return (
+        not included.get("caps")  # a tool has none
+        and architecture in (included.get("arches") or [architecture])
+        and architecture not in (excluded.get("arches") or [])
+    )
+
+
+def _rule(
+    names: list[str], action: str, args: Iterable[Mapping[str, Any]], errno: int | None
+) -> dict[str, Any]:
+    rule: dict[str, Any] = {"names": names, "action": action}
+    if errno is not None:
+        rule["errnoRet"] = errno
+    if arguments := [dict(argument) for argument in args]:
+        rule["args"] = arguments
+    return rule
+
+
+def _argument(index: int, value: int, op: str, value_two: int | None = None) -> dict[str, Any]:
+    argument = {"index": index, "value": value, "op": op}
+    return argument if value_two is None else argument | {"valueTwo": value_two}

@@ -1,0 +1,119 @@
+"""THE table of tool kinds: where each lives in its image, how it is called, what it leaves.
+
+The contract is that of the Exercism track tooling. A new kind of tool is a new row.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+JOB_FOLDER = "/mnt/exercism-iteration"
+"""Where a run finds its input and leaves its output, inside the container."""
+
+Check = Callable[[Any], str | None]
+"""Says what is wrong with the content of an output file; None when nothing is."""
+
+
+@dataclass(frozen=True, slots=True)
+class Output:
+    """One file that a tool leaves: its name, the field of the response it fills, its shape.
+
+    `field` None: the file's object is the response itself.
+    """
+
+    file: str
+    field: str | None
+    check: Check
+    required: bool = True
+    is_json: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class ToolKind:
+    """A kind of tool: its name, its folder in the image, the files that it leaves."""
+
+    name: str
+    folder: str
+    outputs: tuple[Output, ...]
+
+
+def _object(value: object) -> str | None:
+    return None if isinstance(value, dict) else "is not a JSON object"
+
+
+def _object_or_list(value: object) -> str | None:
+    return None if isinstance(value, dict | list) else "is neither a JSON object nor a list"
+
+
+def _text(value: object) -> str | None:
+    return None if isinstance(value, str) else "is not text"
+
+
+def _results(value: object) -> str | None:
+    if not isinstance(value, dict):
+        return "is not a JSON object"
+    version = value.get("version", 1)
+    if isinstance(version, bool) or version not in (1, 2, 3):
+        return "has a version that is not 1, 2 or 3"
+    if value.get("status") not in ("pass", "fail", "error"):
+        return 'has a status that is not "pass", "fail" or "error"'
+    tests = value.get("tests")
+    if tests is not None and not isinstance(tests, list):
+        return "has tests that are not a list"
+    if not isinstance(value.get("message"), str | None):
+        return "has a message that is not text"
+    return None
+
+
+def _analysis(value: object) -> str | None:
+    if not isinstance(value, dict):
+        return "is not a JSON object"
+    if not isinstance(value.get("comments", []), list):
+        return "has comments that are not a list"
+    return None
+
+
+TOOLS: Mapping[str, ToolKind] = {
+    kind.name: kind
+    for kind in (
+        ToolKind("test_runner", "/opt/test-runner", (Output("results.json", None, _results),)),
+        ToolKind(
+            "analyser",
+            "/opt/analyzer",
+            (
+                Output("analysis.json", "analysis", _analysis),
+                Output("tags.json", "tags", _object_or_list, required=False),
+            ),
+        ),
+        ToolKind(
+            "recommender",
+            "/opt/recommender",
+            (Output("recommendations.json", "recommendations", _object_or_list),),
+        ),
+        ToolKind(
+            "representer",
+            "/opt/representer",
+            (
+                Output("representation.txt", "representation", _text, is_json=False),
+                Output("mapping.json", "mapping", _object),
+                Output("representation.json", "representation_json", _object, required=False),
+            ),
+        ),
+    )
+}
+
+
+def tool_command(kind: ToolKind, entrypoint: tuple[str, ...], slug: str) -> tuple[str, ...]:
+    """Say what is executed, in the tool's folder.
+
+    The contract is that `bin/run.sh` is called. An image whose entry point ends in that file, as
+    most do (by itself, or as `["sh", ".../bin/run.sh"]`, or behind an init), is called by its entry
+    point. Any other entry point is one that the image has from its base (`node`'s, `python`'s), or
+    a shell's `-c` line that would drop the arguments: there the file is called by itself.
+    """
+    arguments = (slug, f"{JOB_FOLDER}/", f"{JOB_FOLDER}/")
+    script = "bin/run.sh"
+    names = (script, f"./{script}", f"{kind.folder}/{script}")
+    if entrypoint and entrypoint[-1] in names and "-c" not in entrypoint:
+        return (*entrypoint, *arguments)
+    return (script, *arguments)
