@@ -180,7 +180,8 @@ class Core:
     def _welcome(self, message: Welcome, _body: bytes, now: float) -> list[do.Command]:
         self.phase, self._phase_at, self._welcomed = Phase.SERVING, now, True
         self.epoch = message.epoch
-        return [*self._beat(0.0, now), *self._held_results()]
+        said = do.Say(f"serving {self.address}, {self.slots} at a time")
+        return [said, *self._beat(0.0, now), *self._held_results()]
 
     def _held_results(self) -> list[do.Command]:
         return [

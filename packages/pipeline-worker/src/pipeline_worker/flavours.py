@@ -1,12 +1,14 @@
 """What a worker of each flavour needs on its host, opened and proved."""
 
+import shutil
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from msgspec import Struct
 
-from pipeline_containers.building.buildah import Buildah
+from pipeline_containers.building.builder import open_builder
+from pipeline_containers.errors import ToolMissing
 from pipeline_containers.images.store import Store
 from pipeline_containers.sandbox.run import Sandbox
 from pipeline_containers.sandbox.tools import TOOLS
@@ -40,10 +42,11 @@ def open_flavour(channel: str, identity: str, folder: WorkFolder, host: Host) ->
     """Open what the channel's workers need; ContainersError if the host lacks something."""
     kind = CHANNELS[channel].tool_kind
     if kind is None:
-        builder = Buildah(folder.folder("builder"), base_images=host.base_images)
-        builder.prove()
+        _require("git", "skopeo", host.runtime)
+        builder = open_builder("auto", folder.folder("builder"), host.base_images)
         yield Flavour(BuildJobs(identity, builder, folder.folder("builds")), NoReleases())
         return
+    _require("skopeo", host.runtime)
     with ExitStack() as opened:
         sandbox = opened.enter_context(Sandbox(folder.folder("run"), runtime=host.runtime))
         sandbox.canary()
@@ -51,3 +54,9 @@ def open_flavour(channel: str, identity: str, folder: WorkFolder, host: Host) ->
         opened.callback(releases.close)
         jobs = ToolJobs(identity, TOOLS[kind], sandbox, releases, host.file_inputs)
         yield Flavour(jobs, releases)
+
+
+def _require(*programs: str) -> None:
+    for program in programs:
+        if shutil.which(program) is None:
+            raise ToolMissing(program)

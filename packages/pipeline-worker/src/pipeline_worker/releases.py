@@ -154,12 +154,7 @@ class Releases:
         repository = settings.registry.image.replace("{tool}", tool)
         registry = open_registry(settings.registry.kind, settings.registry.location)
 
-        def on_progress(percent: int) -> None:
-            moved = VersionState(wanted.track, wanted.version, Readiness.PREPARING, percent=percent)
-            self._post(VersionMoved(moved))
-
-        reference = wanted.digest or wanted.version
-        digest = self._store.pull(registry, repository, reference, on_progress)
+        digest = self._store.pull(registry, repository, wanted.digest or wanted.version)
         return self._store.image(digest)
 
     def _collect(self) -> None:

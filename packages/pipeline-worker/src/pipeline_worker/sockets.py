@@ -71,12 +71,12 @@ class RouterSockets:
             _log.warning("the link is full: a %s is dropped", type(message).__name__)
 
     def events(self) -> Iterator[LinkFound | BootstrapRefused | Received]:
-        """Read what has come."""
+        """Read what has come; handling one may replace the sockets."""
         if self._front is not None:
-            for frames in _drain(self._front):
+            for frames in list(_drain(self._front)):
                 yield _first_answer(frames)
         if self._link is not None:
-            for frames in _drain(self._link):
+            for frames in list(_drain(self._link)):
                 try:
                     body = frames[1] if len(frames) == 2 else b""
                     yield Received(decode_to_worker(frames[0]), body)

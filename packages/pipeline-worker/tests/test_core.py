@@ -1,0 +1,286 @@
+"""The core's rules, one a test: events in, commands out, no clock but the one given."""
+
+from pipeline_protocol import link
+from pipeline_protocol.address import WorkerAddress
+from pipeline_protocol.link import Readiness, Refusal, VersionState
+from pipeline_protocol.settings import Settings, WantedVersion
+from pipeline_worker import commands as do
+from pipeline_worker import events
+from pipeline_worker.core import Core, Mode, Phase
+
+DIGEST = "sha256:" + "1" * 64
+OTHER_DIGEST = "sha256:" + "2" * 64
+EPOCH = 77
+
+
+class Driver:
+    """A core with a clock, and what it said."""
+
+    def __init__(self, mode: Mode = Mode.LISTEN, topics: str = "") -> None:
+        address = WorkerAddress.parse(f"tcp://localhost:5555/test_runners{topics}")
+        self.core = Core("worker-1", "instance", address, 2, mode)
+        self.now = 100.0
+        self.said: list[do.Command] = []
+
+    def feed(self, event: events.Event, after: float = 0.0) -> list[do.Command]:
+        self.now += after
+        out = self.core.handle(event, self.now)
+        self.said += out
+        return out
+
+    def hear(self, message: link.ToWorker, body: bytes = b"") -> list[do.Command]:
+        return self.feed(events.Received(message, body))
+
+    def tick(self, after: float = 0.0) -> list[do.Command]:
+        return self.feed(events.Tick(0.5), after)
+
+    def serve(self, *versions: WantedVersion) -> list[do.Command]:
+        self.tick()
+        self.feed(events.LinkFound(5556))
+        self.hear(link.Welcome(1, EPOCH))
+        return self.hear(link.Configure(1, Settings(versions=versions)))
+
+
+def sent(out: list[do.Command], kind: type) -> list[link.FromWorker]:
+    return [c.message for c in out if isinstance(c, do.Send) and isinstance(c.message, kind)]
+
+
+def of(out: list[do.Command], kind: type) -> list[do.Command]:
+    return [command for command in out if isinstance(command, kind)]
+
+
+def job(number: int = 1, attempt: int = 1) -> link.Job:
+    return link.Job(number, attempt, 10_000, 0, key=b"key")
+
+
+def test_it_asks_says_hello_and_serves() -> None:
+    worker = Driver(topics="?topic=ruby")
+    assert worker.tick() == [do.AskRouter()]
+    out = worker.feed(events.LinkFound(5556))
+    assert out[0] == do.Connect(5556)
+    (hello,) = sent(out, link.Hello)
+    assert isinstance(hello, link.Hello)
+    assert (hello.identity, hello.topics, hello.slots) == ("worker-1", ("ruby",), 2)
+    assert (hello.epoch, hello.draining) == (0, False)
+    worker.hear(link.Welcome(1, EPOCH))
+    assert worker.core.phase is Phase.SERVING
+
+
+def test_a_warning_of_the_router_is_said() -> None:
+    worker = Driver()
+    worker.tick()
+    out = worker.feed(events.LinkFound(5556, ("topic 'rubby' is not configured",)))
+    assert of(out, do.Say) == [do.Say("topic 'rubby' is not configured", warning=True)]
+
+
+def test_a_router_that_never_answers_ends_it_with_its_address() -> None:
+    worker = Driver()
+    worker.tick()
+    asked = [out for out in (worker.tick(1.0) for _ in range(9)) if out == [do.AskRouter()]]
+    assert len(asked) == 9
+    (leave,) = worker.tick(2.0)
+    assert isinstance(leave, do.Leave)
+    assert leave.ending is do.Ending.UNREACHABLE
+    assert "tcp://localhost:5555" in leave.reason
+
+
+def test_a_silent_router_is_looked_for_as_long_as_it_takes() -> None:
+    worker = Driver()
+    worker.serve()
+    assert of(worker.tick(5.0), do.AskRouter)
+    for _ in range(1000):
+        assert not of(worker.tick(1.0), do.Leave)
+    (hello,) = sent(worker.feed(events.LinkFound(7000)), link.Hello)
+    assert isinstance(hello, link.Hello)
+    assert hello.epoch == EPOCH
+
+
+def test_heartbeats_come_every_second_while_it_serves() -> None:
+    worker = Driver()
+    worker.serve()
+    for _ in range(3):
+        worker.hear(link.RouterHeartbeat(EPOCH))
+        assert sent(worker.tick(1.0), link.WorkerHeartbeat) == [link.WorkerHeartbeat(0, 0.5)]
+        assert not sent(worker.tick(0.25), link.WorkerHeartbeat)
+
+
+def test_a_result_is_held_until_it_is_acknowledged() -> None:
+    worker = Driver()
+    worker.serve()
+    assert worker.hear(job(), b"request") == [do.StartRun(job(), b"request")]
+    out = worker.feed(events.RunEnded(1, 1, 200, b"reply"))
+    assert out == [do.Send(link.Result(1, 1, 200), b"reply")]
+    again = worker.hear(link.Welcome(2, EPOCH))
+    assert do.Send(link.Result(1, 1, 200), b"reply") in again
+    worker.hear(link.ResultAck(1, 1))
+    assert not sent(worker.hear(link.Welcome(3, EPOCH)), link.Result)
+
+
+def test_a_result_that_comes_while_the_router_is_away_waits_for_the_next() -> None:
+    worker = Driver()
+    worker.serve()
+    worker.hear(job(), b"request")
+    worker.tick(5.0)
+    assert worker.feed(events.RunEnded(1, 1, 200, b"reply")) == []
+    (hello,) = sent(worker.feed(events.LinkFound(5556)), link.Hello)
+    assert isinstance(hello, link.Hello)
+    assert hello.jobs == (link.HeldJob(b"key", 1, 1, 5000, done=True),)
+    assert sent(worker.hear(link.Welcome(2, EPOCH)), link.Result) == [link.Result(1, 1, 200)]
+
+
+def test_the_same_job_again_does_not_run_again() -> None:
+    worker = Driver()
+    worker.serve()
+    worker.hear(job(), b"request")
+    assert worker.hear(job(), b"request") == []
+    worker.feed(events.RunEnded(1, 1, 200, b"reply"))
+    assert worker.hear(job(), b"request") == [do.Send(link.Result(1, 1, 200), b"reply")]
+    assert of(worker.hear(job(attempt=2), b"request"), do.StartRun)
+
+
+def test_cancel_reaches_only_what_runs() -> None:
+    worker = Driver()
+    worker.serve()
+    worker.hear(job(), b"request")
+    assert worker.hear(link.CancelJob(1, 2)) == []
+    assert worker.hear(link.CancelJob(1, 1)) == [do.CancelRun(1, 1)]
+
+
+def test_an_unknown_session_says_hello_once() -> None:
+    worker = Driver()
+    worker.serve()
+    refused = link.Refused(Refusal.UNKNOWN_SESSION, "who?")
+    assert sent(worker.hear(refused), link.Hello)
+    assert worker.hear(refused) == []
+
+
+def test_another_refusal_ends_it_with_the_reason() -> None:
+    worker = Driver()
+    worker.tick()
+    worker.feed(events.LinkFound(5556))
+    (leave,) = worker.hear(link.Refused(Refusal.IDENTITY_ALIVE, "worker-1 is alive elsewhere"))
+    assert isinstance(leave, do.Leave)
+    assert leave.ending is do.Ending.FAILED
+    assert "alive elsewhere" in leave.reason
+
+
+def test_wanted_versions_are_prepared_and_reported() -> None:
+    worker = Driver()
+    wanted = WantedVersion("ruby", "git-1")
+    out = worker.serve(wanted)
+    assert of(out, do.Prepare) == [do.Prepare(wanted)]
+    assert of(out, do.Keep) == [do.Keep(frozenset({("ruby", "git-1")}))]
+    ready = VersionState("ruby", "git-1", Readiness.READY, DIGEST)
+    assert worker.feed(events.VersionMoved(ready)) == [do.Send(link.Versions((ready,)))]
+    same = worker.hear(
+        link.Configure(2, Settings(versions=(WantedVersion("ruby", "git-1", DIGEST),)))
+    )
+    assert not of(same, do.Prepare)
+    assert not sent(same, link.Versions)
+
+
+def test_a_scoped_worker_prepares_only_its_own_tracks() -> None:
+    worker = Driver(topics="?topic=ruby")
+    ruby, bash = WantedVersion("ruby", "git-1"), WantedVersion("bash", "git-1")
+    assert of(worker.serve(ruby, bash), do.Prepare) == [do.Prepare(ruby)]
+
+
+def test_what_is_not_wanted_any_more_is_forgotten() -> None:
+    worker = Driver()
+    worker.serve(WantedVersion("ruby", "git-1"))
+    out = worker.hear(link.Configure(2, Settings()))
+    assert of(out, do.Keep) == [do.Keep(frozenset())]
+    (versions,) = sent(out, link.Versions)
+    assert versions == link.Versions((VersionState("ruby", "git-1", Readiness.REMOVED),))
+
+
+def test_a_failed_version_is_tried_again_later_and_stays_failed_meanwhile() -> None:
+    worker = Driver()
+    wanted = WantedVersion("ruby", "git-1")
+    worker.serve(wanted)
+    failed = VersionState("ruby", "git-1", Readiness.FAILED, reason="registry down")
+    assert sent(worker.feed(events.VersionMoved(failed)), link.Versions)
+    worker.hear(link.RouterHeartbeat(EPOCH))
+    assert not of(worker.tick(3.0), do.Prepare)
+    worker.hear(link.RouterHeartbeat(EPOCH))
+    assert of(worker.tick(3.0), do.Prepare) == [do.Prepare(wanted)]
+    preparing = VersionState("ruby", "git-1", Readiness.PREPARING, percent=10)
+    assert worker.feed(events.VersionMoved(preparing)) == []
+
+
+def test_another_digest_than_the_deployed_one_is_a_failure() -> None:
+    worker = Driver()
+    worker.serve(WantedVersion("ruby", "git-1", DIGEST))
+    moved = VersionState("ruby", "git-1", Readiness.READY, OTHER_DIGEST)
+    (versions,) = sent(worker.feed(events.VersionMoved(moved)), link.Versions)
+    assert isinstance(versions, link.Versions)
+    assert versions.changed[0].state is Readiness.FAILED
+    assert DIGEST in versions.changed[0].reason
+
+
+def test_drain_finishes_what_runs_and_says_goodbye_last() -> None:
+    worker = Driver()
+    worker.serve()
+    worker.hear(job(), b"request")
+    assert not of(worker.hear(link.Drain()), do.Leave)
+    assert not of(worker.feed(events.RunEnded(1, 1, 200, b"reply")), do.Leave)
+    out = worker.hear(link.ResultAck(1, 1))
+    assert sent(out, link.Goodbye)
+    assert of(out, do.Leave) == [do.Leave(do.Ending.DONE)]
+
+
+def test_restart_begins_anew_when_nothing_runs() -> None:
+    worker = Driver()
+    worker.serve()
+    out = worker.hear(link.Restart())
+    assert of(out, do.Leave) == [do.Leave(do.Ending.RESTART)]
+
+
+def test_a_signal_drains_and_a_second_one_leaves_at_once() -> None:
+    worker = Driver()
+    worker.serve()
+    worker.hear(job(), b"request")
+    first = worker.feed(events.StopAsked())
+    (beat,) = sent(first, link.WorkerHeartbeat)
+    assert isinstance(beat, link.WorkerHeartbeat)
+    assert beat.draining
+    assert not of(first, do.Leave)
+    assert of(worker.feed(events.StopAsked()), do.Leave)
+
+
+def test_an_unacknowledged_result_does_not_keep_it_for_ever() -> None:
+    worker = Driver()
+    worker.serve()
+    worker.hear(job(), b"request")
+    worker.feed(events.StopAsked())
+    assert not of(worker.feed(events.RunEnded(1, 1, 200, b"reply")), do.Leave)
+    assert of(worker.tick(6.0), do.Leave)
+
+
+def test_configure_prepares_and_leaves_without_taking_jobs() -> None:
+    worker = Driver(Mode.CONFIGURE)
+    worker.serve(WantedVersion("ruby", "git-1"))
+    (hello,) = sent(worker.said, link.Hello)
+    assert isinstance(hello, link.Hello)
+    assert hello.draining
+    ready = VersionState("ruby", "git-1", Readiness.READY, DIGEST)
+    (leave,) = of(worker.feed(events.VersionMoved(ready)), do.Leave)
+    assert leave == do.Leave(do.Ending.DONE, "1 of 1 versions ready")
+
+
+def test_configure_fails_if_a_version_does() -> None:
+    worker = Driver(Mode.CONFIGURE)
+    worker.serve(WantedVersion("ruby", "git-1"))
+    failed = VersionState("ruby", "git-1", Readiness.FAILED, reason="no such tag")
+    (leave,) = of(worker.feed(events.VersionMoved(failed)), do.Leave)
+    assert isinstance(leave, do.Leave)
+    assert leave.ending is do.Ending.FAILED
+    assert "no such tag" in leave.reason
+
+
+def test_a_dry_run_says_what_it_would_prepare_and_prepares_nothing() -> None:
+    worker = Driver(Mode.DRYRUN)
+    out = worker.serve(WantedVersion("ruby", "git-1"))
+    assert of(out, do.Say) == [do.Say("would prepare: ruby git-1")]
+    assert of(out, do.Leave) == [do.Leave(do.Ending.DONE)]
+    assert not of(out, do.Prepare)

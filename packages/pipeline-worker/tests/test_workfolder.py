@@ -1,0 +1,22 @@
+"""One owner at a time."""
+
+from pathlib import Path
+
+import pytest
+
+from pipeline_worker.workfolder import FolderInUse, WorkFolder
+
+
+def test_a_second_owner_is_told_who_has_it(tmp_path: Path) -> None:
+    first = WorkFolder(tmp_path / "w", "worker-1")
+    with pytest.raises(FolderInUse, match=r"in use by worker-1 \(process \d+\)"):
+        WorkFolder(tmp_path / "w", "worker-2")
+    first.release()
+    WorkFolder(tmp_path / "w", "worker-2").release()
+
+
+def test_folders_in_it_are_made_and_kept(tmp_path: Path) -> None:
+    folder = WorkFolder(tmp_path / "w", "worker-1")
+    assert folder.folder("store").is_dir()
+    assert folder.folder("store") == tmp_path / "w" / "store"
+    folder.release()
