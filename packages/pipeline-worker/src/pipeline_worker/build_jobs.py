@@ -6,9 +6,9 @@ from pathlib import Path
 import msgspec
 
 from pipeline_containers import errors
-from pipeline_containers.building.build import build_and_publish
-from pipeline_containers.building.builder import Builder
-from pipeline_containers.images.registry import open_registry
+from pipeline_containers.building.build import BuildRequest, build_and_publish
+from pipeline_containers.building.builder import Builder, BuildOptions
+from pipeline_containers.images.registry import Registry, open_registry
 from pipeline_containers.sandbox.tools import TOOLS
 from pipeline_protocol import status
 from pipeline_protocol.channels import CHANNELS
@@ -73,15 +73,21 @@ class BuildJobs:
 
     def _build(self, request: BuildContainer, assignment: Assignment) -> tuple[Build, str]:
         tool = self._tool(request.channel, request.track_slug)
+        limits = self._settings.defaults.limits
+        left_s = assignment.deadline - time.monotonic()
         built = build_and_publish(
-            url=self._settings.sources.url.replace("{tool}", tool),
-            reference=request.git_reference,
-            kind=TOOLS[str(CHANNELS[request.channel].tool_kind)],
-            registry=open_registry(self._settings.registry.kind, self._settings.registry.location),
-            repository=self._repository(tool),
-            builder=self._builder,
-            folder=self._folder,
-            timeout_s=assignment.deadline - time.monotonic(),
+            BuildRequest(
+                url=self._settings.sources.url.replace("{tool}", tool),
+                reference=request.git_reference,
+                repository=self._repository(tool),
+                kind=TOOLS[str(CHANNELS[request.channel].tool_kind)],
+            ),
+            self._builder,
+            self._registry(),
+            self._folder,
+            options=BuildOptions(
+                timeout_s=min(left_s, limits.wall_s), memory_bytes=limits.memory_bytes
+            ),
             on_line=assignment.print_line,
             cancelled=assignment.cancelled,
         )
@@ -90,8 +96,10 @@ class BuildJobs:
 
     def _list(self, request: ListAvailableContainers) -> AvailableContainers:
         repository = self._repository(self._tool(request.channel, request.track_slug))
-        registry = open_registry(self._settings.registry.kind, self._settings.registry.location)
-        return AvailableContainers(repository, tuple(registry.tags(repository)))
+        return AvailableContainers(repository, tuple(self._registry().tags(repository)))
+
+    def _registry(self) -> Registry:
+        return open_registry(self._settings.registry.kind, self._settings.registry.location)
 
     def _tool(self, channel: str, track: str) -> str:
         template = self._settings.tools.get(channel) or CHANNELS[channel].tool or "{track}"
