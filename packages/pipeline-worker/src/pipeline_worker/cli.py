@@ -15,7 +15,7 @@ from pipeline_containers.errors import ContainersError
 from pipeline_protocol.address import BadAddress, WorkerAddress
 from pipeline_protocol.names import Identity, described
 from pipeline_worker.commands import Ending, Leave
-from pipeline_worker.core import Core, Mode
+from pipeline_worker.core import Core, Mode, Patience
 from pipeline_worker.events import StopAsked
 from pipeline_worker.flavours import Host, open_flavour
 from pipeline_worker.loop import Loop
@@ -49,6 +49,13 @@ class _AddressType(click.ParamType[WorkerAddress]):
 def _common(command: Any) -> Any:
     for decorate in (
         click.option("--runtime", default="runc", show_default=True, help="The OCI runtime."),
+        click.option(
+            "--wait",
+            type=click.FloatRange(min=0.1),
+            default=10.0,
+            show_default=True,
+            help="Seconds for the router's first answer; later on, a worker waits for ever.",
+        ),
         click.option(
             "--base-images",
             type=_EXISTING,
@@ -93,6 +100,7 @@ def listen(
     work_folder: Path,
     base_images: Path | None,
     runtime: str,
+    wait: float,
     slots: int,
     file_inputs: Path | None,
     dryrun: bool,
@@ -104,7 +112,8 @@ def listen(
     mode = Mode.DRYRUN if dryrun else Mode.LISTEN
     # as typed, not resolved: requests name files by that path
     inputs = None if file_inputs is None else Path(os.path.abspath(file_inputs))
-    _work(identity, address, work_folder, slots, mode, Host(runtime, inputs, base_images))
+    start = Start(identity, address, slots, mode, wait, Host(runtime, inputs, base_images))
+    _work(start, work_folder)
 
 
 @main.command()
@@ -115,44 +124,60 @@ def configure(
     work_folder: Path,
     base_images: Path | None,
     runtime: str,
+    wait: float,
 ) -> NoReturn:
     """Prepare the wanted versions, and exit."""
     host = Host(runtime, base_images=base_images)
-    _work(identity, address, work_folder, 1, Mode.CONFIGURE, host)
+    _work(Start(identity, address, 1, Mode.CONFIGURE, wait, host), work_folder)
 
 
-def _work(
-    identity: str, address: WorkerAddress, path: Path, slots: int, mode: Mode, host: Host
-) -> NoReturn:
+class Start(msgspec.Struct, frozen=True):
+    """What the command line asked for."""
+
+    identity: str
+    address: WorkerAddress
+    slots: int
+    mode: Mode
+    wait_s: float
+    host: Host
+
+
+def _work(start: Start, path: Path) -> NoReturn:
     logging.basicConfig(
         level=logging.INFO,
-        format=f"%(asctime)s {identity} %(levelname)s %(message)s",
+        format=f"%(asctime)s {start.identity} %(levelname)s %(message)s",
         stream=sys.stderr,
     )
     try:
-        folder = WorkFolder(path, identity)
-        left = _session(identity, address, folder, slots, mode, host)
+        folder = WorkFolder(path, start.identity)
+        left = _session(start, folder)
         while left.ending is Ending.RESTART:
             logging.info("bootstrapping again")
-            left = _session(identity, address, folder, slots, mode, host)
+            left = _session(start, folder)
     except (FolderInUse, ContainersError) as error:
         sys.exit(f"pipeline-worker: {error}")
     except OSError as error:
-        sys.exit(f"pipeline-worker: {path}: {error.strerror or error}")
+        sys.exit(f"pipeline-worker: {error.filename or path}: {error.strerror or error}")
     if left.reason:
         level = logging.INFO if left.ending is Ending.DONE else logging.ERROR
         logging.log(level, "%s", left.reason)
     sys.exit(left.ending.value)
 
 
-def _session(
-    identity: str, address: WorkerAddress, folder: WorkFolder, slots: int, mode: Mode, host: Host
-) -> Leave:
+def _session(start: Start, folder: WorkFolder) -> Leave:
     """Bootstrap, and serve until the end or a restart."""
-    with open_flavour(address.channel, identity, folder, host) as flavour:
-        core = Core(identity, secrets.token_hex(8), address, slots, mode)
+    address = start.address
+    with open_flavour(address.channel, start.identity, folder, start.host) as flavour:
+        core = Core(
+            start.identity,
+            secrets.token_hex(8),
+            address,
+            start.slots,
+            start.mode,
+            Patience(first_answer_s=start.wait_s),
+        )
         loop = Loop(core, RouterSockets(address), flavour.jobs, flavour.releases)
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: loop.post(StopAsked()))
-        logging.info("working for %s with %d slots", address, slots)
+        logging.info("looking for the router at %s", address.router)
         return loop.run()

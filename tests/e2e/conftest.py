@@ -1,0 +1,33 @@
+"""A whole pipeline on real parts, with the bash track built, for the modules here."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from support.processes import Machine, machine
+from support.road import Road, build_road
+from support.tracks import make_repository, write_seed
+
+
+@pytest.fixture(scope="session")
+def base_images() -> Path:
+    """Where `./dev test` has made the base images."""
+    folder = Path(os.environ.get("PIPELINE_BASE_IMAGES", "/var/lib/pipeline-dev/base-images"))
+    assert folder.is_dir(), f"no base images in {folder}: run ./dev test, which makes them"
+    return folder
+
+
+@pytest.fixture(scope="module")
+def own(module_folder: Path) -> Iterator[Machine]:
+    with machine(module_folder) as started:
+        yield started
+
+
+@pytest.fixture(scope="module")
+def road(own: Machine, base_images: Path) -> Road:
+    """A router, a builder, and a generic worker with the bash track's runner deployed."""
+    repositories = own.folder / "repositories"
+    sha = make_repository("bash-test-runner", repositories)
+    own.router(write_seed(own.folder, repositories))
+    return build_road(own, base_images, sha)
