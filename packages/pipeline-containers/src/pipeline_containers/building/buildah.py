@@ -9,9 +9,7 @@ has a runtime state of its own, in which they are found and ended. Exit statuses
 own errors, else that of the command which failed.
 """
 
-import contextlib
 import fcntl
-import os
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -150,9 +148,7 @@ class Buildah:
         """End the commands of a build that is over, and reap those that fell to us."""
         runtime = Runtime(state, self._runtime)
         for name, pid in runtime.processes():
-            runtime.delete(name, home)
-            with contextlib.suppress(ChildProcessError):
-                os.waitpid(pid, 0)
+            runtime.end(name, pid, home)
 
     @contextmanager
     def _build_folder(self) -> Iterator[Path]:

@@ -11,10 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pipeline_containers.errors import ImageInvalid, SandboxError
-from pipeline_containers.files import FileRefused, status_in_root
 from pipeline_containers.images.image import StoredImage
 from pipeline_containers.sandbox import mounts
-from pipeline_containers.sandbox.roots import user_of
+from pipeline_containers.sandbox.roots import check_tool, user_of
 from pipeline_containers.sandbox.tools import ToolKind
 
 
@@ -49,17 +48,10 @@ def validate(image: StoredImage, kind: ToolKind, folder: Path) -> None:
 
 def has_run_script(candidate: Candidate) -> list[str]:
     """Look for `bin/run.sh` in the kind's own folder, a file that may be executed."""
-    path = f"{candidate.kind.folder}/bin/run.sh"
     try:
-        status = status_in_root(candidate.root, path)
-    except FileNotFoundError:
-        return [f"{path} is missing"]
-    except FileRefused as error:
+        check_tool(candidate.root, candidate.kind)
+    except ImageInvalid as error:
         return [str(error)]
-    if not stat.S_ISREG(status.st_mode):
-        return [f"{path} is not a regular file"]
-    if not status.st_mode & 0o111:
-        return [f"{path} is not executable: chmod +x it in the repository"]
     return []
 
 

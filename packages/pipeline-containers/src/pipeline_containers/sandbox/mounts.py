@@ -25,7 +25,8 @@ from pipeline_containers.sandbox.users import ID_COUNT
 FIRST_HOST_ID = 1_879_048_192
 """The containers' ids on the host: 0x70000000 and the 65,535 after it, which no account has."""
 
-SKELETON = ("dev", "proc", "sys", "tmp", JOB_FOLDER.strip("/"))
+SKELETON = {"dev": 0o755, "proc": 0o755, "sys": 0o755, "tmp": 0o1777, JOB_FOLDER.strip("/"): 0o755}
+"""The mount points, with their modes: the runtime gives a tmpfs that of what it covers."""
 
 _HARD = linux.MOUNT_ATTR_RDONLY | linux.MOUNT_ATTR_NOSUID | linux.MOUNT_ATTR_NODEV
 _PATIENCE_S = 5.0
@@ -61,10 +62,10 @@ def open_user_namespace(first_host_id: int = FIRST_HOST_ID) -> int:
 
 def make_skeleton(folder: Path) -> None:
     """Make the top layer: empty folders where the container's own mounts go."""
-    for name in SKELETON:
+    for name, mode in SKELETON.items():
         place = folder / name
         place.mkdir(parents=True, exist_ok=True)
-        place.chmod(0o755)
+        place.chmod(mode)
     folder.chmod(0o755)
 
 

@@ -2,14 +2,16 @@
 
 import contextlib
 import hashlib
+import stat
 import threading
 from collections.abc import Iterable
 from pathlib import Path
 
-from pipeline_containers.errors import SandboxError
-from pipeline_containers.files import FileRefused, read_in_root
+from pipeline_containers.errors import ImageInvalid, SandboxError
+from pipeline_containers.files import FileRefused, read_in_root, status_in_root
 from pipeline_containers.images.image import StoredImage
 from pipeline_containers.sandbox.mounts import make_skeleton, mount_root, unmount
+from pipeline_containers.sandbox.tools import ToolKind
 from pipeline_containers.sandbox.users import User, resolve_user
 
 _ACCOUNTS_BYTES = 1024 * 1024
@@ -24,6 +26,8 @@ class Roots:
         self._user_namespace = user_namespace
         self._mounted: dict[str, Path] = {}
         self._lock = threading.Lock()
+        for target in folder.glob("*-*"):  # a dead owner's
+            self._unmount(target)
 
     def mount(self, image: StoredImage) -> Path:
         """Give the image's root folder, mounting it when it is not yet."""
@@ -69,6 +73,21 @@ def user_of(image: StoredImage, root: Path) -> User:
     if not image.config.user:
         return User()
     return resolve_user(image.config.user, _read(root, "etc/passwd"), _read(root, "etc/group"))
+
+
+def check_tool(root: Path, kind: ToolKind) -> None:
+    """Raise `ImageInvalid` if a root folder does not have the kind's `bin/run.sh` to execute."""
+    path = f"{kind.folder}/bin/run.sh"
+    try:
+        status = status_in_root(root, path)
+    except FileNotFoundError as error:
+        raise ImageInvalid(f"{path} is missing") from error
+    except FileRefused as error:
+        raise ImageInvalid(str(error)) from error
+    if not stat.S_ISREG(status.st_mode):
+        raise ImageInvalid(f"{path} is not a regular file")
+    if not status.st_mode & 0o111:
+        raise ImageInvalid(f"{path} is not executable: chmod +x it in the repository")
 
 
 def _read(root: Path, path: str) -> str:

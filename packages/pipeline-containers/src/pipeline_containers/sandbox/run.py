@@ -38,7 +38,7 @@ from pipeline_containers.sandbox.report import (
     classify,
     describe_limit,
 )
-from pipeline_containers.sandbox.roots import Roots, user_of
+from pipeline_containers.sandbox.roots import Roots, check_tool, user_of
 from pipeline_containers.sandbox.runtime import Runtime, watch_orphans
 from pipeline_containers.sandbox.seccomp import load_filter
 from pipeline_containers.sandbox.tools import ToolKind, tool_command
@@ -63,8 +63,10 @@ class ToolRun:
 class Sandbox:
     """Runs tools in containers; from several threads at once.
 
-    Makes this process the subreaper of its descendants. `SandboxError` when a run cannot be set
-    up, which says nothing about the tool; `RuntimeMissing` when the runtime is not installed.
+    Containers' cgroups lie below `cgroup_parent`, in a cgroup of the sandbox's own. Makes this
+    process the subreaper of its descendants. `SandboxError` when a run cannot be set
+    up, which says nothing about the tool; `ImageInvalid` when the image is no such tool;
+    `RuntimeMissing` when the runtime is not installed.
     """
 
     def __init__(
@@ -72,11 +74,10 @@ class Sandbox:
         folder: Path,
         *,
         runtime: str = "runc",
-        cgroup_parent: str = "/pipeline",
+        cgroup_parent: str = "",
         first_host_id: int = mounts.FIRST_HOST_ID,
     ) -> None:
         self.folder = folder.resolve()
-        self._parent = cgroup_parent
         self._names = (f"job-{number}" for number in itertools.count(1))
         self._live: set[str] = set()
         self._lock = threading.Lock()
@@ -90,13 +91,14 @@ class Sandbox:
             self._host = Host(
                 runtime=Runtime(self.folder / "runtime", runtime),
                 hierarchies=hierarchies,
-                cgroup_parent=f"{cgroup_parent}/{key}",
+                cgroup_parent=f"{cgroup_parent}/pipeline-{key}",
                 first_host_id=first_host_id,
                 seccomp=load_filter(),
                 swap_is_counted=cgroups.swap_is_counted(hierarchies),
                 ceilings=_ceilings(),
             )
             self.sweep()
+            cgroups.remove_tree(hierarchies, self._host.cgroup_parent)
             self._user_namespace = mounts.open_user_namespace(first_host_id)
             self._roots = Roots(self.folder / "roots", self._user_namespace)
         except BaseException:
@@ -142,22 +144,21 @@ class Sandbox:
         return report
 
     def sweep(self) -> None:
-        """Clear what no run of this process owns: containers, mounts, cgroups, folders.
+        """Clear the containers, mounts, cgroups and folders that no live run of ours owns.
 
         Done when a sandbox opens, for what a dead owner left; again when a clean-up failed.
         """
-        jobs, runtime = self.folder / "jobs", self._host.runtime
+        jobs, runtime, host = self.folder / "jobs", self._host.runtime, self._host
         with self._lock:
-            strangers = {job.name for job in jobs.iterdir()} | set(runtime.names())
-            strangers -= self._live
-            for place in list(mounts.mounts_below(self.folder)):
-                if place.parent.name in strangers or not self._live:
-                    mounts.unmount(place)
-            for name in strangers:
+            processes = dict(runtime.processes())
+            names = {job.name for job in jobs.iterdir()} | set(processes)
+            for name in names - self._live:
                 folder = jobs / name
                 folder.mkdir(exist_ok=True)
-                runtime.delete(name, folder)
-                cgroups.remove_tree(self._host.hierarchies, f"{self._host.cgroup_parent}/{name}")
+                runtime.end(name, processes.get(name, 0), folder)
+                cgroups.remove_tree(host.hierarchies, f"{host.cgroup_parent}/{name}")
+                for place in list(mounts.mounts_below(folder)):
+                    mounts.unmount(place)
                 shutil.rmtree(folder)
 
     def close(self) -> None:
@@ -178,6 +179,7 @@ class Sandbox:
 
     def _container(self, run: ToolRun) -> Container:
         root = self._roots.mount(run.image)
+        check_tool(root, run.kind)
         config = run.image.config
         recipe = Recipe(
             root=root,
@@ -218,8 +220,7 @@ class Sandbox:
             os.close(self._user_namespace)
             self._user_namespace = -1
         if hasattr(self, "_host"):
-            for cgroup in (self._host.cgroup_parent, self._parent):
-                cgroups.remove_if_empty(self._host.hierarchies, cgroup)
+            cgroups.remove_if_empty(self._host.hierarchies, self._host.cgroup_parent)
         os.close(self._owner)
 
 

@@ -73,9 +73,14 @@ class Runtime:
         """Remove a container's state and cgroup, killing it if it lives; a missing one is fine."""
         self._call(["delete", "--force", "--", name], bundle / "log.json")
 
-    def names(self) -> list[str]:
-        """Name the containers that this state knows."""
-        return [name for name, _ in self.processes()]
+    def end(self, name: str, pid: int, bundle: Path) -> None:
+        """Remove a container that nobody waits for; `pid` as `processes` gave it."""
+        if pid > 0:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+            with contextlib.suppress(ChildProcessError):
+                os.waitpid(pid, 0)  # it fell to us, when its parent died
+        self.delete(name, bundle)
 
     def processes(self) -> list[tuple[str, int]]:
         """Give name and first process of the containers that this state knows."""

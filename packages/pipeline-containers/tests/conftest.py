@@ -1,0 +1,225 @@
+"""Real parts for the tests: a busybox image, a sandbox that leaves nothing, a git repository."""
+
+import contextlib
+import os
+import shutil
+import subprocess
+import tempfile
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from pipeline_containers.images.image import ImageConfig, StoredImage
+from pipeline_containers.sandbox.limits import MIB, Limits
+from pipeline_containers.sandbox.mounts import FIRST_HOST_ID, mounts_below
+from pipeline_containers.sandbox.report import RunReport
+from pipeline_containers.sandbox.run import Sandbox, ToolRun
+from pipeline_containers.sandbox.tools import TOOLS
+from pipeline_containers.sandbox.users import ID_COUNT
+
+QUICK = Limits(
+    wall_s=10,
+    memory_bytes=64 * MIB,
+    pids=32,
+    stdout_bytes=64 * 1024,
+    stderr_bytes=64 * 1024,
+    job_folder_bytes=8 * MIB,
+    job_folder_files=1000,
+    tmp_bytes=4 * MIB,
+)
+
+
+@pytest.fixture
+def work() -> Iterator[Path]:
+    """A folder that containers can get through to; pytest's own are closed to others."""
+    folder = Path(tempfile.mkdtemp(prefix="pipeline-test-"))
+    folder.chmod(0o755)
+    yield folder
+    assert list(mounts_below(folder)) == []
+    for parent in Path("/sys/fs/cgroup").glob(f"*/{folder.name}"):
+        parent.rmdir()  # empty, or this fails
+    shutil.rmtree(folder)
+
+
+@pytest.fixture(scope="session")
+def busybox_layer() -> Iterator[Path]:
+    """A root folder with every tool of busybox."""
+    folder = Path(tempfile.mkdtemp(prefix="pipeline-busybox-"))
+    folder.chmod(0o755)
+    (folder / "bin").mkdir()
+    (folder / "etc").mkdir()
+    shutil.copy("/bin/busybox", folder / "bin/busybox")
+    names = subprocess.run(["/bin/busybox", "--list"], capture_output=True, text=True, check=True)
+    for name in names.stdout.split():
+        if name != "busybox":
+            (folder / "bin" / name).symlink_to("/bin/busybox")
+    (folder / "etc/passwd").write_text("root:x:0:0::/root:/bin/sh\napp:x:1000:1001::/:/bin/sh\n")
+    (folder / "etc/group").write_text("root:x:0:\nstaff:x:50:\n")
+    yield folder
+    shutil.rmtree(folder)
+
+
+@pytest.fixture
+def make_image(work: Path, busybox_layer: Path) -> Callable[..., StoredImage]:
+    """Make an image whose tool is a shell script."""
+
+    def make(
+        script: str, kind: str = "test_runner", config: ImageConfig | None = None
+    ) -> StoredImage:
+        layer = Path(tempfile.mkdtemp(prefix="layer-", dir=work))
+        layer.chmod(0o755)
+        run = layer / TOOLS[kind].folder.strip("/") / "bin/run.sh"
+        run.parent.mkdir(parents=True)
+        run.write_text(f"#!/bin/sh\n{script}\n")
+        run.chmod(0o755)
+        return StoredImage(f"test:{layer.name}", (layer, busybox_layer), config or ImageConfig())
+
+    return make
+
+
+@pytest.fixture
+def first_host_id() -> int:
+    """A range of ids of this test process' own: others may run containers at the same time."""
+    return FIRST_HOST_ID + ID_COUNT * (1 + os.getpid() % 1000)
+
+
+@pytest.fixture
+def traces(first_host_id: int) -> Callable[[Path], list[str]]:
+    """List what runs have left on the host: nothing is the right answer."""
+
+    def guests() -> list[int]:
+        found = []
+        for entry in Path("/proc").iterdir():
+            if entry.name.isdigit():
+                with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+                    if entry.stat().st_uid in range(first_host_id, first_host_id + ID_COUNT):
+                        found.append(int(entry.name))
+        return found
+
+    def find(folder: Path) -> list[str]:
+        parent = folder.parent.name
+        found = [
+            *Path("/sys/fs/cgroup").glob(f"{parent}/*/job-*"),
+            *Path("/sys/fs/cgroup").glob(f"*/{parent}/*/job-*"),
+            *mounts_below(folder / "jobs"),
+            *(folder / "jobs").iterdir(),
+            *(folder / "runtime").iterdir(),
+        ]
+        return [str(place) for place in found] + [f"process {pid}" for pid in guests()]
+
+    return find
+
+
+@pytest.fixture
+def open_sandbox(work: Path, first_host_id: int) -> Callable[..., Sandbox]:
+    """Open a sandbox of this test's own."""
+
+    def do() -> Sandbox:
+        # The test's own cgroup parent: others may run containers at the same time.
+        return Sandbox(work / "sandbox", cgroup_parent=f"/{work.name}", first_host_id=first_host_id)
+
+    return do
+
+
+@pytest.fixture
+def sandbox(
+    work: Path, open_sandbox: Callable[..., Sandbox], traces: Callable[[Path], list[str]]
+) -> Iterator[Sandbox]:
+    """A sandbox that must leave nothing, whatever the test did in it."""
+    descriptors = len(os.listdir("/proc/self/fd"))
+    with open_sandbox() as opened:
+        yield opened
+        assert traces(opened.folder) == []
+    assert len(os.listdir("/proc/self/fd")) == descriptors
+
+
+@pytest.fixture
+def run(sandbox: Sandbox, make_image: Callable[..., StoredImage]) -> Callable[..., RunReport]:
+    """Run a script as a tool."""
+
+    def do(
+        script: str,
+        *,
+        kind: str = "test_runner",
+        limits: Limits = QUICK,
+        files: dict[str, str] | None = None,
+        config: ImageConfig | None = None,
+        slug: str = "two-fer",
+        cancelled: threading.Event | None = None,
+    ) -> RunReport:
+        def fill(folder: Path) -> None:
+            for name, text in (files or {}).items():
+                (folder / name).parent.mkdir(parents=True, exist_ok=True)
+                (folder / name).write_text(text)
+
+        image = make_image(script, kind, config)
+        event = cancelled or threading.Event()
+        return sandbox.run(ToolRun(image, TOOLS[kind], slug, fill, limits, event))
+
+    return do
+
+
+@pytest.fixture
+def quick_limits() -> Limits:
+    """Limits that tests reach quickly."""
+    return QUICK
+
+
+@pytest.fixture
+def git(work: Path) -> Callable[..., str]:
+    """Call git in a repository of the test's own, which is made on the first call."""
+    repository = work / "repository"
+    identity = ["-c", "user.name=Test", "-c", "user.email=test@example.org"]
+
+    def call(*arguments: str) -> str:
+        options = [*identity, "-c", "protocol.file.allow=always", "-C", str(repository)]
+        done = subprocess.run(
+            ["git", *options, *arguments], capture_output=True, text=True, check=True
+        )
+        return done.stdout.strip()
+
+    repository.mkdir()
+    call("init", "--quiet", "--initial-branch=main")
+    return call
+
+
+@pytest.fixture
+def repository(work: Path, git: Callable[..., str]) -> Path:
+    """The folder of that repository."""
+    return work / "repository"
+
+
+@pytest.fixture
+def commit(repository: Path, git: Callable[..., str]) -> Callable[..., str]:
+    """Write files, commit them, and give the SHA."""
+
+    def make(files: dict[str, str], message: str = "change") -> str:
+        for name, text in files.items():
+            (repository / name).parent.mkdir(parents=True, exist_ok=True)
+            (repository / name).write_text(text)
+            (repository / name).chmod(0o755 if name.endswith(".sh") else 0o644)
+        git("add", "--all")
+        git("commit", "--quiet", "--allow-empty", "--message", message)
+        return git("rev-parse", "HEAD")
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def base_images(busybox_layer: Path) -> Iterator[Path]:
+    """A read-only store with one base image, as a host without a hub keeps it."""
+    folder = Path(tempfile.mkdtemp(prefix="pipeline-bases-"))
+    (folder / "Dockerfile").write_text("FROM scratch\nCOPY root /\nENV BASE=busybox\n")
+    shutil.copytree(busybox_layer, folder / "root", symlinks=True)
+    options = ["--storage-driver", "overlay", "--storage-opt", "overlay.skip_mount_home=true"]
+    places = ["--root", str(folder / "store"), "--runroot", str(folder / "run")]
+    build = ["bud", "--network", "none", "--tag", "localhost/pipeline-base/busybox:1", str(folder)]
+    subprocess.run(
+        ["buildah", *places, *options, *build],
+        check=True,
+        capture_output=True,
+    )
+    yield folder / "store"
+    shutil.rmtree(folder)

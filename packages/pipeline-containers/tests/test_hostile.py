@@ -1,0 +1,208 @@
+"""Runs with the real runtime: what a hostile tool tries, how soon it ends, what it gets to see.
+
+The `sandbox` fixture asserts after each that no process, mount, cgroup, folder or descriptor is
+left.
+"""
+
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from pipeline_containers.images.image import StoredImage
+from pipeline_containers.sandbox.limits import MIB, Limits
+from pipeline_containers.sandbox.report import Ending, RunReport
+from pipeline_containers.sandbox.run import Sandbox, ToolRun
+from pipeline_containers.sandbox.tools import TOOLS
+
+pytestmark = pytest.mark.e2e
+
+PASS = """printf '{"version": 2, "status": "pass", "tests": []}' > "$3/results.json"\n"""
+Run = Callable[..., RunReport]
+
+
+@pytest.mark.parametrize(
+    "script",
+    [
+        "while :; do :; done",
+        "sleep 60",
+        "trap '' TERM INT HUP; sleep 60",
+        "setsid sh -c 'trap \"\" HUP; sleep 60' & sleep 60",
+        "exec >&- 2>&-; sleep 60",
+        "kill -STOP $$; sleep 60",
+    ],
+)
+def test_the_time_limit_holds(run: Run, quick_limits: Limits, script: str) -> None:
+    began = time.monotonic()
+    report = run(script, limits=replace(quick_limits, wall_s=0.5))
+    assert report.ending is Ending.TIMED_OUT
+    assert report.which_limit == "wall time of 0.5 s"
+    assert time.monotonic() - began < 1.5
+    assert not report.succeeded
+
+
+def test_a_daemon_does_not_outlive_its_parent(run: Run) -> None:
+    began = time.monotonic()
+    assert run(f"setsid sleep 60 & {PASS}").succeeded
+    assert time.monotonic() - began < 1
+
+
+def test_a_fork_bomb_is_bounded(run: Run, quick_limits: Limits) -> None:
+    began = time.monotonic()
+    report = run("b() { b | b & }; b; sleep 60", limits=replace(quick_limits, wall_s=1))
+    assert report.ending in (Ending.TIMED_OUT, Ending.PIDS_LIMIT)
+    assert "32 processes" in report.which_limit
+    assert time.monotonic() - began < 3
+    assert report.usage.peak_pids is None or report.usage.peak_pids <= 32
+
+
+def test_memory_is_named(run: Run) -> None:
+    report = run("head -c 200m /dev/zero | tail")
+    assert report.ending is Ending.MEMORY_LIMIT
+    assert report.which_limit == f"memory of {64 * MIB} bytes"
+    assert report.usage.oom_kills > 0
+
+
+def test_memory_is_named_when_a_child_died_of_it_and_the_tool_exits_with_0(run: Run) -> None:
+    report = run("sh -c 'head -c 200m /dev/zero | tail'; exit 0")
+    assert report.ending is Ending.MEMORY_LIMIT
+    assert report.exit_status == 0
+
+
+def test_a_tool_that_copes_with_a_killed_child_has_succeeded(run: Run) -> None:
+    report = run(f"sh -c 'head -c 200m /dev/zero | tail'; {PASS}")
+    assert report.succeeded
+    assert report.usage.oom_kills > 0
+
+
+@pytest.mark.parametrize("place", ["/tmp", "/dev/shm"])
+def test_temporary_places_are_capped(run: Run, place: str) -> None:
+    report = run(f"head -c 100m /dev/zero > {place}/big; wc -c < {place}/big")
+    size = int(report.stdout or 0)
+    assert report.ending is Ending.MEMORY_LIMIT or size <= 64 * MIB
+
+
+def test_the_job_folder_is_capped_in_bytes(run: Run) -> None:
+    report = run("head -c 100m /dev/zero > $3/big; exit 1")
+    assert report.ending is Ending.DISK_LIMIT
+    assert report.which_limit.startswith(f"job folder of {8 * MIB} bytes")
+
+
+def test_the_job_folder_is_capped_in_files(run: Run) -> None:
+    report = run("i=0; while mkdir $3/d$i; do i=$((i+1)); done; exit 1")
+    assert report.ending is Ending.DISK_LIMIT
+    assert "1000 files" in report.which_limit
+
+
+@pytest.mark.parametrize("target", ["", ">&2"])
+def test_floods_of_output_end_the_run(run: Run, target: str) -> None:
+    began = time.monotonic()
+    report = run(f"yes {target}")
+    assert report.ending is Ending.OUTPUT_LIMIT
+    assert len(report.stdout) + len(report.stderr) == 64 * 1024
+    assert time.monotonic() - began < 1.5
+
+
+def test_a_burst_beyond_the_cap_just_before_the_end_counts(run: Run) -> None:
+    report = run("head -c 70000 /dev/zero")
+    assert report.ending is Ending.OUTPUT_LIMIT
+
+
+def test_output_that_is_no_text_is_replaced(run: Run) -> None:
+    assert run(f"printf 'a\\377b'; {PASS}").stdout == "a\ufffdb"
+
+
+@pytest.mark.parametrize(
+    ("script", "problem"),
+    [
+        ("true", "results.json is missing"),
+        ("ln -s /etc/passwd $3/results.json", "results.json is a link"),
+        ("ln -s /mnt/exercism-iteration/x $3/results.json", "results.json is a link"),
+        ("mkfifo $3/results.json", "results.json is not a regular file"),
+        ("mkdir $3/results.json", "results.json is not a regular file"),
+        ("echo nonsense > $3/results.json", "results.json "),
+        ("yes | head -c 600k > $3/results.json", "results.json is larger than 500000 bytes"),
+        ("chmod 000 $3", "results.json is missing"),
+    ],
+)
+def test_results_are_read_with_care(run: Run, script: str, problem: str) -> None:
+    report = run(script)
+    assert report.ending is Ending.EXITED
+    assert report.output_problem is not None
+    assert report.output_problem.startswith(problem)
+    assert report.outputs is None
+
+
+@pytest.mark.parametrize(
+    "script",
+    [
+        "touch /new",
+        "touch /opt/test-runner/new",
+        "touch /bin/new",
+        "mount -t tmpfs x /tmp",
+        "mount -o remount,rw /",
+        "umount /mnt/exercism-iteration",
+        "mknod $3/device b 254 0",
+        "chroot / true",
+        "unshare -U true",
+        "unshare -m true",
+        "hostname hacked",
+        "cat /proc/kcore | head -c 1 | grep -q .",
+        "echo 1 > /proc/sys/kernel/panic",
+        "echo b > /proc/sysrq-trigger",
+        "ls /sys/fs/cgroup/* > /dev/null",
+        "nice -n -5 true",
+        "chown 1:1 /bin/busybox",
+        "ip link add x type dummy",
+        "cat /etc/shadow",
+        "ls /root",
+    ],
+)
+def test_privileges_are_none(run: Run, script: str) -> None:
+    assert run(f"{script} && echo got through").stdout.find("got through") < 0
+
+
+def test_what_a_tool_is(run: Run, first_host_id: int) -> None:
+    report = run("grep -E 'Cap|NoNewPrivs|Seccomp:' /proc/self/status; cat /proc/1/uid_map")
+    status = dict(line.split(":") for line in report.stdout.splitlines() if ":" in line)
+    assert {name: value.strip() for name, value in status.items()} == {
+        "CapInh": "0" * 16,
+        "CapPrm": "0" * 16,
+        "CapEff": "0" * 16,
+        "CapBnd": "0" * 16,
+        "CapAmb": "0" * 16,
+        "NoNewPrivs": "1",
+        "Seccomp": "2",
+    }
+    assert report.stdout.splitlines()[-1].split() == ["0", str(first_host_id), "65536"]
+
+
+def test_there_is_no_network(run: Run) -> None:
+    report = run(
+        "ls /sys/class/net; for a in 169.254.169.254 10.0.0.1; do nc -w 1 $a 80 && echo in; done"
+    )
+    assert report.stdout == "lo\n"
+    assert "unreachable" in report.stderr
+
+
+def test_the_host_is_not_seen(run: Run) -> None:
+    report = run("ps; hostname; ls /; ls /dev")
+    assert "pytest" not in report.stdout
+    assert "tool" in report.stdout.split()
+    assert "sda" not in report.stdout.split()
+
+
+def test_links_instead_of_mount_points_lead_nowhere(
+    sandbox: Sandbox, make_image: Callable[..., StoredImage], quick_limits: Limits, work: Path
+) -> None:
+    outside = work / "outside"
+    outside.mkdir(mode=0o777)
+    image = make_image(f"touch /tmp/x $2/y; {PASS}")
+    for name in ("tmp", "mnt", "proc", "dev", "sys"):
+        (image.layers[0] / name).symlink_to(outside)
+    kind = TOOLS["test_runner"]
+    report = sandbox.run(ToolRun(image, kind, "a", lambda _: None, quick_limits))
+    assert report.succeeded
+    assert list(outside.iterdir()) == []
