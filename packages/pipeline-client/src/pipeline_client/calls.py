@@ -288,7 +288,8 @@ def written(call: Call[T], timeout_s: float) -> bytes:
         request = msgspec.structs.replace(request, timeout_s=timeout_s)
     try:
         data = codec.encode_json(request)
-        codec.decode_request(data)
+        if codec.decode_request(data) != request:  # bytes, say, would have gone as base64
+            raise error_of(status.MALFORMED, "the request holds what is neither text nor number")
     except BadRequest as error:
         raise error_of(error.code, str(error)) from None
     except UnicodeEncodeError:

@@ -57,7 +57,7 @@ class PipelineClient:
     def __init__(
         self, address: str, *, timeout_s: float | None = None, resend_after_s: float = 5.0
     ) -> None:
-        """Take the router's ``tcp://HOST:PORT``, BadAddress if it is none; the first call connects."""
+        """Take a router's ``tcp://HOST:PORT``, else raise BadAddress; the first call connects."""
         if not resend_after_s > 0:
             raise ValueError(f"resend_after_s must be more than 0, not {resend_after_s}")
         self.address = RouterAddress.parse(address)
@@ -114,9 +114,9 @@ class PipelineClient:
 
     def _converse(self, exchange: Exchange) -> bytes:
         connections = self._own_connections()
-        socket = connections.take()
-        if socket is None:
+        if connections.closed:
             raise error_of(status.CANCELLED, "this client is closed: make a new one")
+        socket = connections.take()
         reply = None
         try:
             # One call's request at a time: a socket's queue is never full, and sending never waits.
@@ -135,8 +135,8 @@ class PipelineClient:
         return reply
 
     def _own_connections(self) -> Connections:
-        # ZeroMQ's threads do not survive a fork, and its locks may have been held meanwhile: what
-        # the parent made is neither used nor, as the end of its context would wait, let go of.
+        # After a fork: ZeroMQ's threads are gone, and the lock may have been held. What the parent
+        # made is not used, nor let go of, which would close what the parent goes on using.
         if self._connections.pid != os.getpid():
             self._inherited.append(self._connections)
             self._connections = self._new_connections()

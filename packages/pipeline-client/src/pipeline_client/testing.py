@@ -37,7 +37,7 @@ class FakeRouter:
             raise
         self.address = self._socket.getsockopt_string(zmq.LAST_ENDPOINT)
         self.port = int(self.address.rpartition(":")[2])
-        self._thread = threading.Thread(target=self._serve, name="fake router")
+        self._thread = threading.Thread(target=self._serve, name="fake router", daemon=True)
         self._thread.start()
 
     def stop(self) -> None:
