@@ -67,6 +67,7 @@ class Buildah:
                 *("--runtime-flag", f"root={state}"),
                 *("--layers", "--force-rm", "--timestamp", "0"),
                 *("--network", options.network),
+                *(("--pull-never",) if options.network == "none" else ()),
                 *("--memory", str(options.memory_bytes)),
                 *("--memory-swap", str(options.memory_bytes)),
                 *("--authfile", str(auth), "--iidfile", str(image_id)),

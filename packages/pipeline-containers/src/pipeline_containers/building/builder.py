@@ -12,7 +12,8 @@ from pipeline_containers.images.image import StoredImage
 from pipeline_containers.sandbox.limits import GIB, MIB
 
 Network = Literal["private", "none"]
-"""What a build's commands see: a network of their own behind the host's, or nothing at all."""
+"""What a build has: a network of its own behind the host's, or none. Without one, images named by
+`FROM` must be on the host."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,8 +9,10 @@ This process is the subreaper of its descendants, or it could not wait for that 
 import contextlib
 import json
 import os
+import select
 import signal
 import subprocess
+import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -88,7 +90,10 @@ class Runtime:
             return []
         log = self.state.with_suffix(".log.json")
         try:
-            found = json.loads(self._call(["list", "--format", "json"], log) or "null")
+            with tempfile.TemporaryFile() as output:
+                self._call(["list", "--format", "json"], log, stdout=output.fileno())
+                output.seek(0)
+                found = json.load(output)
         finally:
             log.unlink(missing_ok=True)
         return [(str(container["id"]), int(container["pid"])) for container in found or []]
@@ -97,26 +102,34 @@ class Runtime:
         self,
         arguments: Sequence[str],
         log: Path,
-        stdout: int = subprocess.PIPE,
+        stdout: int = subprocess.DEVNULL,
         stderr: int = subprocess.DEVNULL,
-    ) -> bytes:
+    ) -> None:
+        """Call the runtime and wait for it; not for its streams, which a container may hold."""
         call = [self.binary, "--root", str(self.state), "--log", str(log), "--log-format", "json"]
         try:
-            done = subprocess.run(
-                [*call, *arguments],
-                stdin=subprocess.DEVNULL,
-                stdout=stdout,
-                stderr=stderr,
-                timeout=_CALL_S,
-                check=False,
+            client = subprocess.Popen(
+                [*call, *arguments], stdin=subprocess.DEVNULL, stdout=stdout, stderr=stderr
             )
         except FileNotFoundError as error:
             raise RuntimeMissing(self.binary) from error
-        except subprocess.TimeoutExpired as error:
-            raise SandboxError(f"{self.binary} {arguments[0]} hangs: {_last_error(log)}") from error
-        if done.returncode != 0:
+        if not _ends(client, _CALL_S):
+            client.kill()
+            client.wait()
+            raise SandboxError(f"{self.binary} {arguments[0]} hangs: {_last_error(log)}")
+        if client.wait() != 0:
             raise SandboxError(f"{self.binary} {arguments[0]} failed: {_last_error(log)}")
-        return done.stdout or b""
+
+
+def _ends(client: subprocess.Popen[bytes], timeout_s: float) -> bool:
+    """Wait for a client; by a pidfd, since `Popen.wait` with a timeout sleeps, up to 50 ms."""
+    pidfd = os.pidfd_open(client.pid)
+    try:
+        poller = select.poll()
+        poller.register(pidfd, select.POLLIN)
+        return bool(poller.poll(timeout_s * 1000))
+    finally:
+        os.close(pidfd)
 
 
 def watch_orphans() -> None:

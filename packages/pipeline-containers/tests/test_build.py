@@ -1,0 +1,404 @@
+"""Builds with real git, buildah and skopeo, into a registry that is a folder."""
+
+import json
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from pipeline_containers.building.build import (
+    BuildOutcome,
+    BuildRequest,
+    build_and_publish,
+    directives,
+)
+from pipeline_containers.building.builder import Builder, BuildOptions, open_builder
+from pipeline_containers.errors import (
+    BadReference,
+    BuildCancelled,
+    BuildFailed,
+    BuildOutputLimit,
+    BuildTimedOut,
+    ContainersError,
+    ImageInvalid,
+    RegistryError,
+    SourceError,
+    StoreError,
+)
+from pipeline_containers.images.folder import FolderRegistry
+from pipeline_containers.images.registry import open_registry
+from pipeline_containers.images.store import Store
+from pipeline_containers.sandbox.limits import Limits
+from pipeline_containers.sandbox.mounts import mounts_below
+from pipeline_containers.sandbox.run import Sandbox, ToolRun
+from pipeline_containers.sandbox.tools import TOOLS
+
+RUN = '#!/bin/sh\nprintf \'{"version": 2, "status": "pass"}\' > "$3/results.json"\n'
+DOCKERFILE = """\
+FROM localhost/pipeline-base/busybox:1
+RUN echo building && rm /bin/vi
+COPY . /opt/test-runner
+WORKDIR /opt/test-runner
+ENTRYPOINT ["/opt/test-runner/bin/run.sh"]
+"""
+OPTIONS = BuildOptions(network="none", timeout_s=60)
+Commit = Callable[..., str]
+Build = Callable[..., BuildOutcome]
+
+
+@pytest.fixture
+def registry(work: Path) -> FolderRegistry:
+    return FolderRegistry(work / "registry")
+
+
+@pytest.fixture
+def builder(work: Path, base_images: Path) -> Builder:
+    return open_builder("auto", work / "builder", base_images)
+
+
+@pytest.fixture
+def build(work: Path, repository: Path, builder: Builder, registry: FolderRegistry) -> Build:
+    """Build a reference of the test's repository; whatever comes of it, nothing else stays."""
+
+    def do(
+        reference: str = "main",
+        options: BuildOptions = OPTIONS,
+        on_line: Callable[[str], None] | None = None,
+        cancelled: threading.Event | None = None,
+    ) -> BuildOutcome:
+        request = BuildRequest(
+            f"file://{repository}", reference, "ruby-test-runner", TOOLS["test_runner"]
+        )
+        try:
+            return build_and_publish(
+                request,
+                builder,
+                registry,
+                work / "sources",
+                options=options,
+                on_line=on_line,
+                cancelled=cancelled,
+            )
+        finally:
+            assert list((work / "sources/checkouts").iterdir()) == []
+            assert list((work / "builder/builds").iterdir()) == []
+            assert list(mounts_below(work / "builder")) == []
+            assert not list((work / "registry").glob("*/.push-*"))
+
+    return do
+
+
+@pytest.mark.e2e
+def test_built_then_ignored_then_run(
+    build: Build,
+    commit: Commit,
+    registry: FolderRegistry,
+    work: Path,
+    sandbox: Sandbox,
+    quick_limits: Limits,
+) -> None:
+    sha = commit({"Dockerfile": DOCKERFILE, "bin/run.sh": RUN})
+    lines: list[str] = []
+    outcome = build(on_line=lines.append)
+    assert outcome.outcome == "built"
+    assert (outcome.image, outcome.image_tag) == ("ruby-test-runner", f"git-{sha}")
+    assert outcome.git_sha == sha
+    assert "building" in lines
+    assert "building" in outcome.log_tail
+    assert registry.tags("ruby-test-runner") == [f"git-{sha}"]
+    assert registry.digest("ruby-test-runner", f"git-{sha}") == outcome.digest
+
+    again = build(sha)
+    assert (again.outcome, again.digest) == ("ignored", outcome.digest)
+
+    store = Store(work / "store")
+    progress: list[str] = []
+    digest = store.pull(registry, "ruby-test-runner", f"git-{sha}", progress.append)
+    assert digest == outcome.digest
+    assert progress
+    image = store.image(digest)
+    assert image.config.entrypoint == ("/opt/test-runner/bin/run.sh",)
+    assert "BASE=busybox" in image.config.env
+    run = ToolRun(image, TOOLS["test_runner"], "two-fer", lambda _: None, quick_limits)
+    report = sandbox.run(run)
+    assert report.succeeded, report
+    script = RUN + "ls /bin/vi /bin/ls; exit 0"
+    commit({"Dockerfile": DOCKERFILE, "bin/run.sh": script})
+    newer = store.image(store.pull(registry, "ruby-test-runner", build().image_tag))
+    report = sandbox.run(replace(run, image=newer))
+    assert report.stdout == "/bin/ls\n", "a file that a layer removed stays removed"
+
+
+@pytest.mark.e2e
+def test_layers_are_shared_and_collected(
+    build: Build, commit: Commit, registry: FolderRegistry, work: Path
+) -> None:
+    commit({"Dockerfile": DOCKERFILE, "bin/run.sh": RUN})
+    first = build()
+    commit({"bin/run.sh": RUN + "\n# newer"})
+    second = build()
+    blobs = work / "registry/ruby-test-runner/blobs/sha256"
+    before = len(list(blobs.iterdir()))
+    assert before < 2 * 7  # config, manifest, base, three steps: all but three shared
+    store = Store(work / "store")
+    for outcome in (first, second):
+        store.pull(registry, "ruby-test-runner", outcome.digest)
+    one, two = store.image(first.digest), store.image(second.digest)
+    assert one.layers[-1] == two.layers[-1], "the base lies there once"
+    assert one.layers[0] != two.layers[0]
+    assert store.digests() == sorted([first.digest, second.digest])
+    assert store.collect(keep=[second.digest]) == [first.digest]
+    assert store.digests() == [second.digest]
+    assert all(layer.is_dir() for layer in two.layers)
+    assert not one.layers[0].exists()
+    with pytest.raises(StoreError, match="pull it first"):
+        store.image(first.digest)
+
+
+@pytest.mark.e2e
+def test_builds_are_reproducible_and_may_race(build: Build, commit: Commit) -> None:
+    commit({"Dockerfile": DOCKERFILE, "bin/run.sh": RUN})
+    with ThreadPoolExecutor(2) as threads:
+        outcomes = [future.result() for future in [threads.submit(_quiet(build)) for _ in "ab"]]
+    assert len({outcome.digest for outcome in outcomes}) == 1
+    assert {outcome.outcome for outcome in outcomes} <= {"built", "ignored"}
+
+
+def _quiet(build: Build) -> Callable[[], BuildOutcome]:
+    """Build; the other build's folders are there still when this one's are checked."""
+
+    def do() -> BuildOutcome:
+        for _ in range(20):
+            try:
+                return build()
+            except AssertionError:
+                time.sleep(0.1)
+        raise AssertionError("something stays")
+
+    return do
+
+
+@pytest.mark.e2e
+def test_a_failing_command_is_told_with_the_log(build: Build, commit: Commit) -> None:
+    commit({"Dockerfile": f"{DOCKERFILE}RUN echo the reason >&2; exit 7\n", "bin/run.sh": RUN})
+    with pytest.raises(BuildFailed, match="status 7") as caught:
+        build()
+    assert caught.value.exit == 7
+    assert "the reason" in caught.value.log_tail
+    assert isinstance(caught.value, ContainersError)
+
+
+@pytest.mark.e2e
+@pytest.mark.parametrize(
+    ("dockerfile", "error", "text"),
+    [
+        ("FROM localhost/pipeline-base/nothing:1\n", BuildFailed, "nothing"),
+        (f"{DOCKERFILE}NONSENSE\n", BuildFailed, "(?i)nonsense"),
+        (f"# syntax=docker/dockerfile:1\n{DOCKERFILE}", SourceError, "foreign front end"),
+        (f"#Syntax = x\n{DOCKERFILE}", SourceError, "foreign front end"),
+        ("FROM localhost/pipeline-base/busybox:1\n", ImageInvalid, r"run\.sh is missing"),
+        (f"{DOCKERFILE}RUN chmod -x bin/run.sh\n", ImageInvalid, "not executable"),
+        (f"{DOCKERFILE}USER nobody\n", ImageInvalid, "USER 'nobody'"),
+    ],
+)
+def test_what_is_not_published(
+    build: Build,
+    commit: Commit,
+    registry: FolderRegistry,
+    dockerfile: str,
+    error: type[ContainersError],
+    text: str,
+) -> None:
+    commit({"Dockerfile": dockerfile, "bin/run.sh": RUN})
+    with pytest.raises(error, match=text):
+        build()
+    assert registry.tags("ruby-test-runner") == []
+
+
+@pytest.mark.e2e
+def test_a_repository_without_a_dockerfile_or_with_a_link(
+    build: Build, commit: Commit, repository: Path
+) -> None:
+    commit({"bin/run.sh": RUN})
+    with pytest.raises(SourceError, match="no Dockerfile"):
+        build()
+    (repository / "Dockerfile").symlink_to("/etc/passwd")
+    commit({})
+    with pytest.raises(SourceError, match="Dockerfile is a link"):
+        build()
+    with pytest.raises(BadReference):
+        build("--upload-pack=x")
+
+
+@pytest.mark.e2e
+def test_a_build_that_takes_too_long_leaves_nothing(
+    build: Build, commit: Commit, traces: Callable[[Path], list[str]]
+) -> None:
+    commit({"Dockerfile": f"{DOCKERFILE}RUN sleep 61.5\n", "bin/run.sh": RUN})
+    began = time.monotonic()
+    with pytest.raises(BuildTimedOut, match="longer than"):
+        build(options=replace(OPTIONS, timeout_s=3))
+    assert time.monotonic() - began < 6
+    assert _processes("61.5") == []
+
+
+@pytest.mark.e2e
+def test_a_cancelled_build_leaves_nothing(build: Build, commit: Commit) -> None:
+    commit({"Dockerfile": f"{DOCKERFILE}RUN echo now; sleep 62.5\n", "bin/run.sh": RUN})
+    event = threading.Event()
+    with pytest.raises(BuildCancelled):
+        build(on_line=lambda line: event.set() if line == "now" else None, cancelled=event)
+    assert _processes("62.5") == []
+
+
+@pytest.mark.e2e
+def test_a_build_that_prints_too_much_is_ended(build: Build, commit: Commit) -> None:
+    commit({"Dockerfile": f"{DOCKERFILE}RUN yes\n", "bin/run.sh": RUN})
+    with pytest.raises(BuildOutputLimit) as caught:
+        build(options=replace(OPTIONS, log_bytes=100_000, log_tail_bytes=1_000))
+    assert len(caught.value.log_tail) == 1_000
+
+
+@pytest.mark.e2e
+def test_a_build_has_no_network_when_told_so(build: Build, commit: Commit) -> None:
+    commit({"Dockerfile": f"{DOCKERFILE}RUN ls /sys/class/net | tr '\\n' '.'\n", "bin/run.sh": RUN})
+    assert "lo." in build().log_tail
+
+
+@pytest.mark.e2e
+def test_the_cache_outlives_a_build_and_goes_when_pruned(
+    build: Build, commit: Commit, builder: Builder
+) -> None:
+    commit({"Dockerfile": DOCKERFILE, "bin/run.sh": RUN})
+    build()
+    commit({"bin/run.sh": RUN + "\n"})
+    assert "Using cache" in build().log_tail
+    builder.prune()
+    commit({"bin/run.sh": RUN + "\n\n"})
+    assert "Using cache" not in build().log_tail
+
+
+@pytest.mark.e2e
+def test_a_published_tag_never_changes(
+    build: Build, commit: Commit, builder: Builder, registry: FolderRegistry
+) -> None:
+    commit({"Dockerfile": DOCKERFILE, "bin/run.sh": RUN})
+    first = build()
+    commit({"bin/run.sh": RUN + "\n"})
+    second = build()
+    source = registry.source("ruby-test-runner", second.digest)
+    with pytest.raises(RegistryError, match="is there already"):
+        registry.push(source, "ruby-test-runner", first.image_tag)
+    assert registry.push(source, "ruby-test-runner", second.image_tag) == second.digest
+    assert registry.push(source, "another/place", "v1") == second.digest
+    assert registry.tags("another/place") == ["v1"]
+
+
+@pytest.mark.e2e
+def test_content_that_is_not_what_its_digest_says_is_refused(
+    build: Build, commit: Commit, registry: FolderRegistry, work: Path
+) -> None:
+    commit({"Dockerfile": DOCKERFILE, "bin/run.sh": RUN})
+    outcome = build()
+    blobs = work / "registry/ruby-test-runner/blobs/sha256"
+    manifest = json.loads((blobs / outcome.digest.removeprefix("sha256:")).read_text())
+    layer = blobs / manifest["layers"][-1]["digest"].removeprefix("sha256:")
+    layer.write_bytes(layer.read_bytes()[:-1] + b"x")
+    store = Store(work / "store")
+    with pytest.raises(StoreError, match="pulling"):
+        store.pull(registry, "ruby-test-runner", outcome.digest)
+    assert store.digests() == []
+    assert not (work / "store/root/overlay-layers/layers.json").read_text().count('"id"')
+    with pytest.raises(RegistryError, match="does not hold what its name says"):
+        registry.push(registry.source("ruby-test-runner", outcome.digest), "ruby-test-runner", "v2")
+    (blobs / outcome.digest.removeprefix("sha256:")).unlink()
+    assert not registry.exists("ruby-test-runner", outcome.image_tag)
+
+
+@pytest.mark.e2e
+def test_several_pulls_at_once_and_one_cancelled(
+    build: Build, commit: Commit, registry: FolderRegistry, work: Path
+) -> None:
+    digests = []
+    for number in range(3):
+        commit({"Dockerfile": DOCKERFILE, "bin/run.sh": f"{RUN}\n# {number}"})
+        digests.append(build().digest)
+    store = Store(work / "store")
+    event = threading.Event()
+    event.set()
+    with pytest.raises(StoreError, match="cancelled"):
+        store.pull(registry, "ruby-test-runner", digests[0], cancelled=event)
+    with ThreadPoolExecutor(6) as threads:
+        pulls = [
+            threads.submit(store.pull, registry, "ruby-test-runner", digest)
+            for digest in digests * 2
+        ]
+        assert [pull.result() for pull in pulls] == digests * 2
+    assert store.digests() == sorted(digests)
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("FROM a\n# syntax=b", set()),
+        ("# syntax=b\nFROM a", {"syntax"}),
+        ("# escape=`\n#syntax = b\nFROM a", {"escape", "syntax"}),
+        ("\ufeff# SYNTAX=b", {"syntax"}),
+        ("# a comment\n# syntax=b", set()),
+        ("\n# syntax=b", set()),
+    ],
+)
+def test_directives(text: str, found: set[str]) -> None:
+    assert directives(text) == found
+
+
+def test_unknown_kinds_are_named(work: Path) -> None:
+    with pytest.raises(RegistryError, match="is not one of: folder"):
+        open_registry("nonsense", str(work))
+    with pytest.raises(ContainersError, match="is not one of: auto, buildah"):
+        open_builder("nonsense", work)
+
+
+@pytest.mark.parametrize("name", ["../a", "A", "/a", "-a", "a b", "a//b", ""])
+def test_names_that_are_no_repository_reach_no_path(work: Path, name: str) -> None:
+    registry = FolderRegistry(work)
+    with pytest.raises(RegistryError, match="not the name of a repository"):
+        registry.tags(name)
+    with pytest.raises(RegistryError, match="not the name of a repository"):
+        registry.push("oci:/a:b", name, "v1")
+
+
+@pytest.mark.parametrize("index", ["", "[]", "{", "[" * 9999])
+def test_an_index_that_is_broken_on_purpose(work: Path, index: str) -> None:
+    (work / "a").mkdir()
+    (work / "a/index.json").write_text(index)
+    with pytest.raises(RegistryError, match=r"index\.json"):
+        FolderRegistry(work).tags("a")
+
+
+def test_entries_of_an_index_that_name_nothing_are_passed_over(work: Path) -> None:
+    (work / "a").mkdir()
+    entry = {
+        "digest": f"sha256:{'0' * 64}",
+        "annotations": {"org.opencontainers.image.ref.name": "v"},
+    }
+    wrong: list[object] = [None, {}, [1, {}, {"digest": 3}, {"annotations": 1}, entry]]
+    for manifests in wrong:
+        (work / "a/index.json").write_text(json.dumps({"manifests": manifests}))
+        assert FolderRegistry(work).tags("a") == []
+
+
+def _processes(argument: str) -> list[str]:
+    found = []
+    for file in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            arguments = file.read_bytes().decode(errors="replace").split("\0")
+        except OSError:
+            continue
+        if argument in arguments:
+            found.append(" ".join(arguments))
+    return found

@@ -1,0 +1,185 @@
+"""The runtime's configuration and the filter of system calls, as tables."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pipeline_containers.errors import SandboxError
+from pipeline_containers.sandbox.bundle import NAMESPACES, Bundle, runtime_config
+from pipeline_containers.sandbox.limits import MIB, Limits
+from pipeline_containers.sandbox.seccomp import PROFILE, REFUSED, load_filter, translate
+from pipeline_containers.sandbox.users import User, resolve_user
+
+PASSWD = "root:x:0:0::/root:/bin/sh\nbroken\napp:x:1000:1001::/:/bin/sh\nbig:x:99999:1::/:\n"
+GROUP = "root:x:0:\nstaff:x:50:app\n"
+
+
+def config(limits: Limits | None = None, **changes: Any) -> dict[str, Any]:
+    values: dict[str, Any] = {
+        "root": Path("/r"),
+        "job_folder": Path("/j"),
+        "command": ("bin/run.sh", "two-fer"),
+        "cwd": "/opt/test-runner",
+        "env": ("A=1", "A=2", "PATH=/bin"),
+        "user": User(1000, 1001),
+        "cgroup": "/pipeline/x",
+        "first_host_id": 70_000,
+        "seccomp": {"defaultAction": "SCMP_ACT_ERRNO"},
+    }
+    made = runtime_config(Bundle(**(values | changes)), limits or Limits())
+    return json.loads(json.dumps(made))  # type: ignore[no-any-return]
+
+
+def test_nothing_is_shared_and_nothing_allowed() -> None:
+    made = config()
+    assert [entry["type"] for entry in made["linux"]["namespaces"]] == list(NAMESPACES)
+    assert all("path" not in entry for entry in made["linux"]["namespaces"])
+    assert {"pid", "mount", "ipc", "uts", "network", "cgroup", "user"} == set(NAMESPACES)
+    assert made["process"]["capabilities"] == {}
+    assert made["process"]["noNewPrivileges"] is True
+    assert made["root"] == {"path": "/r", "readonly": True}
+    assert made["linux"]["resources"]["devices"] == [{"allow": False, "access": "rwm"}]
+    assert made["linux"]["uidMappings"] == [{"containerID": 0, "hostID": 70_000, "size": 65_536}]
+    assert made["linux"]["gidMappings"] == made["linux"]["uidMappings"]
+    assert made["linux"]["seccomp"]
+
+
+def test_every_limit_is_there() -> None:
+    limits = Limits(memory_bytes=64 * MIB, cpus=0.5, pids=7, tmp_bytes=4096, shm_bytes=8192)
+    made = config(limits)
+    resources = made["linux"]["resources"]
+    assert resources["memory"] == {"limit": 64 * MIB, "swap": 64 * MIB}
+    assert resources["pids"] == {"limit": 7}
+    assert resources["cpu"] == {"period": 100_000, "quota": 50_000, "shares": 512}
+    options = {entry["destination"]: entry["options"] for entry in made["mounts"]}
+    assert "size=4096" in options["/tmp"]
+    assert "size=8192" in options["/dev/shm"]
+    limited = {entry["type"] for entry in made["process"]["rlimits"]}
+    assert "RLIMIT_AS" not in limited, "breaks the JVM, Go and Node"
+
+
+def test_a_kernel_that_counts_no_swap_is_not_asked_to() -> None:
+    assert "swap" not in config(swap_is_counted=False)["linux"]["resources"]["memory"]
+
+
+def test_what_can_be_written_is_capped_or_the_job_folder() -> None:
+    for entry in config()["mounts"]:
+        assert "nosuid" in entry["options"]
+        if entry["type"] == "tmpfs":
+            assert any(option.startswith("size=") for option in entry["options"])
+            assert any(option.startswith("nr_inodes=") for option in entry["options"])
+        elif entry["type"] == "bind":
+            assert (entry["source"], entry["destination"]) == ("/j", "/mnt/exercism-iteration")
+
+
+def test_the_process() -> None:
+    process = config()["process"]
+    assert process["args"] == ["bin/run.sh", "two-fer"]
+    assert process["env"] == ["PATH=/bin", "A=2"]
+    assert process["user"] == {"uid": 1000, "gid": 1001, "umask": 0o022}
+    assert config(env=())["process"]["env"][0].startswith("PATH=/usr/local/sbin:")
+
+
+def test_no_limit_is_above_the_hosts_own() -> None:
+    (files,) = [
+        entry
+        for entry in config(ceilings={"RLIMIT_NOFILE": 1024})["process"]["rlimits"]
+        if entry["type"] == "RLIMIT_NOFILE"
+    ]
+    assert (files["soft"], files["hard"]) == (1024, 1024)
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"memory_bytes": 1}, {"wall_s": 0}, {"pids": -1}, {"wall_s": float("nan")}]
+)
+def test_limits_that_nothing_could_run_in(wrong: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match="must be"):
+        Limits(**wrong)
+
+
+@pytest.mark.parametrize(
+    ("user", "ids"),
+    [
+        ("", User(0, 0)),
+        ("root", User(0, 0)),
+        ("app", User(1000, 1001)),
+        ("1000", User(1000, 1001)),
+        ("4242", User(4242, 0)),
+        ("app:staff", User(1000, 50)),
+        ("app:7", User(1000, 7)),
+        ("4242:staff", User(4242, 50)),
+    ],
+)
+def test_users(user: str, ids: User) -> None:
+    assert resolve_user(user, PASSWD, GROUP) == ids
+
+
+@pytest.mark.parametrize(
+    "user", ["nobody", "big", "99999", "-1", "65536", "app:none", "²", "app:²"]
+)
+def test_users_that_are_none(user: str) -> None:
+    with pytest.raises(SandboxError, match="USER"):
+        resolve_user(user, PASSWD, GROUP)
+
+
+def rules(made: dict[str, Any], call: str) -> list[dict[str, Any]]:
+    return [rule for rule in made["syscalls"] if call in rule["names"]]
+
+
+def test_the_filter_has_one_architecture_and_refuses_by_name() -> None:
+    made = load_filter()
+    assert len(made["architectures"]) == 1
+    assert "capabilities" not in json.dumps(made)
+    assert made["defaultAction"] == "SCMP_ACT_ERRNO"
+    for call in REFUSED:
+        assert [(rule["action"], rule["errnoRet"]) for rule in rules(made, call)] == [
+            ("SCMP_ACT_ERRNO", 1)
+        ]
+    for call in ("read", "openat", "execve", "futex", "mmap", "fork", "wait4"):
+        assert rules(made, call)[0]["action"] == "SCMP_ACT_ALLOW"
+
+
+def test_clone_makes_no_namespace_and_clone3_is_unknown() -> None:
+    made = load_filter()
+    (clone,) = rules(made, "clone")
+    assert clone["args"] == [
+        {"index": 0, "value": 0x7E020000, "valueTwo": 0, "op": "SCMP_CMP_MASKED_EQ"}
+    ]
+    (clone3,) = rules(made, "clone3")
+    assert (clone3["action"], clone3["errnoRet"]) == ("SCMP_ACT_ERRNO", 38)
+
+
+def test_sockets_are_of_four_families() -> None:
+    allowed = [rule["args"] for rule in rules(load_filter(), "socket")]
+    assert [args[0]["value"] for args in allowed] == [1, 2, 10, 16]
+    assert all(args[0]["op"] == "SCMP_CMP_EQ" for args in allowed)
+    assert allowed[-1][1] == {"index": 2, "value": 9, "op": "SCMP_CMP_NE"}
+
+
+def test_rules_of_other_machines_and_of_capabilities_are_left_out() -> None:
+    profile = {
+        "defaultAction": "SCMP_ACT_ERRNO",
+        "syscalls": [
+            {"names": ["a"], "action": "SCMP_ACT_ALLOW", "includes": {"arches": ["arm64"]}},
+            {"names": ["b"], "action": "SCMP_ACT_ALLOW", "includes": {"caps": ["CAP_X"]}},
+            {"names": ["c"], "action": "SCMP_ACT_ALLOW", "excludes": {"arches": ["amd64"]}},
+            {"names": ["d"], "action": "SCMP_ACT_ERRNO", "excludes": {"caps": ["CAP_X"]}},
+            {"names": ["e", "clone"], "action": "SCMP_ACT_ALLOW", "args": None},
+        ],
+    }
+    made = translate(profile, "x86_64")
+    named = {call for rule in made["syscalls"] for call in rule["names"]}
+    assert named & set("abcde") == {"d", "e"}
+    assert len(rules(made, "clone")) == 1
+    assert made["architectures"] == ["SCMP_ARCH_X86_64"]
+    assert translate(profile, "aarch64")["architectures"] == ["SCMP_ARCH_AARCH64"]
+    with pytest.raises(SandboxError, match="riscv64"):
+        translate(profile, "riscv64")
+
+
+def test_a_missing_profile_says_what_to_install(tmp_path: Path) -> None:
+    assert PROFILE.exists()
+    with pytest.raises(SandboxError, match="apt install golang-github-containers-common"):
+        load_filter(tmp_path / "none.json")

@@ -1,0 +1,143 @@
+"""Cgroups of every version, and what the ending of a run is judged by."""
+
+from pathlib import Path
+
+import pytest
+
+from pipeline_containers.sandbox.cgroups import (
+    UNIFIED,
+    Counters,
+    Hierarchies,
+    parse_counter,
+    parse_mountinfo,
+    read_counters,
+    remove_if_empty,
+)
+from pipeline_containers.sandbox.limits import Limits
+from pipeline_containers.sandbox.report import Ending, Evidence, classify, describe_limit
+
+HYBRID = """\
+22 1 0:20 / /sys rw - sysfs sysfs rw
+30 22 0:26 / /sys/fs/cgroup/memory rw,relatime - cgroup cgroup rw,memory
+31 22 0:27 / /sys/fs/cgroup/cpu,cpuacct rw,relatime shared:9 - cgroup cgroup rw,cpu,cpuacct
+32 22 0:28 / /sys/fs/cgroup/systemd rw - cgroup cgroup rw,xattr,name=systemd
+33 22 0:29 / /sys/fs/cgroup/unified rw - cgroup2 cgroup2 rw
+nonsense
+"""
+PURE = "30 22 0:26 / /sys/fs/cgroup rw,nosuid - cgroup2 cgroup2 rw,nsdelegate\n"
+ODD = "30 22 0:26 / /sys/fs/a\\040b rw - cgroup2 cgroup2 rw\n"
+
+
+def test_a_hybrid_host() -> None:
+    found = parse_mountinfo(HYBRID)
+    assert found.is_v1("memory")
+    assert not found.is_v1("pids")
+    assert found.folder("memory", "/p/a") == Path("/sys/fs/cgroup/memory/p/a")
+    assert found.folder("cpuacct", "/p/a") == Path("/sys/fs/cgroup/cpu,cpuacct/p/a")
+    assert found.folder("pids", "/p/a") == Path("/sys/fs/cgroup/unified/p/a")
+    assert len(found.folders("/p")) == 4
+
+
+def test_a_host_of_version_2() -> None:
+    found = parse_mountinfo(PURE)
+    assert found == Hierarchies({UNIFIED: Path("/sys/fs/cgroup")})
+    assert found.folder("memory", "/p/a") == Path("/sys/fs/cgroup/p/a")
+    assert parse_mountinfo(ODD).mounts[UNIFIED] == Path("/sys/fs/a b")
+
+
+def test_a_host_without_cgroups() -> None:
+    found = parse_mountinfo("")
+    assert found.folder("memory", "/p") is None
+    assert read_counters(found, "/p") == Counters()
+
+
+@pytest.mark.parametrize(
+    ("text", "key", "count"),
+    [
+        ("123\n", "", 123),
+        ("oom_kill_disable 0\nunder_oom 0\noom_kill 2\n", "oom_kill", 2),
+        ("low 0\nhigh 0\nmax 1\noom 1\noom_kill 3\n", "oom_kill", 3),
+        ("max\n", "", None),
+        ("", "", None),
+        ("usage_usec 5 6\n", "usage_usec", None),
+    ],
+)
+def test_counters_are_parsed(text: str, key: str, count: int | None) -> None:
+    assert parse_counter(text, key) == count
+
+
+def write(folder: Path, files: dict[str, str]) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, text in files.items():
+        (folder / name).write_text(text)
+
+
+def test_counters_of_version_1(tmp_path: Path) -> None:
+    mounts = {name: tmp_path / name for name in ("memory", "cpuacct", "cpu", "pids")}
+    write(mounts["cpuacct"] / "p/a", {"cpuacct.usage": "1500000000"})
+    write(
+        mounts["memory"] / "p/a",
+        {"memory.max_usage_in_bytes": "4096", "memory.oom_control": "under_oom 0\noom_kill 1\n"},
+    )
+    write(mounts["pids"] / "p/a", {"pids.peak": "9", "pids.events": "max 4\n"})
+    assert read_counters(Hierarchies(mounts), "/p/a") == Counters(1.5, 4096, 1, 9, 4)
+
+
+def test_counters_of_version_2(tmp_path: Path) -> None:
+    files = {
+        "cpu.stat": "usage_usec 1500000\nuser_usec 3\n",
+        "memory.peak": "4096",
+        "memory.events": "low 0\noom 2\noom_kill 1\n",
+        "pids.peak": "9",
+        "pids.events": "max 4\n",
+    }
+    write(tmp_path / "p/a", files)
+    assert read_counters(Hierarchies({UNIFIED: tmp_path}), "/p/a") == Counters(1.5, 4096, 1, 9, 4)
+
+
+def test_a_parent_goes_only_when_it_is_empty(tmp_path: Path) -> None:
+    hierarchies = Hierarchies({UNIFIED: tmp_path})
+    (tmp_path / "p/a").mkdir(parents=True)
+    remove_if_empty(hierarchies, "/p")
+    assert (tmp_path / "p").exists()
+    (tmp_path / "p/a").rmdir()
+    remove_if_empty(hierarchies, "/p")
+    assert not (tmp_path / "p").exists()
+
+
+OOM = Counters(oom_kills=1)
+PIDS = Counters(pids_refused=1)
+BOTH = Counters(oom_kills=1, pids_refused=1)
+
+
+@pytest.mark.parametrize(
+    ("evidence", "ending"),
+    [
+        (Evidence(None, 0, Counters(), True), Ending.EXITED),
+        (Evidence(None, 1, Counters(), True), Ending.EXITED),
+        (Evidence(None, 0, Counters(), False), Ending.EXITED),
+        (Evidence(None, 137, OOM, False), Ending.MEMORY_LIMIT),
+        (Evidence(None, 137, OOM, True), Ending.MEMORY_LIMIT),
+        (Evidence(None, 0, OOM, False), Ending.MEMORY_LIMIT),
+        (Evidence(None, 0, OOM, True), Ending.EXITED),
+        (Evidence(None, 1, PIDS, True), Ending.PIDS_LIMIT),
+        (Evidence(None, 1, BOTH, False), Ending.MEMORY_LIMIT),
+        (Evidence(None, 1, Counters(), False, "bytes"), Ending.DISK_LIMIT),
+        (Evidence(None, 0, Counters(), True, "bytes"), Ending.EXITED),
+        (Evidence(Ending.TIMED_OUT, 137, OOM, False), Ending.TIMED_OUT),
+        (Evidence(Ending.CANCELLED, 137, Counters(), True), Ending.CANCELLED),
+        (Evidence(Ending.OUTPUT_LIMIT, 0, Counters(), True), Ending.OUTPUT_LIMIT),
+    ],
+)
+def test_endings(evidence: Evidence, ending: Ending) -> None:
+    assert classify(evidence) is ending
+
+
+def test_limits_are_named() -> None:
+    limits = Limits(wall_s=6, pids=32)
+    evidence = Evidence(Ending.TIMED_OUT, 137, PIDS, False)
+    assert describe_limit(Ending.EXITED, evidence, limits) == ""
+    assert describe_limit(Ending.CANCELLED, evidence, limits) == ""
+    text = "wall time of 6 s (after 32 processes and threads)"
+    assert describe_limit(Ending.TIMED_OUT, evidence, limits) == text
+    assert describe_limit(Ending.PIDS_LIMIT, evidence, limits) == "32 processes and threads"

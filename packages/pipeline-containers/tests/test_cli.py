@@ -1,0 +1,87 @@
+"""The command line, as people call it."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from pipeline_containers.images.image import StoredImage
+
+
+def call(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    program = "import pipeline_containers.cli as cli; cli.main()"
+    command = [sys.executable, "-c", program, *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+
+
+@pytest.mark.e2e
+def test_build_list_run(
+    work: Path, repository: Path, commit: Callable[..., str], base_images: Path
+) -> None:
+    sha = commit(
+        {
+            "Dockerfile": "FROM localhost/pipeline-base/busybox:1\nCOPY . /opt/test-runner\n",
+            "bin/run.sh": '#!/bin/sh\necho hi; echo \'{"status": "fail"}\' > "$3/results.json"\n',
+        }
+    )
+    places: list[str | Path] = ["--registry", work / "registry"]
+    source: list[str | Path] = [
+        f"file://{repository}",
+        "main",
+        "--repository",
+        "x",
+        "--base-images",
+        base_images,
+    ]
+    options: list[str | Path] = [*places, "--work", work, "--network", "none"]
+    built = call("build", *source, *options, "--json")
+    assert built.returncode == 0, built.stderr
+    assert json.loads(built.stdout)["outcome"] == "built"
+    assert "STEP 2/2" in built.stderr
+    assert call("build", *source, *options).stdout.startswith(f"ignored x:git-{sha} sha256:")
+    assert call("list", "x", *places).stdout.startswith(f"git-{sha} sha256:")
+    ran = call("run", f"x:git-{sha}", "two-fer", repository, *places, "--work", work, "--json")
+    assert ran.returncode == 0, ran.stderr
+    report = json.loads(ran.stdout)
+    assert (report["ending"], report["stdout"]) == ("exited", "hi\n")
+    assert report["outputs"] == {"status": "fail"}
+
+
+@pytest.mark.e2e
+def test_run_a_folder_that_gives_no_result(
+    work: Path, make_image: Callable[..., StoredImage]
+) -> None:
+    top, _ = make_image("exit 3").layers
+    (top / "bin").mkdir()
+    (top / "bin/sh").write_bytes(Path("/bin/busybox").read_bytes())
+    (top / "bin/sh").chmod(0o755)
+    (work / "solution").mkdir()
+    ran = call("run", top, "two-fer", work / "solution", "--work", work)
+    assert ran.returncode == 1
+    assert "exited, status 3" in ran.stderr
+    assert ran.stdout == "results.json is missing\n"
+    assert list((work / "sandboxes").iterdir()) == []
+
+
+@pytest.mark.e2e
+def test_errors_are_one_line(work: Path) -> None:
+    failed = call("build", f"file://{work}/none", "-x", "--repository", "x", "--work", work)
+    assert failed.returncode == 2
+    options: list[str | Path] = ["--repository", "x", "--work", work]
+    failed = call("build", *options, "--", f"file://{work}/none", "--upload-pack=x")
+    assert failed.returncode == 3
+    assert failed.stderr.startswith("error: '--upload-pack=x' is not a git reference")
+    assert len(failed.stderr.splitlines()) == 1
+
+
+def test_importing_is_light() -> None:
+    program = "import pipeline_containers, sys; print(*sorted(sys.modules))"
+    loaded = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    )
+    assert not {"click", "subprocess", "boto3", "pipeline_containers.linux"} & set(
+        loaded.stdout.split()
+    )

@@ -1,0 +1,231 @@
+"""References, checked and resolved; the repositories are real ones."""
+
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from pipeline_containers.building.git import Reference, check_url, checkout
+from pipeline_containers.errors import BadReference, BuildCancelled, SourceError
+
+Commit = Callable[..., str]
+Git = Callable[..., str]
+SHA = "0123456789" * 4
+
+
+@pytest.mark.parametrize("text", ["main", "master", "v1.0", "feature/a-b", "1.x", SHA, "a+b"])
+def test_what_a_reference_may_be(text: str) -> None:
+    assert Reference.parse(text).text == text
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "-",
+        "--upload-pack=touch /tmp/x",
+        "--upload-pack=x",
+        "$(id)",
+        "a b",
+        "a\nb",
+        "main\n",
+        "a..b",
+        "a//b",
+        "a/.b",
+        "a.lock",
+        "a/",
+        "a.",
+        "/a",
+        ".a",
+        "@",
+        "HEAD~1",
+        "main^{tree}",
+        "main:bin",
+        "refs@{1}",
+        "a\0b",
+        "ä",
+        "a" * 300,
+    ],
+)
+def test_what_a_reference_may_not_be(text: str) -> None:
+    with pytest.raises(BadReference, match="give a branch, a tag, or a full SHA"):
+        Reference.parse(text)
+
+
+def test_tags_come_before_branches_and_names_are_full() -> None:
+    assert Reference.parse("v1").candidates == (
+        "refs/tags/v1^{commit}",
+        "refs/heads/v1^{commit}",
+    )
+    assert Reference.parse(SHA).candidates == (f"{SHA}^{{commit}}",)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "https://github.com/exercism/ruby-test-runner",
+        "ssh://git@example.org/a.git",
+        "file:///srv/a",
+    ],
+)
+def test_addresses(url: str) -> None:
+    assert check_url(url) == url
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "",
+        "http://example.org/a",
+        "git://example.org/a",
+        "ext::sh -c id",
+        "ssh://-oProxyCommand=id/a",
+        "/srv/a",
+        "-x",
+        "--upload-pack=x",
+        "git@example.org:a",
+        "https://example.org/a b",
+        "https://example.org/a\n",
+        "file:///srv/../etc",
+    ],
+)
+def test_addresses_that_are_none(url: str) -> None:
+    with pytest.raises(SourceError, match="is not a repository's address"):
+        check_url(url)
+
+
+@pytest.fixture
+def resolve(work: Path, repository: Path) -> Callable[[str], str]:
+    """Check a reference out, into a folder that is always the same one."""
+    numbers = iter(range(100))
+
+    def do(reference: str) -> str:
+        destination = work / f"checkout-{next(numbers)}"
+        return checkout(f"file://{repository}", reference, work / "clones", destination)
+
+    return do
+
+
+@pytest.mark.e2e
+def test_every_kind_of_reference(
+    resolve: Callable[[str], str], commit: Commit, git: Git, work: Path
+) -> None:
+    first = commit({"a": "1"})
+    git("tag", "light")
+    git("tag", "--annotate", "heavy", "--message", "a release")
+    git("branch", "feature/x")
+    second = commit({"a": "2"})
+    assert resolve("main") == second
+    assert resolve(second) == second
+    assert resolve(first) == first
+    assert resolve("light") == first
+    assert resolve("heavy") == first
+    assert resolve("feature/x") == first
+    assert (work / "checkout-0/a").read_text() == "2"
+    assert (work / "checkout-2/a").read_text() == "1"
+    assert sorted(place.name for place in (work / "checkout-0").iterdir()) == ["a"]
+
+
+@pytest.mark.e2e
+def test_a_tag_wins_over_a_branch_of_its_name(
+    resolve: Callable[[str], str], commit: Commit, git: Git
+) -> None:
+    first = commit({"a": "1"})
+    git("tag", "both")
+    git("checkout", "--quiet", "-b", "both")
+    commit({"a": "2"})
+    assert resolve("both") == first
+
+
+@pytest.mark.e2e
+def test_a_branch_is_fetched_anew_also_when_its_history_was_rewritten(
+    resolve: Callable[[str], str], commit: Commit, git: Git
+) -> None:
+    first = commit({"a": "1"})
+    assert resolve("main") == first
+    git("commit", "--quiet", "--amend", "--message", "another past")
+    assert resolve("main") == git("rev-parse", "HEAD") != first
+    with pytest.raises(BadReference, match="not on any branch or tag"):
+        resolve(first)
+    git("checkout", "--quiet", "-b", "other")
+    git("branch", "-D", "main")
+    with pytest.raises(BadReference):
+        resolve("main")
+
+
+@pytest.mark.e2e
+def test_a_commit_that_no_branch_or_tag_leads_to_is_refused(
+    resolve: Callable[[str], str], commit: Commit, git: Git
+) -> None:
+    commit({"a": "1"})
+    git("checkout", "--quiet", "--detach")
+    loose = commit({"a": "a fork's"})
+    git("update-ref", "refs/pull/1/head", loose)
+    git("checkout", "--quiet", "main")
+    with pytest.raises(BadReference, match="not on any branch or tag"):
+        resolve(loose)
+
+
+@pytest.mark.e2e
+def test_short_and_absent_references(resolve: Callable[[str], str], commit: Commit) -> None:
+    sha = commit({"a": "1"})
+    with pytest.raises(BadReference, match="give all 40 digits"):
+        resolve(sha[:10])
+    with pytest.raises(BadReference):
+        resolve("nowhere")
+    with pytest.raises(BadReference):
+        resolve(SHA)
+    with pytest.raises(BadReference):
+        resolve("heads/main")
+
+
+@pytest.mark.e2e
+def test_a_missing_repository(work: Path) -> None:
+    with pytest.raises(SourceError, match="cannot be fetched"):
+        checkout(f"file://{work}/nothing", "main", work / "clones", work / "checkout")
+    assert not (work / "checkout").exists()
+
+
+@pytest.mark.e2e
+def test_nothing_of_the_repository_runs(
+    resolve: Callable[[str], str], commit: Commit, git: Git, work: Path
+) -> None:
+    """Neither filters that attributes ask for, nor hooks, nor submodules."""
+    witness = work / "witness"
+    commit(
+        {
+            ".gitattributes": "* filter=evil",
+            ".gitmodules": f'[submodule "x"]\n\tpath = x\n\turl = file://{work}/x\n\tupdate = !id',
+            ".gitconfig": f'[filter "evil"]\n\tsmudge = touch {witness}',
+            "a": "1",
+        }
+    )
+    git("config", "filter.evil.smudge", f"touch {witness}")
+    git("config", "uploadpack.packObjectsHook", f"touch {witness}")
+    resolve("main")
+    hook = next((work / "clones").iterdir()) / "git/hooks"
+    assert not hook.exists()
+    assert not witness.exists()
+    assert (work / "checkout-0/a").read_text() == "1"
+
+
+@pytest.mark.e2e
+def test_links_in_a_repository_are_links(
+    resolve: Callable[[str], str], commit: Commit, repository: Path, work: Path
+) -> None:
+    repository.joinpath("out").symlink_to("/etc")
+    commit({"a": "1"})
+    resolve("main")
+    assert (work / "checkout-0/out").is_symlink()
+
+
+@pytest.mark.e2e
+def test_cancelling(work: Path, repository: Path, commit: Commit) -> None:
+    commit({"a": "1"})
+    event = threading.Event()
+    event.set()
+    with pytest.raises(BuildCancelled):
+        checkout(
+            f"file://{repository}", "main", work / "clones", work / "checkout", cancelled=event
+        )

@@ -1,0 +1,84 @@
+"""What is taken from an image's configuration, and which names are names."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from pipeline_containers.errors import StoreError
+from pipeline_containers.images.image import (
+    ImageConfig,
+    is_digest,
+    is_repository,
+    is_tag,
+    parse_config,
+)
+from pipeline_containers.images.storage import Storage
+from pipeline_containers.images.store import Store
+
+
+def test_a_configuration() -> None:
+    document = {
+        "config": {
+            "Env": ["A=1", "B", "=C", 3, "D=\0"],
+            "User": "app",
+            "WorkingDir": "/opt",
+            "Entrypoint": ["sh"],
+        }
+    }
+    assert parse_config(document) == ImageConfig(("A=1",), "app", "/opt", ("sh",))
+
+
+@pytest.mark.parametrize(
+    "document", [None, [], {}, {"config": 3}, {"config": {"Env": "x", "User": 1, "Entrypoint": {}}}]
+)
+def test_a_configuration_that_is_none(document: object) -> None:
+    assert parse_config(document) == ImageConfig()
+
+
+def test_names() -> None:
+    assert is_repository("exercism/ruby-test-runner")
+    assert not is_repository("a" * 256)
+    assert is_tag("git-" + "0" * 40)
+    assert not is_tag("-a")
+    assert not is_tag("a\n")
+    assert is_digest("sha256:" + "0" * 64)
+    assert not is_digest("sha256:" + "0" * 64 + "\n")
+    assert not is_digest("sha512:" + "0" * 64)
+
+
+def test_a_store_whose_records_lie(tmp_path: Path) -> None:
+    storage = Storage(tmp_path, tmp_path / "run")
+    images = tmp_path / "overlay-images"
+    images.mkdir()
+    layers = tmp_path / "overlay-layers"
+    layers.mkdir()
+    image = "0" * 64
+    layer = "1" * 64
+    entry = {"id": image, "digest": f"sha256:{image}", "layer": layer}
+    config = (
+        images / image / "=c2hhMjU2OjAwMDAwMDAwMDAwMDAwMDAwMDAwMDAwMDAwMDAwMDAwMDAwMDAwMDAwMDAw"
+    )
+    (images / "images.json").write_text(json.dumps([entry, 3, {"id": "../../etc"}]))
+    assert list(storage.images()) == [(image, f"sha256:{image}")]
+    with pytest.raises(StoreError, match="no configuration"):
+        storage.load(image)
+    assert not config.exists()
+    (images / "images.json").write_text("{")
+    with pytest.raises(StoreError, match="cannot be read"):
+        list(storage.images())
+
+
+def test_layers_that_go_round_come_to_an_end(tmp_path: Path) -> None:
+    storage = Storage(tmp_path, tmp_path / "run")
+    one, two = "1" * 64, "2" * 64
+    (tmp_path / "overlay-layers").mkdir()
+    records = [{"id": one, "parent": two}, {"id": two, "parent": one}]
+    (tmp_path / "overlay-layers/layers.json").write_text(json.dumps(records))
+    assert storage.remove_orphans() == 2
+    assert json.loads((tmp_path / "overlay-layers/layers.json").read_text()) == []
+
+
+def test_a_store_folder_that_skopeo_could_not_name(tmp_path: Path) -> None:
+    with pytest.raises(StoreError, match="skopeo cannot take"):
+        Store(tmp_path / "a:b")
