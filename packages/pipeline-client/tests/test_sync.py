@@ -10,6 +10,7 @@ import pytest
 import zmq
 
 from pipeline_client import BadAddress, PipelineClient, errors
+from pipeline_client.connections import Connections
 from pipeline_client.testing import FakeRouter
 from pipeline_protocol import codec, replies, requests, responses, status
 
@@ -319,6 +320,14 @@ def test_close_in_the_midst_of_a_call() -> None:
             client.build_container(
                 "ruby", "test_runners", "master", on_line=lambda _: client.close()
             )
+
+
+def test_close_does_not_wait_for_a_socket_that_an_interrupt_left_behind() -> None:
+    connections = Connections("tcp://127.0.0.1:1", ipv6=False)
+    lost = connections.take()
+    connections.close()
+    assert connections.closed
+    lost.close()
 
 
 def test_closed_client() -> None:

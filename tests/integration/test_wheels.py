@@ -1,0 +1,98 @@
+"""The two wheels that another service installs, alone in an empty environment."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import zipfile
+from collections.abc import Iterator
+from importlib.metadata import version
+from pathlib import Path
+
+import pytest
+
+from pipeline_client.testing import FakeRouter
+
+ROOT = Path(__file__).parents[2]
+DEPENDENCIES = ("msgspec", "pyzmq")
+
+PROGRAM = """
+import sys
+from pipeline_client import PipelineClient, PlatformError
+
+with PipelineClient(sys.argv[1], timeout_s=30) as client:
+    print(client.ping().version)
+    try:
+        client.test_solution("ruby", "two-fer", "v1", files={"two_fer.rb": ""})
+    except PlatformError as error:
+        print(error.code, error.retryable)
+"""
+
+
+def uv(*arguments: str | Path) -> str:
+    """Run uv; from its cache if that has all, else with the package index."""
+    program = os.environ.get("UV") or shutil.which("uv")
+    assert program, "uv is not on PATH"
+    for more in (["--offline"], []):
+        done = subprocess.run(
+            [program, *arguments, *more], cwd=ROOT, capture_output=True, text=True, check=False
+        )
+        if done.returncode == 0:
+            return done.stdout
+    raise AssertionError(done.stderr)
+
+
+@pytest.fixture(scope="module")
+def wheels(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    folder = tmp_path_factory.mktemp("wheels")
+    for package in ("pipeline-protocol", "pipeline-client"):
+        uv("build", "--package", package, "--no-sources", "--out-dir", folder)
+    return sorted(folder.glob("*.whl"))
+
+
+@pytest.fixture(scope="module")
+def python(wheels: list[Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The interpreter of an environment with the wheels in it.
+
+    They are named as files: a stranger's package of the same name is never taken for them.
+    """
+    folder = tmp_path_factory.mktemp("empty") / "venv"
+    uv("venv", "--python", sys.executable, folder)
+    known = [f"{name}=={version(name)}" for name in DEPENDENCIES]
+    uv("pip", "install", "--python", folder, *wheels, *known)
+    return folder / "bin" / "python"
+
+
+@pytest.fixture
+def router_address() -> Iterator[str]:
+    with FakeRouter() as router:
+        yield router.address
+
+
+def test_wheels_hold_the_package_and_its_types(wheels: list[Path]) -> None:
+    for wheel, package in zip(wheels, ("pipeline_client", "pipeline_protocol"), strict=True):
+        names = zipfile.ZipFile(wheel).namelist()
+        assert f"{package}/py.typed" in names
+        assert {name.split("/")[0].split("-")[0] for name in names} == {package}
+        assert not [name for name in names if "test_" in name]
+
+
+def test_nothing_else_is_installed(python: Path) -> None:
+    listed = json.loads(uv("pip", "list", "--python", python, "--format", "json"))
+    assert {package["name"] for package in listed} == {
+        "pipeline-client",
+        "pipeline-protocol",
+        *DEPENDENCIES,
+    }
+
+
+def test_installed_client_talks_to_a_router(python: Path, router_address: str) -> None:
+    done = subprocess.run(
+        [python, "-I", "-W", "error", "-c", PROGRAM, router_address],
+        capture_output=True,
+        text=True,
+        timeout=100,
+        check=False,
+    )
+    assert (done.stdout, done.stderr) == ("0.1.0\n503 True\n", "")
