@@ -68,6 +68,8 @@ class DeployState(StrEnum):
     PARTLY = "partly_deployed"
     DEPLOYED = "deployed"
     FAILED = "failed"
+    NOTHING_WANTED = "nothing_wanted"
+    """No version of the track is deployed."""
 
 
 class WorkerVersion(Struct, frozen=True):
