@@ -1,5 +1,194 @@
 """Options, wiring, exit codes."""
 
+import gc
+import logging
+import secrets
+import signal
+import sys
+from importlib.metadata import version
+from ipaddress import ip_address
+from logging.handlers import QueueHandler, QueueListener
+from pathlib import Path
+from queue import SimpleQueue
+from time import monotonic
 
-def main() -> None:
-    """Run the command line."""
+import click
+import zmq
+
+from pipeline_router.configfile import ConfigFile, ConfigLocked
+from pipeline_router.core import EPOCHS, Core
+from pipeline_router.loop import Loop
+from pipeline_router.reading import BadConfig
+from pipeline_router.sockets import FrontEnd, WorkerLink
+
+_log = logging.getLogger("pipeline_router")
+
+
+class Failure(click.ClickException):
+    """An end with one line."""
+
+    exit_code = 1
+
+    def show(self, file: object = None) -> None:
+        """Print the line."""
+        click.echo(f"pipeline-router: {self.message}", err=True)
+
+
+class Unusable(Failure):
+    """Options or a configuration that are of no use."""
+
+    exit_code = 2
+
+
+@click.command(context_settings={"help_option_names": ["-h", "--help"]})
+@click.argument("config", type=click.Path(path_type=Path, dir_okay=False))
+@click.option(
+    "--seed",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Template to create CONFIG from if it is missing.",
+)
+@click.option(
+    "--force-worker-restart",
+    is_flag=True,
+    help="Have every worker of an earlier router finish its jobs and bootstrap again.",
+)
+@click.option(
+    "--bind",
+    default="127.0.0.1",
+    show_default=True,
+    metavar="ADDRESS",
+    help="IP address to listen on; anything but loopback needs --insecure.",
+)
+@click.option(
+    "--port",
+    default=5555,
+    show_default=True,
+    type=click.IntRange(0, 65535),
+    help="For clients, and for a worker's first question; 0: any free one.",
+)
+@click.option(
+    "--link-port",
+    default=5556,
+    show_default=True,
+    type=click.IntRange(0, 65535),
+    help="For workers; 0: any free one.",
+)
+@click.option(
+    "--insecure",
+    is_flag=True,
+    help="Listen off loopback although nothing is encrypted and nobody has to show a key.",
+)
+@click.version_option(package_name="pipeline-router")
+def main(
+    config: Path,
+    seed: Path | None,
+    force_worker_restart: bool,
+    bind: str,
+    port: int,
+    link_port: int,
+    insecure: bool,
+) -> None:
+    """Run the router on the configuration file CONFIG.
+
+    It takes requests from clients, gives them to workers, and writes the versions that are
+    deployed back into CONFIG. SIGTERM and SIGINT end it cleanly: nothing more is taken, what runs
+    is finished. SIGHUP has it read CONFIG again.
+
+    Exit status: 0 after a clean end, 2 for options or a CONFIG that are of no use, else 1.
+    """
+    host = _host(bind, insecure=insecure)
+    file = ConfigFile(config)
+    listener = _log_aside()
+    try:
+        _run(file, seed, host, port, link_port, force_worker_restart=force_worker_restart)
+    finally:
+        listener.stop()
+        file.unlock()
+
+
+def _run(
+    file: ConfigFile,
+    seed: Path | None,
+    host: str,
+    port: int,
+    link_port: int,
+    *,
+    force_worker_restart: bool,
+) -> None:
+    try:
+        if seed is None and not file.path.exists():
+            raise BadConfig(f"{file.path} does not exist: create it from a template by --seed FILE")
+        file.lock()
+        if seed is not None and file.seed(seed):
+            _log.info("%s created from %s", file.path, seed)
+        config, versions = file.read()
+    except BadConfig as error:
+        raise Unusable(str(error)) from None
+    except (ConfigLocked, OSError) as error:
+        raise Failure(str(error)) from None
+    context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
+    front, link = FrontEnd(context), WorkerLink(context)
+    try:
+        address, link_address = _bind(front, host, port), _bind(link, host, link_port)
+        core = Core(
+            config,
+            versions,
+            epoch=1 + secrets.randbelow(EPOCHS - 1),
+            now=monotonic(),
+            address=address,
+            link_port=int(link_address.rpartition(":")[2]),
+            force_worker_restart=force_worker_restart,
+            version=version("pipeline-router"),
+        )
+        loop = Loop(core, front, link, file)
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda *_: loop.stop())
+        signal.signal(signal.SIGHUP, lambda *_: loop.reload())
+        _log.info("listening on %s (clients), %s (workers)", address, link_address)
+        gc.freeze()
+        loop.run()
+    finally:
+        front.close()
+        link.close()
+        context.term()
+    _log.info("stopped")
+
+
+def _host(bind: str, *, insecure: bool) -> str:
+    try:
+        address = ip_address("127.0.0.1" if bind == "localhost" else bind)
+    except ValueError:
+        raise Unusable(f"--bind: {bind!r} is not an IP address") from None
+    if not address.is_loopback and not insecure:
+        raise Unusable(
+            f"--bind {bind}: anybody who reaches it could run code here: only loopback is served "
+            "without --insecure"
+        )
+    return str(address)
+
+
+def _bind(socket: FrontEnd | WorkerLink, host: str, port: int) -> str:
+    try:
+        return socket.bind(host, port)
+    except zmq.ZMQError as error:
+        raise Failure(f"cannot listen on {host}:{port}: {error.strerror}") from None
+
+
+class _Unformatted(QueueHandler):
+    """Hands records on as they are: formatting is the other thread's."""
+
+    def prepare(self, record: logging.LogRecord) -> logging.LogRecord:
+        return record
+
+
+def _log_aside() -> QueueListener:
+    """Have the log written by a thread of its own."""
+    queue: SimpleQueue[logging.LogRecord] = SimpleQueue()
+    writer = logging.StreamHandler(sys.stderr)
+    writer.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+    listener = QueueListener(queue, writer)
+    listener.start()
+    _log.handlers = [_Unformatted(queue)]
+    _log.setLevel(logging.INFO)
+    _log.propagate = False
+    return listener

@@ -1,0 +1,152 @@
+"""Which requests are taken in: merged with the same one, placed, left waiting, or refused."""
+
+from typing import Final
+
+from msgspec import UNSET, Struct
+
+from pipeline_protocol import status
+from pipeline_protocol.channels import CHANNEL_OF_ACTION
+from pipeline_protocol.requests import (
+    ACTIONS,
+    BuildContainer,
+    ListAvailableContainers,
+    Priority,
+    WorkerServed,
+)
+from pipeline_router import refusals
+from pipeline_router.commands import Answer, Command
+from pipeline_router.dispatch import Dispatcher
+from pipeline_router.events import Envelope, Requested
+from pipeline_router.ledger import key_of
+from pipeline_router.refusals import Refusal
+from pipeline_router.scheduler import ANY_LANE, Lane, Scheduler
+from pipeline_router.work import Name, Work
+
+TIMEOUT_S = 60.0
+BUILD_TIMEOUT_S = 1800.0
+COUNTER_BITS = 40
+"""Of a job's id; the router's epoch is above them."""
+QUEUE_AT_START = 100
+"""How many jobs may wait, at least, while the router sends none yet."""
+
+
+class Served(Struct, frozen=True):
+    """How requests of one type are served by workers."""
+
+    action: str
+    channel: str
+    timeout_s: float
+
+
+SERVED: Final = {
+    struct: Served(action, channel, BUILD_TIMEOUT_S if struct is BuildContainer else TIMEOUT_S)
+    for action, channel in CHANNEL_OF_ACTION.items()
+    for struct in (ACTIONS[action],)
+}
+"""By their type."""
+
+
+class Admission:
+    """The door to the dispatcher."""
+
+    def __init__(
+        self, out: list[Command], dispatcher: Dispatcher, epoch: int, refuses_from: float
+    ) -> None:
+        self._out = out
+        self._dispatcher = dispatcher
+        self._jobs = epoch << COUNTER_BITS
+        self._refuses_from = refuses_from
+        """Before, nothing is refused for want of workers: they may not have said hello yet."""
+
+    def accept(self, event: Requested, served: Served, now: float) -> None:
+        """Take a request in, or refuse it at once."""
+        request: WorkerServed = event.request  # type: ignore[assignment]  # it has a row
+        dispatcher = self._dispatcher
+        scheduler = dispatcher.schedulers[served.channel]
+        key, name = b"", None
+        if request.id is not UNSET:
+            key = key_of(event.sender, event.body)
+            if self._met(key, event.envelope, now):
+                return
+            name = (event.sender, served.action, request.id)
+        lane = self._admit(scheduler, request, name)
+        if isinstance(lane, Refusal):
+            self._refuse(event.envelope, lane)
+            return
+        timeout_s = served.timeout_s if request.timeout_s is UNSET else request.timeout_s
+        self._jobs += 1
+        work = Work(
+            self._jobs,
+            lane,
+            event.envelope,
+            event.body,
+            now,
+            now + min(timeout_s, dispatcher.options.max_timeout_s),
+            key=key,
+            name=name,
+            background=_is_background(request),
+            progress=request.progress,
+        )
+        orphan = dispatcher.orphans.pop(key, None)
+        if orphan is not None:
+            work.job = orphan.job
+            dispatcher.adopt(work, orphan.worker, orphan.attempt)
+        elif not dispatcher.place(work, now):
+            no = self._why_not_wait(scheduler, work, now)
+            if no is not None:
+                self._refuse(event.envelope, no)
+                return
+            scheduler.put(work)
+        dispatcher.ledger.add(work)
+        dispatcher.counters.accepted += 1
+
+    def _met(self, key: bytes, envelope: Envelope, now: float) -> bool:
+        """Join the same request in flight, or send its stored reply again."""
+        dispatcher = self._dispatcher
+        work = dispatcher.ledger.with_key(key)
+        if work is not None:
+            work.attach(envelope)
+        else:
+            reply = dispatcher.stored.get(key, now)
+            if reply is None:
+                return False
+            self._out.append(Answer(envelope, reply))
+        dispatcher.counters.merged += 1
+        return True
+
+    def _admit(
+        self, scheduler: Scheduler, request: WorkerServed, name: Name | None
+    ) -> Lane | Refusal:
+        """Find where a request belongs."""
+        if self._dispatcher.stopping:
+            return refusals.STOPPING
+        if name is not None and self._dispatcher.ledger.named(name) is not None:
+            error = f"`id`: {name[2]!r} is in use by another request in flight"
+            return Refusal(status.MALFORMED, error)
+        if isinstance(request, BuildContainer | ListAvailableContainers):
+            return scheduler.lanes[ANY_LANE]
+        track, version = request.track_slug, request.container_version
+        lane = scheduler.lanes.get((track, version))
+        return lane if lane is not None else refusals.not_wanted(scheduler, track, version)
+
+    def _why_not_wait(self, scheduler: Scheduler, work: Work, now: float) -> Refusal | None:
+        dispatcher = self._dispatcher
+        options = dispatcher.options
+        if now >= self._refuses_from:
+            no = refusals.hopeless(scheduler, work.lane, dispatcher.address)
+            if no is not None:
+                return no
+        queue = options.queue if dispatcher.open else max(options.queue, QUEUE_AT_START)
+        if scheduler.count < queue and scheduler.bytes + len(work.body) <= options.queue_bytes:
+            return None
+        return refusals.full(scheduler, work.lane, dispatcher.address, queue=queue)
+
+    def _refuse(self, envelope: Envelope, why: Refusal) -> None:
+        self._dispatcher.counters.refused += 1
+        self._out.append(Answer(envelope, why.reply()))
+
+
+def _is_background(request: WorkerServed) -> bool:
+    if isinstance(request, BuildContainer | ListAvailableContainers):
+        return False
+    return request.priority is Priority.BACKGROUND

@@ -1,0 +1,67 @@
+"""What is to be done: the only things that the router's core asks for."""
+
+from typing import Literal
+
+from msgspec import Struct
+
+from pipeline_protocol.link import Hello, ToWorker
+from pipeline_router.config import Versions
+from pipeline_router.events import Envelope
+
+Level = Literal["info", "warning", "error"]
+
+
+class Answer(Struct, frozen=True, gc=False):
+    """Send a reply, or lines of progress, to a client."""
+
+    envelope: Envelope
+    body: bytes
+
+
+class Tell(Struct, frozen=True, gc=False):
+    """Send a message to a worker; `PeerGone` if it is not there."""
+
+    peer: bytes
+    message: ToWorker
+    body: bytes | None = None
+
+
+class TellAll(Struct, frozen=True):
+    """Send one message, written once, to many workers."""
+
+    peers: tuple[bytes, ...]
+    message: ToWorker
+
+
+class Probe(Struct, frozen=True):
+    """Find out whether `peer` is connected; `Probed` tells."""
+
+    peer: bytes
+    message: ToWorker
+    newcomer: bytes
+    hello: Hello
+
+
+class Save(Struct, frozen=True):
+    """Write the wanted versions to disk, off the loop; `Saved` tells."""
+
+    versions: Versions
+
+
+class Reload(Struct, frozen=True):
+    """Read the configuration file again, off the loop; `ConfigRead` tells, if it is of use."""
+
+
+class Note(Struct, frozen=True):
+    """Write a line to the log."""
+
+    level: Level
+    text: str
+    arguments: tuple[object, ...] = ()
+
+
+class Finish(Struct, frozen=True):
+    """End the loop: nothing is left to do."""
+
+
+Command = Answer | Tell | TellAll | Probe | Save | Reload | Note | Finish

@@ -1,0 +1,101 @@
+"""What the configuration says, in force: limits overlaid, sizes in bytes, no file in sight.
+
+`configfile` reads it from YAML and writes the versions back.
+"""
+
+from collections.abc import Mapping
+from typing import Annotated, Any
+
+import msgspec
+from msgspec import Meta, Struct
+
+from pipeline_protocol.channels import CHANNELS
+from pipeline_protocol.settings import (
+    GIB,
+    MIB,
+    Inputs,
+    Limits,
+    Registry,
+    Seconds,
+    Settings,
+    Size,
+    Sources,
+    TrackLimits,
+    WantedVersion,
+)
+
+Versions = Mapping[str, Mapping[str, Mapping[str, str | None]]]
+"""Channel to track to version to its digest, if one is known."""
+
+
+class RouterOptions(Struct, frozen=True):
+    """How the router itself works."""
+
+    queue: Annotated[int, Meta(ge=0, le=1_000_000)] = 100
+    """Waiting jobs per channel; 0: none waits."""
+    queue_bytes: Size = 64 * MIB
+    """Of the waiting jobs' requests, per channel."""
+    liveness_s: Annotated[float, Meta(ge=1.5, le=600)] = 3.0
+    """After this long a silence a worker, which beats every second, is lost."""
+    max_attempts: Annotated[int, Meta(ge=1, le=100)] = 2
+    """How many workers one job may be lost with."""
+    result_ttl_s: Annotated[float, Meta(ge=0, le=86_400)] = 120.0
+    """How long replies are kept for the same request sent again."""
+    max_timeout_s: Seconds = 3600.0
+    """The longest that a request may ask to wait."""
+
+
+class ChannelConfig(Struct, frozen=True):
+    """One channel's tool and limits."""
+
+    tool: str | None
+    defaults: TrackLimits
+    tracks: dict[str, TrackLimits] = {}
+
+
+def default_channels() -> dict[str, ChannelConfig]:
+    """Return what a configuration without a word about channels means."""
+    limits = {"builders": Limits(wall_s=1800, memory_bytes=6 * GIB)}
+    return {
+        name: ChannelConfig(row.tool, TrackLimits(*[limits.get(name, Limits())] * 2))
+        for name, row in CHANNELS.items()
+    }
+
+
+class Config(Struct, frozen=True):
+    """Everything that people configure."""
+
+    router: RouterOptions = RouterOptions()
+    registry: Registry = Registry()
+    sources: Sources = Sources()
+    inputs: Inputs = Inputs()
+    credentials: str = "ambient"
+    channels: dict[str, ChannelConfig] = msgspec.field(default_factory=default_channels)
+
+    def settings(
+        self, channel: str, topics: frozenset[str], wanted: tuple[WantedVersion, ...]
+    ) -> Settings:
+        """Return what workers of a channel are told; scoped ones their own tracks alone."""
+        own = self.channels[channel]
+        if CHANNELS[channel].scopable:
+            tools = {channel: own.tool or ""}
+        else:
+            tools = {name: row.tool for name, row in self.channels.items() if row.tool}
+        return Settings(
+            registry=self.registry,
+            sources=self.sources,
+            inputs=self.inputs,
+            tools=tools,
+            defaults=own.defaults,
+            tracks={t: row for t, row in own.tracks.items() if not topics or t in topics},
+            versions=tuple(want for want in wanted if not topics or want.track in topics),
+        )
+
+    def describe(self, versions: Versions) -> dict[str, Any]:
+        """Return what `current_config` answers: no secret is ever in it."""
+        described: dict[str, Any] = msgspec.to_builtins(self)
+        described["versions"] = {
+            channel: {track: dict(wanted) for track, wanted in tracks.items()}
+            for channel, tracks in versions.items()
+        }
+        return described

@@ -1,0 +1,276 @@
+"""The router's decisions: `handle(event, now)` says what is to be done; no I/O, no clock.
+
+What happened comes in as `events`, what is to be done goes out as `commands`. Work is admitted by
+`admission`, given to workers and answered by `dispatch`; `sessions` lets workers in and out;
+`operations` answers what the router serves itself.
+"""
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from pipeline_protocol.link import (
+    Goodbye,
+    Hello,
+    Job,
+    Progress,
+    Refusal,
+    Refused,
+    Result,
+    RouterHeartbeat,
+    Versions,
+    WorkerHeartbeat,
+)
+from pipeline_router import config as configuration
+from pipeline_router.admission import SERVED, Admission
+from pipeline_router.commands import Command, Finish, Note, Reload, Save, Tell, TellAll
+from pipeline_router.counters import Counters
+from pipeline_router.deployments import Deployments
+from pipeline_router.dispatch import Dispatcher
+from pipeline_router.events import (
+    ConfigRead,
+    Event,
+    PeerGone,
+    Probed,
+    ReloadAsked,
+    Requested,
+    Saved,
+    StopAsked,
+    Tick,
+    WorkerGarbled,
+    WorkerSaid,
+)
+from pipeline_router.operations import Operations
+from pipeline_router.sessions import Sessions
+from pipeline_router.work import Work
+
+HEARTBEAT_S = 1.0
+CHECK_S = 0.5
+"""How often silence, waiting and old replies are looked at."""
+STOP_S = 30.0
+"""How long jobs may go on after the router was asked to stop."""
+EPOCHS = 1 << 23
+"""An epoch is below this; with the jobs' counter it makes 63 bits."""
+
+
+class Core:
+    """The router, as a state machine.
+
+    `epoch` tells this start of the router from every other: random, not 0. `address` is the front
+    end's, for people to read.
+    """
+
+    def __init__(
+        self,
+        config: configuration.Config,
+        versions: configuration.Versions,
+        *,
+        epoch: int,
+        now: float,
+        address: str = "tcp://localhost:5555",
+        link_port: int = 5556,
+        force_worker_restart: bool = False,
+        version: str = "",
+    ) -> None:
+        self._out: list[Command] = []
+        self._epoch = epoch
+        self._opens_at = now + HEARTBEAT_S
+        self._next_heartbeat = now
+        self._next_check = self._last_check = now
+        self._stop_by: float | None = None
+        self.dispatcher = Dispatcher(self._out, config.router, address)
+        self.deployments = Deployments(versions)
+        self.sessions = Sessions(
+            self._out,
+            self.dispatcher,
+            self.deployments,
+            config,
+            epoch,
+            force_restart=force_worker_restart,
+        )
+        self._admission = Admission(
+            self._out, self.dispatcher, epoch, refuses_from=now + config.router.liveness_s
+        )
+        self._operations = Operations(
+            self._out,
+            self.dispatcher,
+            self.sessions,
+            self.deployments,
+            link_port=link_port,
+            version=version,
+            now=now,
+        )
+        for channel in versions:
+            self._operations.sync_lanes(channel, now)
+        self._handlers: dict[type, Callable[[Any, float], None]] = {
+            Requested: self._requested,
+            WorkerSaid: self._worker_said,
+            WorkerGarbled: self._worker_garbled,
+            PeerGone: self._peer_gone,
+            Probed: self._probed,
+            Saved: self._saved,
+            ReloadAsked: self._reload_asked,
+            ConfigRead: self._config_read,
+            StopAsked: self._stop_asked,
+            Tick: self._tick,
+        }
+
+    @property
+    def counters(self) -> Counters:
+        """What has been counted since the start."""
+        return self.dispatcher.counters
+
+    def handle(self, event: Event, now: float) -> list[Command]:
+        """Take in what happened; return what is to be done, in this order."""
+        self._handlers[type(event)](event, now)
+        commands = self._out[:]
+        self._out.clear()
+        return commands
+
+    def wake_at(self) -> float:
+        """Return when the next `Tick` is due at the latest."""
+        times = [self._next_heartbeat, self._next_check]
+        deadline = self.dispatcher.ledger.next_deadline()
+        if deadline is not None:
+            times.append(deadline)
+        if not self.dispatcher.open and self._stop_by is None:
+            times.append(self._opens_at)
+        return min(times)
+
+    # --- clients
+
+    def _requested(self, event: Requested, now: float) -> None:
+        served = SERVED.get(type(event.request))
+        if served is not None:
+            self._admission.accept(event, served, now)
+        else:
+            self._operations.serve(event, now)
+            self._save_if_due()
+
+    # --- workers
+
+    def _worker_said(self, event: WorkerSaid, now: float) -> None:
+        message = event.message
+        if isinstance(message, Hello):
+            self.sessions.hello(event.peer, message, now)
+            self._save_if_due()
+            return
+        worker = self.sessions.presence.at(event.peer)
+        if worker is None:
+            error = "this router has no session with you: say hello"
+            self._out.append(Tell(event.peer, Refused(Refusal.UNKNOWN_SESSION, error)))
+            return
+        worker.heard = now
+        if isinstance(message, Result):
+            self.dispatcher.result(worker, message, event.body, now)
+        elif isinstance(message, WorkerHeartbeat):
+            worker.load = message.load
+        elif isinstance(message, Progress):
+            self.dispatcher.progress(worker, message.job, message.attempt, event.body)
+        elif isinstance(message, Versions):
+            self.sessions.versions(worker, message.changed, now)
+            self._save_if_due()
+        elif isinstance(message, Goodbye):
+            self.sessions.goodbye(worker, now)
+
+    def _worker_garbled(self, event: WorkerGarbled, now: float) -> None:
+        self.counters.garbled += 1
+        worker = self.sessions.presence.at(event.peer)
+        if worker is None:
+            self._out.append(Tell(event.peer, Refused(Refusal.MALFORMED, event.error)))
+        else:
+            self._out.append(Note("warning", "%s: %s", (worker, event.error)))
+
+    def _peer_gone(self, event: PeerGone, now: float) -> None:
+        worker = self.sessions.presence.at(event.peer)
+        if worker is None:
+            return
+        # what never left did not run: its worker's end is not its doing
+        fences = [(m.job, m.attempt) for m in event.undelivered if isinstance(m, Job)]
+        unsent = [worker.running.pop(fence, None) for fence in fences]
+        self.sessions.lose(worker, "its connection is gone", now)
+        for work in unsent:
+            if isinstance(work, Work):
+                self.dispatcher.again(work, now)
+
+    def _probed(self, event: Probed, now: float) -> None:
+        self.sessions.probed(event.newcomer, event.hello, now, alive=event.alive)
+        self._save_if_due()
+
+    # --- versions and configuration
+
+    def _save_if_due(self) -> None:
+        versions = self.deployments.next_save()
+        if versions is not None:
+            self._out.append(Save(versions))
+
+    def _saved(self, event: Saved, now: float) -> None:
+        concerned: Iterable[str] = ()
+        if event.error is None:
+            concerned = self._operations.saved(now)
+        else:
+            self._operations.not_saved(event.error)
+            self._out.append(Note("error", "configuration not saved: %s", (event.error,)))
+        if event.config is not None:
+            self._adopt(event.config)
+            concerned = self.dispatcher.schedulers
+        if concerned:
+            self.sessions.configure(concerned)
+        self._save_if_due()
+
+    def _reload_asked(self, event: ReloadAsked, now: float) -> None:
+        self._out.append(Reload())
+
+    def _config_read(self, event: ConfigRead, now: float) -> None:
+        self._adopt(event.config)
+        self.sessions.configure(self.dispatcher.schedulers)
+
+    def _adopt(self, config: configuration.Config) -> None:
+        self.sessions.config = config
+        self.dispatcher.options = config.router
+
+    # --- time
+
+    def _tick(self, event: Tick, now: float) -> None:
+        self.dispatcher.expire(now)
+        if not self.dispatcher.open and self._stop_by is None and now >= self._opens_at:
+            self.dispatcher.open = True
+            for worker in list(self.sessions.presence):
+                self.dispatcher.fill(worker, now)
+        if now >= self._next_check:
+            self._check(now)
+        if now >= self._next_heartbeat:
+            self._next_heartbeat = now + HEARTBEAT_S
+            peers = tuple(worker.peer for worker in self.sessions.presence)
+            self._out.append(TellAll(peers, RouterHeartbeat(self._epoch)))
+        if self._stop_by is not None:
+            self._finish_if_done(now)
+
+    def _check(self, now: float) -> None:
+        liveness_s = self.dispatcher.options.liveness_s
+        if now - self._last_check > liveness_s / 2:
+            self.sessions.presence.excuse(now)  # it was the router that slept
+        self._last_check, self._next_check = now, now + CHECK_S
+        for worker in self.sessions.presence.silent(now - liveness_s):
+            self.sessions.lose(worker, f"silent for {now - worker.heard:.1f} s", now)
+        self.dispatcher.sweep(now)
+
+    # --- the end
+
+    def _stop_asked(self, event: StopAsked, now: float) -> None:
+        if self._stop_by is not None:
+            self._stop_by = now  # asked twice: at once
+        else:
+            self._stop_by = now + STOP_S
+            self.dispatcher.stop(now)
+            running = len(self.dispatcher.ledger)
+            self._out.append(Note("info", "stopping; jobs to finish first: %d", (running,)))
+        self._finish_if_done(now)
+
+    def _finish_if_done(self, now: float) -> None:
+        if self._stop_by is None:
+            return
+        if now >= self._stop_by:
+            self.dispatcher.abandon()
+        elif self.dispatcher.ledger.works or self.deployments.busy:
+            return
+        self._out.append(Finish())

@@ -1,0 +1,266 @@
+"""Jobs to workers, results to clients: what becomes of every accepted request."""
+
+from collections.abc import Iterable
+
+from pipeline_protocol.channels import CHANNELS
+from pipeline_protocol.link import CancelJob, Job, Result, ResultAck
+from pipeline_protocol.status import STATUSES
+from pipeline_router import refusals
+from pipeline_router.commands import Answer, Command, Tell
+from pipeline_router.config import RouterOptions
+from pipeline_router.counters import Counters
+from pipeline_router.ledger import Ledger
+from pipeline_router.presence import Worker
+from pipeline_router.refusals import Refusal
+from pipeline_router.scheduler import ANY_LANE, Lane, Scheduler
+from pipeline_router.stored import StoredReplies
+from pipeline_router.work import Orphan, State, Work
+
+_STORED = frozenset(code for code, row in STATUSES.items() if row.stored)
+
+
+class Dispatcher:
+    """Places, retries, cancels and answers accepted work; what is to be done goes to `out`."""
+
+    def __init__(self, out: list[Command], options: RouterOptions, address: str) -> None:
+        self.options = options
+        self.address = address
+        self.counters = Counters()
+        self.ledger = Ledger()
+        self.stored = StoredReplies()
+        self.schedulers = {name: Scheduler(name) for name in CHANNELS}
+        for name, channel in CHANNELS.items():
+            if not channel.scopable:
+                self.schedulers[name].want(*ANY_LANE)
+        self.orphans: dict[bytes, Orphan] = {}
+        """What earlier routers' jobs still run for, by the key of a request not sent again yet."""
+        self.open = False
+        """Whether jobs are sent to workers."""
+        self.stopping = False
+        self._out = out
+
+    # --- placing
+
+    def place(self, work: Work, now: float) -> bool:
+        """Send work to a suitable worker with room, or reserve one; False: there is none."""
+        if not self.open:
+            return False
+        scheduler = self.schedulers[work.lane.channel]
+        worker = (scheduler.idle(work.lane) if work.alone else None) or scheduler.available(
+            work.lane
+        )
+        if worker is None:
+            return False
+        self._give(work, worker, now)
+        return True
+
+    def fill(self, worker: Worker, now: float) -> None:
+        """Give a worker's free slots the jobs that came first."""
+        pool = worker.pool
+        work = worker.reserved
+        if work is not None:
+            if pool is None or work.lane not in pool.lanes:
+                self.unreserve(worker, now)
+            elif not worker.running:
+                worker.reserved = None
+                self._give(work, worker, now)
+        if pool is None:
+            return
+        scheduler = self.schedulers[worker.channel]
+        while worker.room:
+            work = pool.first_waiting() if self.open else None
+            if work is None:
+                pool.list_worker(worker)
+                return
+            scheduler.remove(work)
+            self._give(work, worker, now)
+
+    def _give(self, work: Work, worker: Worker, now: float) -> None:
+        """Send work to a worker with room; a suspect only once nothing else runs there."""
+        work.worker = worker
+        if work.alone and worker.running:
+            work.state = State.RESERVED
+            worker.reserved = work
+            return
+        work.state = State.RUNNING
+        work.attempt += 1
+        worker.running[work.job, work.attempt] = work
+        worker.alone = work.alone
+        self.schedulers[worker.channel].use(worker)
+        job = Job(
+            work.job,
+            work.attempt,
+            max(0, int((work.deadline - now) * 1000)),
+            int((now - work.accepted) * 1000),
+            work.key,
+            work.alone,
+        )
+        self._out.append(Tell(worker.peer, job, work.body))
+
+    def adopt(self, work: Work, worker: Worker, attempt: int) -> None:
+        """Know that a worker runs it already."""
+        work.worker = worker
+        work.state = State.RUNNING
+        work.attempt = attempt
+        worker.running[work.job, attempt] = work
+        worker.alone = worker.alone or work.alone
+
+    def take_back(self, work: Work, job: int, now: float) -> None:
+        """Take waiting work out of its queue, to be known by the job that a worker runs for it."""
+        self._unplace(work, now)
+        work.alone = False  # its worker was not lost after all
+        if work.job != job:
+            self.ledger.rename(work, job)
+
+    def again(self, work: Work, now: float) -> None:
+        """Place work anew, first in the queue, after its worker was lost or left."""
+        scheduler = self.schedulers[work.lane.channel]
+        lane = scheduler.lanes.get((work.lane.track, work.lane.version))
+        work.retry()
+        if lane is None or self.stopping:
+            self._close(work, (refusals.UNLOADED if lane is None else refusals.STOPPING).reply())
+            return
+        work.lane = lane
+        if not self.place(work, now):
+            scheduler.put(work)
+
+    # --- from workers
+
+    def result(self, worker: Worker, message: Result, body: bytes, now: float) -> None:
+        """Acknowledge a result, answer with it if it is the first, and use the slot."""
+        fence = (message.job, message.attempt)
+        self._out.append(Tell(worker.peer, ResultAck(*fence)))
+        had_slot = fence in worker.running
+        held = worker.running.pop(fence, None)
+        if isinstance(held, Work):
+            self._answer(held, message.code, body, now)
+        elif held is None:
+            self._late(message, body, now)
+        elif self.orphans.pop(held.key, None) is not None and message.code in _STORED:
+            self.stored.put(held.key, body, now + self.options.result_ttl_s)
+        if had_slot:
+            if not worker.running:
+                worker.alone = False
+            self.fill(worker, now)
+
+    def _late(self, message: Result, body: bytes, now: float) -> None:
+        """Let an earlier attempt that came to an end win over one that has not."""
+        work = self.ledger.works.get(message.job)
+        if work is None or message.attempt > work.attempt or message.code not in _STORED:
+            self.counters.late_results += 1
+            return
+        self._unplace(work, now)
+        self._answer(work, message.code, body, now)
+
+    def progress(self, worker: Worker, job: int, attempt: int, lines: bytes) -> None:
+        """Hand lines of output on to those who asked for them."""
+        work = worker.running.get((job, attempt))
+        if isinstance(work, Work) and work.progress:
+            body = b'{"progress":{"lines":%b}}' % lines
+            self._out.extend(Answer(envelope, body) for envelope in work.envelopes)
+
+    def lose(self, worker: Worker, now: float, *, suspect: bool) -> None:
+        """Have the jobs of a worker that is gone done by others; alone, if one may be to blame."""
+        self.schedulers[worker.channel].leave(worker)
+        running, worker.running = worker.running, {}
+        self.unreserve(worker, now)
+        for (_, attempt), held in running.items():
+            if isinstance(held, Work):
+                held.alone = held.alone or suspect
+                held.lost += suspect
+                if held.lost >= self.options.max_attempts:
+                    no = refusals.worker_lost(held.lost, worker, attempt)
+                    self._close(held, no.reply())
+                else:
+                    self.counters.retried += 1
+                    self.again(held, now)
+            elif held is not None:
+                self.orphans.pop(held.key, None)
+
+    def unreserve(self, worker: Worker, now: float) -> None:
+        """Look for another worker for the suspect that was to run on this one."""
+        work, worker.reserved = worker.reserved, None
+        if work is not None:
+            self.again(work, now)
+
+    # --- endings
+
+    def end(self, work: Work, why: Refusal, now: float) -> None:
+        """Answer work before a worker did."""
+        self._unplace(work, now)
+        self._close(work, why.reply())
+
+    def _unplace(self, work: Work, now: float) -> None:
+        """Take work from wherever it stands; a worker that runs it keeps the slot until it ends."""
+        worker = work.worker
+        if worker is None:
+            self.schedulers[work.lane.channel].remove(work)
+        elif work.state is State.RESERVED:
+            worker.reserved = None
+            self.fill(worker, now)
+        else:
+            fence = (work.job, work.attempt)
+            worker.running[fence] = None
+            self._out.append(Tell(worker.peer, CancelJob(*fence)))
+
+    def _answer(self, work: Work, code: int, body: bytes, now: float) -> None:
+        self._close(work, body)
+        if work.key and code in _STORED:
+            self.stored.put(work.key, body, now + self.options.result_ttl_s)
+
+    def _close(self, work: Work, body: bytes) -> None:
+        """Send the one terminal reply; nothing is known of the request any more."""
+        self.ledger.remove(work)
+        for envelope in work.envelopes:
+            self._out.append(Answer(envelope, body))
+
+    def stop(self, now: float) -> None:
+        """Take nothing more and refuse what waits; what runs goes on."""
+        self.stopping, self.open = True, False
+        for work in list(self.ledger.works.values()):
+            if work.state is not State.RUNNING:
+                self.end(work, refusals.STOPPING, now)
+
+    def abandon(self) -> None:
+        """Answer what still runs; its worker holds the result for the next router."""
+        for work in list(self.ledger.works.values()):
+            self._close(work, refusals.STOPPING.reply())
+
+    # --- time, and versions that come and go
+
+    def expire(self, now: float) -> None:
+        """End what is overdue, and forget what was kept long enough."""
+        while (work := self.ledger.overdue(now)) is not None:
+            worker = work.worker if work.state is State.RUNNING else None
+            self.end(work, refusals.overdue(work.lane, worker), now)
+        self.stored.expire(now)
+
+    def sweep(self, now: float) -> None:
+        """Refuse what has waited a while where no worker is left that could take it."""
+        for scheduler in self.schedulers.values():
+            if scheduler.count:
+                for lane in list(scheduler.lanes.values()):
+                    self._sweep(scheduler, lane, now)
+
+    def _sweep(self, scheduler: Scheduler, lane: Lane, now: float) -> None:
+        no = refusals.hopeless(scheduler, lane, self.address) if lane else None
+        if no is None:
+            lane.stranded_since = None
+        elif lane.stranded_since is None:
+            lane.stranded_since = now
+        elif now - lane.stranded_since >= self.options.liveness_s:
+            self.refuse_waiting(lane, no, now)
+
+    def refuse_waiting(self, lane: Lane, why: Refusal, now: float) -> None:
+        """Answer everything that waits in a lane."""
+        for work in list(lane):
+            self.end(work, why, now)
+
+    def refuse_unready(self, lanes: Iterable[Lane], now: float) -> None:
+        """Refuse at once what waits for versions that every suitable worker failed to prepare."""
+        for lane in lanes:
+            scheduler = self.schedulers[lane.channel]
+            if lane and len(lane.failed) == sum(scheduler.serving(lane.track)):
+                no = refusals.hopeless(scheduler, lane, self.address)
+                if no is not None:
+                    self.refuse_waiting(lane, no, now)

@@ -1,0 +1,94 @@
+"""What happens to a router: the only things that its core hears of.
+
+Every event is handled together with a time, seconds of a monotonic clock.
+"""
+
+from msgspec import Struct
+
+from pipeline_protocol.link import FromWorker, Hello, ToWorker
+from pipeline_protocol.requests import Request
+from pipeline_router.config import Config
+
+Envelope = tuple[bytes, ...]
+"""The frames before the empty one: the peer, and what it put there to know the reply by."""
+
+
+class Requested(Struct, frozen=True, gc=False):
+    """A client, or a worker that bootstraps, asked something."""
+
+    envelope: Envelope
+    request: Request
+    body: bytes
+    """The request as it came, to be handed on untouched."""
+    sender: str = ""
+    """The name of the sender's key; empty where there are no keys."""
+
+
+class WorkerSaid(Struct, frozen=True, gc=False):
+    """A message came over the worker link."""
+
+    peer: bytes
+    message: FromWorker
+    body: bytes = b""
+
+
+class WorkerGarbled(Struct, frozen=True):
+    """Something unreadable came over the worker link."""
+
+    peer: bytes
+    error: str
+
+
+class PeerGone(Struct, frozen=True):
+    """Messages to a worker could not be handed over: it is not connected, or does not read."""
+
+    peer: bytes
+    undelivered: tuple[ToWorker, ...]
+
+
+class Probed(Struct, frozen=True):
+    """Whether the worker, whose name a newcomer claims, is still connected."""
+
+    alive: bool
+    newcomer: bytes
+    hello: Hello
+
+
+class Saved(Struct, frozen=True):
+    """The wanted versions are on disk, or could not be written there."""
+
+    error: str | None = None
+    config: Config | None = None
+    """What people had changed in the file meanwhile; None: nothing."""
+
+
+class ReloadAsked(Struct, frozen=True):
+    """Somebody wants the configuration file read again."""
+
+
+class ConfigRead(Struct, frozen=True):
+    """The configuration file was read again."""
+
+    config: Config
+
+
+class StopAsked(Struct, frozen=True):
+    """The router is to end: take nothing more, finish what runs."""
+
+
+class Tick(Struct, frozen=True):
+    """Time has passed."""
+
+
+Event = (
+    Requested
+    | WorkerSaid
+    | WorkerGarbled
+    | PeerGone
+    | Probed
+    | Saved
+    | ReloadAsked
+    | ConfigRead
+    | StopAsked
+    | Tick
+)

@@ -1,0 +1,219 @@
+"""The one thread that serves: sockets to events, the core's commands to sockets, time to ticks.
+
+It never waits but for its poller. Whatever may take long, the configuration file above all, is
+done by one helper thread that posts an event back.
+"""
+
+import logging
+import os
+from collections import deque
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from math import ceil
+from time import monotonic
+from typing import Any
+
+import zmq
+
+from pipeline_protocol.codec import encode_link
+from pipeline_protocol.link import ToWorker
+from pipeline_router.commands import (
+    Answer,
+    Command,
+    Finish,
+    Note,
+    Probe,
+    Reload,
+    Save,
+    Tell,
+    TellAll,
+)
+from pipeline_router.config import Versions
+from pipeline_router.configfile import ConfigFile
+from pipeline_router.core import Core
+from pipeline_router.events import (
+    ConfigRead,
+    Event,
+    PeerGone,
+    Probed,
+    ReloadAsked,
+    Saved,
+    StopAsked,
+    Tick,
+)
+from pipeline_router.reading import BadConfig
+from pipeline_router.sockets import FrontEnd, WorkerLink
+
+MESSAGES_A_TURN = 300
+"""Read from one socket before the other has its turn."""
+LAST_WORDS_MS = 1000
+"""That the last replies may take to leave."""
+
+_log = logging.getLogger("pipeline_router")
+
+
+class Mailbox:
+    """Events from other threads and from signal handlers; its pipe wakes the poller."""
+
+    def __init__(self) -> None:
+        self._events: deque[Event] = deque()
+        self.reader, self._writer = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+
+    def post(self, event: Event) -> None:
+        """Leave an event."""
+        self._events.append(event)
+        with suppress(BlockingIOError):  # the pipe is full of wake-ups already
+            os.write(self._writer, b"\0")
+
+    def take(self) -> list[Event]:
+        """Return what was left."""
+        with suppress(BlockingIOError):
+            os.read(self.reader, 1 << 16)
+        events = []
+        while self._events:
+            events.append(self._events.popleft())
+        return events
+
+    def close(self) -> None:
+        """Give the pipe back."""
+        os.close(self.reader)
+        os.close(self._writer)
+
+
+class Loop:
+    """Runs a core on real sockets until it has finished."""
+
+    def __init__(self, core: Core, front: FrontEnd, link: WorkerLink, file: ConfigFile) -> None:
+        self._core = core
+        self._front = front
+        self._link = link
+        self._file = file
+        self._mailbox = Mailbox()
+        self._helper = ThreadPoolExecutor(1, "configuration")
+        self._events: deque[Event] = deque()
+        self._finished = False
+        self._gone: dict[bytes, list[ToWorker]] = {}
+        self._carry: dict[type, Callable[[Any], None]] = {
+            Answer: self._answer,
+            Tell: self._tell,
+            TellAll: self._tell_all,
+            Probe: self._probe,
+            Save: self._save,
+            Reload: self._reload,
+            Note: self._note,
+            Finish: self._finish,
+        }
+
+    # --- from other threads and signal handlers
+
+    def stop(self) -> None:
+        """Ask for a clean end."""
+        self._mailbox.post(StopAsked())
+
+    def reload(self) -> None:
+        """Ask for the configuration file to be read again."""
+        self._mailbox.post(ReloadAsked())
+
+    # --- the thread itself
+
+    def run(self) -> None:
+        """Serve until the core has finished; then close everything."""
+        poller = zmq.Poller()
+        poller.register(self._mailbox.reader, zmq.POLLIN)
+        poller.register(self._link.socket, zmq.POLLIN)
+        poller.register(self._front.socket, zmq.POLLIN)
+        try:
+            while not self._finished:
+                wait_s = self._core.wake_at() - monotonic()
+                self._turn(dict(poller.poll(max(0, ceil(wait_s * 1000)))))
+        finally:
+            self._helper.shutdown()
+            self._front.close(LAST_WORDS_MS)
+            self._link.close(LAST_WORDS_MS)
+            self._mailbox.close()
+
+    def _turn(self, ready: dict[Any, int]) -> None:
+        handle = self._handle
+        now = monotonic()
+        if self._link.socket in ready:
+            for said in self._link.messages(MESSAGES_A_TURN):
+                handle(said, now)
+        if self._front.socket in ready:
+            for request in self._front.requests(MESSAGES_A_TURN):
+                handle(request, now)
+        if self._mailbox.reader in ready:
+            for event in self._mailbox.take():
+                handle(event, now)
+        now = monotonic()
+        if now >= self._core.wake_at():
+            handle(Tick(), now)
+
+    def _handle(self, event: Event, now: float) -> None:
+        carry = self._carry
+        for command in self._core.handle(event, now):
+            carry[type(command)](command)
+        while self._events or self._gone:
+            self._handle_next(now)
+
+    def _handle_next(self, now: float) -> None:
+        """Tell the core what came of its commands."""
+        gone, self._gone = self._gone, {}
+        self._events.extend(PeerGone(peer, tuple(unsent)) for peer, unsent in gone.items())
+        commands: list[Command] = self._core.handle(self._events.popleft(), now)
+        for command in commands:
+            self._carry[type(command)](command)
+
+    # --- commands
+
+    def _answer(self, command: Answer) -> None:
+        self._front.answer(command.envelope, command.body)
+
+    def _tell(self, command: Tell) -> None:
+        if not self._link.tell(command.peer, encode_link(command.message), command.body):
+            self._gone.setdefault(command.peer, []).append(command.message)
+
+    def _tell_all(self, command: TellAll) -> None:
+        header = encode_link(command.message)
+        for peer in command.peers:
+            if not self._link.tell(peer, header):
+                self._gone.setdefault(peer, []).append(command.message)
+
+    def _probe(self, command: Probe) -> None:
+        alive = self._link.tell(command.peer, encode_link(command.message))
+        self._events.append(Probed(alive, command.newcomer, command.hello))
+
+    def _save(self, command: Save) -> None:
+        self._helper.submit(self._write, command.versions)
+
+    def _reload(self, command: Reload) -> None:
+        self._helper.submit(self._reread)
+
+    def _note(self, command: Note) -> None:
+        _log.log(_LEVELS[command.level], command.text, *command.arguments)
+
+    def _finish(self, command: Finish) -> None:
+        self._finished = True
+
+    # --- the helper thread
+
+    def _write(self, versions: Versions) -> None:
+        try:
+            self._mailbox.post(Saved(config=self._file.save(versions)))
+        except (BadConfig, OSError) as error:
+            self._mailbox.post(Saved(str(error)))
+        except Exception as error:  # whatever it was, the deploy must be answered
+            _log.exception("saving the configuration failed")
+            self._mailbox.post(Saved(repr(error)))
+
+    def _reread(self) -> None:
+        try:
+            config = self._file.reread()
+        except (BadConfig, OSError) as error:
+            _log.error("configuration not read again, the last good one stays: %s", error)
+        else:
+            _log.info("configuration read again")
+            self._mailbox.post(ConfigRead(config))
+
+
+_LEVELS = {"info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}

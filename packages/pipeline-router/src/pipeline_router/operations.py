@@ -1,0 +1,223 @@
+"""The actions that the router serves itself: versions, configuration, workers."""
+
+from collections.abc import Callable
+from typing import Any, Final
+
+from pipeline_protocol import status
+from pipeline_protocol.channels import CHANNEL_OF_ACTION
+from pipeline_protocol.codec import answer
+from pipeline_protocol.link import PROTOCOL, Drain, Restart
+from pipeline_protocol.names import nearest
+from pipeline_protocol.requests import (
+    Cancel,
+    ConfigureWorker,
+    CurrentConfig,
+    CurrentWorkerStatus,
+    DeployContainerVersion,
+    DeploymentCheck,
+    DescribeWorkers,
+    DrainWorker,
+    Ping,
+    RestartWorkers,
+    UnloadContainerVersion,
+    UpdateContainerVersions,
+)
+from pipeline_protocol.responses import (
+    Cancelled,
+    ChannelStatus,
+    LinkAddress,
+    Pong,
+    Told,
+    WantedVersions,
+    WorkerDescription,
+    Workers,
+    WorkerStatus,
+)
+from pipeline_router import refusals
+from pipeline_router.commands import Answer, Command, Tell, TellAll
+from pipeline_router.deployments import Change, Deployments, DeployRequest
+from pipeline_router.dispatch import Dispatcher
+from pipeline_router.events import Requested
+from pipeline_router.presence import Worker
+from pipeline_router.refusals import Refusal
+from pipeline_router.scheduler import serves
+from pipeline_router.sessions import Sessions
+
+
+class Operations:
+    """Answers what needs no worker."""
+
+    def __init__(
+        self,
+        out: list[Command],
+        dispatcher: Dispatcher,
+        sessions: Sessions,
+        deployments: Deployments,
+        *,
+        link_port: int,
+        version: str,
+        now: float,
+    ) -> None:
+        self._out = out
+        self._dispatcher = dispatcher
+        self._sessions = sessions
+        self._deployments = deployments
+        self._link_port = link_port
+        self._version = version
+        self._started = now
+
+    def serve(self, event: Requested, now: float) -> None:
+        """Answer a request, at once or when its change is saved."""
+        reply = HANDLERS[type(event.request)](self, event, event.request, now)
+        if reply is not None:
+            body = reply.reply() if isinstance(reply, Refusal) else answer(reply)
+            self._out.append(Answer(event.envelope, body))
+
+    # --- versions
+
+    def _change(self, event: Requested, request: DeployRequest, now: float) -> Refusal | None:
+        if self._dispatcher.stopping:
+            return refusals.STOPPING
+        return self._deployments.ask(Change(event.envelope, request))
+
+    def saved(self, now: float) -> set[str]:
+        """Put saved changes into effect and answer them; return the channels concerned."""
+        changes, channels = self._deployments.saved()
+        for channel in channels:
+            self.sync_lanes(channel, now)
+        for change in changes:
+            channel, track = change.request.channel, change.request.track_slug
+            versions = tuple(self._deployments.of_track(channel, track))
+            workers = sum(self._dispatcher.schedulers[channel].serving(track))
+            done = WantedVersions(channel, track, versions, workers)
+            self._out.append(Answer(change.envelope, answer(done)))
+        return channels
+
+    def not_saved(self, error: str) -> None:
+        """Answer the changes that could not be saved: nothing has changed."""
+        why = Refusal(
+            status.INTERNAL_ERROR, f"nothing was changed: the configuration was not saved: {error}"
+        )
+        for change in self._deployments.not_saved():
+            self._out.append(Answer(change.envelope, why.reply()))
+
+    def sync_lanes(self, channel: str, now: float) -> None:
+        """Have lanes for exactly the wanted versions; refuse what waits for others."""
+        scheduler = self._dispatcher.schedulers[channel]
+        wanted = {(want.track, want.version) for want in self._deployments.of_channel(channel)}
+        for lane in [lane for name, lane in scheduler.lanes.items() if name not in wanted]:
+            self._dispatcher.refuse_waiting(lane, refusals.UNLOADED, now)
+            scheduler.unwant(lane)
+        new = wanted - scheduler.lanes.keys()
+        for track, version in new:
+            scheduler.want(track, version)
+        if new:  # a worker may have it still
+            for worker in list(scheduler.workers):
+                scheduler.refit(worker)
+                self._dispatcher.fill(worker, now)
+
+    def _check(self, event: Requested, request: DeploymentCheck, now: float) -> object:
+        workers = self._dispatcher.schedulers[request.channel].workers
+        serving = [worker for worker in workers if serves(worker, request.track_slug)]
+        return self._deployments.check(request.channel, request.track_slug, serving)
+
+    # --- what there is
+
+    def _config(self, event: Requested, request: CurrentConfig, now: float) -> object:
+        return self._sessions.config.describe(self._deployments.wanted)
+
+    def _status(self, event: Requested, request: CurrentWorkerStatus, now: float) -> object:
+        channels = {}
+        for name, scheduler in self._dispatcher.schedulers.items():
+            workers = [w for w in self._sessions.presence if w.channel == name]
+            channels[name] = ChannelStatus(
+                workers=len(workers),
+                slots=sum(worker.slots for worker in workers),
+                running=sum(len(worker.running) for worker in workers),
+                waiting=scheduler.count + sum(w.reserved is not None for w in workers),
+            )
+        return WorkerStatus(channels)
+
+    def _describe(self, event: Requested, request: DescribeWorkers, now: float) -> object:
+        return Workers(tuple(_describe(w, now) for w in sorted(self._sessions.presence)))
+
+    def _ping(self, event: Requested, request: Ping, now: float) -> object:
+        return Pong(self._version, round(now - self._started, 3))
+
+    def _configure(self, event: Requested, request: ConfigureWorker, now: float) -> object:
+        known = self._sessions.config.channels[request.channel].tracks
+        warnings = tuple(
+            f"track {topic!r} has no version on {request.channel} yet: deploy one with "
+            "deploy_container_version"
+            for topic in request.topics
+            if topic not in known and not self._deployments.of_track(request.channel, topic)
+        )
+        return LinkAddress(self._link_port, PROTOCOL, warnings)
+
+    # --- what is to be done
+
+    def _cancel(self, event: Requested, request: Cancel, now: float) -> object:
+        of_action = request.of_action or ""
+        if of_action and of_action not in CHANNEL_OF_ACTION:
+            error = f"`of_action`: {of_action[:64]!r} is no action of a worker's"
+            return Refusal(status.MALFORMED, error + nearest(of_action[:64], CHANNEL_OF_ACTION))
+        ledger = self._dispatcher.ledger
+        actions = [of_action] if of_action else list(CHANNEL_OF_ACTION)
+        names = ((event.sender, action, request.id) for action in actions)
+        works = [work for name in names if (work := ledger.named(name)) is not None]
+        if len(works) > 1:
+            error = f"several requests are called {request.id!r}: name the one meant by `of_action`"
+            return Refusal(status.MALFORMED, error)
+        for work in works:
+            self._dispatcher.end(work, refusals.TAKEN_BACK, now)
+        return Cancelled(len(works))
+
+    def _restart(self, event: Requested, request: RestartWorkers, now: float) -> object:
+        workers = sorted(self._sessions.presence)
+        self._out.append(TellAll(tuple(worker.peer for worker in workers), Restart()))
+        for worker in workers:
+            self._sessions.rest(worker, now, restarting=True)
+        return Told(tuple(worker.identity for worker in workers))
+
+    def _drain(self, event: Requested, request: DrainWorker, now: float) -> object:
+        worker = self._sessions.presence.called(request.identity)
+        if worker is None:
+            close = nearest(request.identity, self._sessions.presence.identities())
+            error = f"`identity`: no worker is called {request.identity!r}{close}"
+            return Refusal(status.UNUSABLE, error)
+        self._out.append(Tell(worker.peer, Drain()))
+        self._sessions.rest(worker, now, restarting=False)
+        return Told((worker.identity,))
+
+
+Handler = Callable[[Operations, Requested, Any, float], object]
+
+HANDLERS: Final[dict[type, Handler]] = {
+    DeployContainerVersion: Operations._change,
+    UnloadContainerVersion: Operations._change,
+    UpdateContainerVersions: Operations._change,
+    DeploymentCheck: Operations._check,
+    CurrentConfig: Operations._config,
+    CurrentWorkerStatus: Operations._status,
+    DescribeWorkers: Operations._describe,
+    Ping: Operations._ping,
+    Cancel: Operations._cancel,
+    RestartWorkers: Operations._restart,
+    DrainWorker: Operations._drain,
+    ConfigureWorker: Operations._configure,
+}
+"""Request type to what answers it; None as an answer: later, when it is saved."""
+
+
+def _describe(worker: Worker, now: float) -> WorkerDescription:
+    return WorkerDescription(
+        identity=worker.identity,
+        channel=worker.channel,
+        topics=tuple(sorted(worker.topics)),
+        slots=worker.slots,
+        running=len(worker.running),
+        draining=worker.draining or worker.restarting,
+        silent_s=round(now - worker.heard, 3),
+        load=worker.load,
+        versions=tuple(worker.versions.values()),
+    )

@@ -1,0 +1,203 @@
+"""Workers' sessions: who is let in, what their jobs belong to, how a session ends."""
+
+from collections.abc import Iterable
+
+from pipeline_protocol.link import (
+    CancelJob,
+    Configure,
+    HeldJob,
+    Hello,
+    Readiness,
+    Refusal,
+    Refused,
+    Restart,
+    RouterHeartbeat,
+    VersionState,
+    Welcome,
+)
+from pipeline_router.admission import COUNTER_BITS
+from pipeline_router.commands import Command, Level, Note, Probe, Tell, TellAll
+from pipeline_router.config import Config
+from pipeline_router.deployments import Deployments
+from pipeline_router.dispatch import Dispatcher
+from pipeline_router.presence import Presence, Worker, objection
+from pipeline_router.work import Orphan, State
+
+
+class Sessions:
+    """Begins, updates and ends them."""
+
+    def __init__(
+        self,
+        out: list[Command],
+        dispatcher: Dispatcher,
+        deployments: Deployments,
+        config: Config,
+        epoch: int,
+        *,
+        force_restart: bool,
+    ) -> None:
+        self.presence = Presence()
+        self.config = config
+        self._out = out
+        self._dispatcher = dispatcher
+        self._deployments = deployments
+        self._epoch = epoch
+        self._force_restart = force_restart
+        self._last_session = 0
+        self._revision = 0
+
+    # --- beginning
+
+    def hello(self, peer: bytes, hello: Hello, now: float) -> None:
+        """Let a worker in, refuse it, or look first whether its name's owner is alive."""
+        no = objection(hello)
+        owner = self.presence.called(hello.identity)
+        if no is not None:
+            self._out.append(Tell(peer, no))
+        elif owner is None or owner.peer == peer or owner.instance == hello.instance:
+            self.welcome(peer, hello, now)
+        else:
+            self._out.append(Probe(owner.peer, RouterHeartbeat(self._epoch), peer, hello))
+
+    def probed(self, peer: bytes, hello: Hello, now: float, *, alive: bool) -> None:
+        """Refuse a newcomer whose name's owner is connected, else let it in."""
+        owner = self.presence.called(hello.identity)
+        if alive and owner is not None and owner.peer != peer:
+            error = f"a worker called {hello.identity} is alive: choose another name, or stop it"
+            self._out.append(Tell(peer, Refused(Refusal.IDENTITY_ALIVE, error)))
+        else:
+            self.welcome(peer, hello, now)
+
+    def welcome(self, peer: bytes, hello: Hello, now: float) -> None:
+        """Begin a session, or begin it anew, with what the worker has and runs."""
+        before = self._end_earlier(peer, hello, now)
+        worker = Worker(peer, hello, now)
+        self.presence.add(worker)
+        self._last_session += 1
+        self._out.append(Tell(peer, Welcome(self._last_session, self._epoch)))
+        self._out.append(Tell(peer, self._configure(worker.channel, worker.topics)))
+        if self._force_restart and hello.epoch not in (0, self._epoch):
+            worker.restarting = True
+            self._out.append(Tell(peer, Restart()))
+        self._learn(worker, hello.versions)
+        for held in hello.jobs:
+            self._meet(worker, held, now)
+        if before is not None:
+            self._recover(worker, before, now)
+        scheduler = self._dispatcher.schedulers[worker.channel]
+        scheduler.join(worker)
+        self._dispatcher.fill(worker, now)
+        self._dispatcher.refuse_unready(worker.failed, now)
+        self._note("info", "%s is there: %s, slots: %d", worker, worker.channel, worker.slots)
+
+    def _end_earlier(self, peer: bytes, hello: Hello, now: float) -> Worker | None:
+        """End the sessions that a hello replaces; return the same process's own, its jobs kept."""
+        own = None
+        for worker in {self.presence.at(peer), self.presence.called(hello.identity)}:
+            if worker is None:
+                continue
+            if (worker.instance, worker.identity) == (hello.instance, hello.identity):
+                own = worker
+                self.presence.remove(worker)
+                self._dispatcher.schedulers[worker.channel].leave(worker)
+            else:
+                self.lose(worker, "replaced by another process", now)
+        return own
+
+    def _meet(self, worker: Worker, held: HeldJob, now: float) -> None:
+        """Tie a job that a worker runs, or holds the result of, to its request."""
+        dispatcher = self._dispatcher
+        fence = (held.job, held.attempt)
+        work = dispatcher.ledger.works.get(held.job)
+        if work is None and held.key:
+            work = dispatcher.ledger.with_key(held.key)
+        same = (
+            work is not None
+            and work.worker is not None
+            and work.worker.instance == worker.instance
+            and (work.job, work.attempt) == fence
+        )
+        if work is not None and (same or work.state is not State.RUNNING):
+            if not same:
+                dispatcher.take_back(work, held.job, now)
+            dispatcher.adopt(work, worker, held.attempt)
+        elif work is None and held.key and held.job >> COUNTER_BITS != self._epoch:
+            orphan = Orphan(worker, held.key, held.job, held.attempt)
+            worker.running[fence] = orphan
+            dispatcher.orphans[held.key] = orphan
+        elif not held.done:
+            worker.running[fence] = None
+            self._out.append(Tell(worker.peer, CancelJob(*fence)))
+
+    def _recover(self, worker: Worker, before: Worker, now: float) -> None:
+        """Send again what the same process was sent, but does not have: no fault of the job."""
+        for fence in before.running.keys() - worker.running.keys():
+            self._out.append(Tell(worker.peer, CancelJob(*fence)))
+        for fence in worker.running:
+            before.running.pop(fence, None)
+        self._dispatcher.lose(before, now, suspect=False)
+
+    # --- going on
+
+    def versions(self, worker: Worker, changed: Iterable[VersionState], now: float) -> None:
+        """Take in how far a worker is with what it prepares."""
+        self._learn(worker, changed)
+        self._dispatcher.schedulers[worker.channel].refit(worker)
+        self._dispatcher.fill(worker, now)
+        self._dispatcher.refuse_unready(worker.failed, now)
+
+    def _learn(self, worker: Worker, states: Iterable[VersionState]) -> None:
+        for told in states:
+            wanted = self._deployments.of_track(worker.channel, told.track)
+            state = worker.learn(told, wanted.get(told.version))
+            if told.version not in wanted:
+                continue
+            if state.state is Readiness.FAILED:
+                failed = (worker, state.version, state.track, state.reason)
+                self._note("warning", "%s could not prepare %s of %s: %s", *failed)
+            elif state.state is Readiness.READY and state.digest is not None:
+                self._deployments.pin(worker.channel, told.track, told.version, state.digest)
+
+    def configure(self, channels: Iterable[str]) -> None:
+        """Tell every worker of some channels what is wanted now."""
+        self._revision += 1
+        groups: dict[tuple[str, frozenset[str]], list[bytes]] = {}
+        for worker in self.presence:
+            if worker.channel in channels:
+                groups.setdefault((worker.channel, worker.topics), []).append(worker.peer)
+        for (channel, topics), peers in groups.items():
+            self._out.append(TellAll(tuple(peers), self._configure(channel, topics)))
+
+    def _configure(self, channel: str, topics: frozenset[str]) -> Configure:
+        wanted = self._deployments.of_channel(channel)
+        return Configure(self._revision, self.config.settings(channel, topics, wanted))
+
+    # --- ending
+
+    def rest(self, worker: Worker, now: float, *, restarting: bool) -> None:
+        """Give a worker that was told to drain or restart no more jobs."""
+        scheduler = self._dispatcher.schedulers[worker.channel]
+        if restarting:
+            worker.restarting = True
+            scheduler.refit(worker)
+        else:
+            worker.draining = True
+            scheduler.leave(worker)
+        self._dispatcher.fill(worker, now)
+
+    def goodbye(self, worker: Worker, now: float) -> None:
+        """End a session whose worker leaves of its own: what it was still sent never ran."""
+        self.presence.remove(worker)
+        self._dispatcher.lose(worker, now, suspect=False)
+        self._note("info", "%s has left", worker)
+
+    def lose(self, worker: Worker, why: str, now: float) -> None:
+        """End a session whose worker is lost."""
+        self.presence.remove(worker)
+        jobs = len(worker.running)
+        self._dispatcher.lose(worker, now, suspect=True)
+        self._note("warning", "%s is lost (%s); jobs: %d", worker, why, jobs)
+
+    def _note(self, level: Level, text: str, *arguments: object) -> None:
+        self._out.append(Note(level, text, arguments))

@@ -1,0 +1,184 @@
+"""The two listening sockets: frames in, events out; whatever comes, nobody else is disturbed.
+
+Frames are read one by one, and a body is handed on as it came.
+"""
+
+from collections.abc import Iterator
+from functools import partial
+
+import zmq
+import zmq.backend
+
+from pipeline_protocol import status
+from pipeline_protocol.codec import (
+    MAX_REQUEST_BYTES,
+    BadMessage,
+    BadRequest,
+    decode_from_worker,
+    decode_request,
+    refusal,
+)
+from pipeline_protocol.link import MAX_LINK_BYTES, Progress, Result
+from pipeline_router.events import Envelope, Requested, WorkerGarbled, WorkerSaid
+
+MAX_ENVELOPE_FRAMES = 8
+MAX_ENVELOPE_FRAME_BYTES = 255
+BACKLOG = 4096
+PIPE_MESSAGES = 10_000
+"""That wait for a peer that does not read; a client's later replies are dropped."""
+ZERO_COPY_BYTES = 100_000
+"""From this size on, a frame is cheaper to lend to libzmq than to copy."""
+
+
+class PeerSocket:
+    """A bound ROUTER socket, and its frames."""
+
+    def __init__(self, context: zmq.Context[zmq.Socket[bytes]], max_frame_bytes: int) -> None:
+        self.socket = context.socket(zmq.ROUTER)
+        self.socket.set(zmq.ROUTER_MANDATORY, 1)
+        self.socket.set(zmq.MAXMSGSIZE, max_frame_bytes)
+        self.socket.set(zmq.BACKLOG, BACKLOG)
+        self.socket.set(zmq.HANDSHAKE_IVL, 10_000)
+        self.socket.set(zmq.HEARTBEAT_IVL, 5_000)
+        self.socket.set(zmq.HEARTBEAT_TIMEOUT, 15_000)
+        self.socket.set(zmq.SNDHWM, PIPE_MESSAGES)
+        self.socket.set(zmq.LINGER, 0)
+        # the backend's methods: pyzmq's own add a third to the cost of a frame
+        self._receive = partial(zmq.backend.Socket.recv, self.socket)
+        self._send = partial(zmq.backend.Socket.send, self.socket)
+        self._more = partial(zmq.backend.Socket.get, self.socket, zmq.RCVMORE)
+
+    def bind(self, host: str, port: int) -> str:
+        """Listen; return the address, with the port that was free if `port` was 0."""
+        if ":" in host:
+            self.socket.set(zmq.IPV6, 1)
+            host = f"[{host}]"
+        self.socket.bind(f"tcp://{host}:{port or '*'}")
+        endpoint = self.socket.get(zmq.LAST_ENDPOINT)
+        assert isinstance(endpoint, bytes)  # noqa: S101 # pyzmq types all options alike
+        return endpoint.decode()
+
+    def close(self, linger_ms: int = 0) -> None:
+        """Stop listening; what was sent may take so long to leave."""
+        self.socket.close(linger_ms)
+
+    def _skip_rest(self) -> None:
+        while self._more():
+            self._receive()
+
+    def _send_frames(self, frames: Envelope, last: bytes) -> bool:
+        """Send a message; False if the peer is gone, or does not read."""
+        send = self._send
+        flags = zmq.SNDMORE | zmq.DONTWAIT
+        try:
+            for frame in frames:
+                send(frame, flags)
+                flags = zmq.SNDMORE
+        except zmq.ZMQError as error:
+            if error.errno in (zmq.EHOSTUNREACH, zmq.EAGAIN):
+                return False
+            raise
+        send(last, 0, len(last) < ZERO_COPY_BYTES)
+        return True
+
+
+class FrontEnd(PeerSocket):
+    """Where clients ask."""
+
+    def __init__(self, context: zmq.Context[zmq.Socket[bytes]]) -> None:
+        # larger frames end the connection; those between are told what was wrong
+        super().__init__(context, 4 * MAX_REQUEST_BYTES)
+        self.dropped = 0
+        """Messages without an envelope that could be answered."""
+        self.undelivered = 0
+        """Replies whose client had gone, or did not read."""
+
+    def requests(self, limit: int) -> Iterator[Requested]:
+        """Read what has come, up to a number of messages; refuse what cannot be read."""
+        for _ in range(limit):
+            try:
+                peer = self._receive(zmq.DONTWAIT)
+            except zmq.Again:
+                return
+            request = self._read(peer)
+            if request is not None:
+                yield request
+
+    def answer(self, envelope: Envelope, body: bytes) -> None:
+        """Send a reply back the way its request came."""
+        if not self._send_frames((*envelope, b""), body):
+            self.undelivered += 1
+
+    def _read(self, peer: bytes) -> Requested | None:
+        receive, more = self._receive, self._more
+        envelope = [peer]
+        frame = receive()
+        while frame and more():
+            envelope.append(frame)
+            if len(frame) > MAX_ENVELOPE_FRAME_BYTES or len(envelope) > MAX_ENVELOPE_FRAMES + 1:
+                self._skip_rest()
+                self.dropped += 1
+                return None
+            frame = receive()
+        if frame:
+            self._refuse(envelope, "an empty frame before the JSON is missing")
+            return None
+        if not more():
+            self._refuse(envelope, "a JSON frame after the empty one is missing")
+            return None
+        body = receive()
+        if more():
+            self._skip_rest()
+            self._refuse(envelope, "there are frames after the JSON")
+            return None
+        if len(body) > MAX_REQUEST_BYTES:
+            self._refuse(envelope, f"the request is larger than {MAX_REQUEST_BYTES} bytes")
+            return None
+        try:
+            return Requested(tuple(envelope), decode_request(body), body)
+        except BadRequest as error:
+            self._refuse(envelope, str(error), error.code)
+            return None
+
+    def _refuse(self, envelope: list[bytes], error: str, code: int = status.MALFORMED) -> None:
+        self.answer(tuple(envelope), refusal(code, error))
+
+
+class WorkerLink(PeerSocket):
+    """Where workers serve."""
+
+    def __init__(self, context: zmq.Context[zmq.Socket[bytes]]) -> None:
+        super().__init__(context, MAX_LINK_BYTES)
+
+    def messages(self, limit: int) -> Iterator[WorkerSaid | WorkerGarbled]:
+        """Read what has come, up to a number of messages."""
+        receive, more = self._receive, self._more
+        for _ in range(limit):
+            try:
+                peer = receive(zmq.DONTWAIT)
+            except zmq.Again:
+                return
+            header = receive()
+            body = receive() if more() else None
+            if body is not None and more():
+                self._skip_rest()
+                yield WorkerGarbled(peer, "a message has a header, and one body at most")
+                continue
+            try:
+                message = decode_from_worker(header)
+            except BadMessage as error:
+                yield WorkerGarbled(peer, str(error))
+                continue
+            if (body is not None) is not (type(message) in _WITH_BODY):
+                yield WorkerGarbled(peer, "a body is for results and progress, and needed there")
+                continue
+            yield WorkerSaid(peer, message, body or b"")
+
+    def tell(self, peer: bytes, header: bytes, body: bytes | None = None) -> bool:
+        """Send a message to a worker; False if it is not there, or does not read."""
+        if body is None:
+            return self._send_frames((peer,), header)
+        return self._send_frames((peer, header), body)
+
+
+_WITH_BODY = frozenset({Result, Progress})

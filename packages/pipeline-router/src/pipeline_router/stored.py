@@ -1,0 +1,44 @@
+"""Finished replies, kept a while for the same request sent again."""
+
+from collections import OrderedDict
+
+ENTRY_BYTES = 350
+"""What an entry costs beside its reply: key, time, and its place in the table."""
+
+
+class StoredReplies:
+    """Request key to reply, bounded in time and in bytes; the oldest go first."""
+
+    def __init__(self, max_bytes: int = 64_000_000) -> None:
+        self._max_bytes = max_bytes
+        self._bytes = 0
+        self._replies: OrderedDict[bytes, tuple[float, bytes]] = OrderedDict()
+
+    def __len__(self) -> int:
+        return len(self._replies)
+
+    def put(self, key: bytes, reply: bytes, expires: float) -> None:
+        """Keep a reply until then."""
+        self._drop(key)
+        self._replies[key] = (expires, reply)
+        self._bytes += ENTRY_BYTES + len(reply)
+        while self._bytes > self._max_bytes:
+            self._drop(next(iter(self._replies)))
+
+    def get(self, key: bytes, now: float) -> bytes | None:
+        """Return what was answered, if that was not too long ago."""
+        entry = self._replies.get(key)
+        return entry[1] if entry is not None and now < entry[0] else None
+
+    def expire(self, now: float) -> None:
+        """Forget what is too old."""
+        while self._replies:
+            key, (expires, _) = next(iter(self._replies.items()))
+            if now < expires:
+                return
+            self._drop(key)
+
+    def _drop(self, key: bytes) -> None:
+        entry = self._replies.pop(key, None)
+        if entry is not None:
+            self._bytes -= ENTRY_BYTES + len(entry[1])

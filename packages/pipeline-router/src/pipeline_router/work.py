@@ -1,0 +1,115 @@
+"""One accepted request, from its acceptance to its answer."""
+
+from __future__ import annotations
+
+from enum import Enum, auto
+from typing import TYPE_CHECKING
+
+from msgspec import Struct
+
+if TYPE_CHECKING:
+    from pipeline_router.events import Envelope
+    from pipeline_router.presence import Worker
+    from pipeline_router.scheduler import Lane
+
+MAX_ENVELOPES = 8
+"""How many senders of the same request are answered: the latest ones."""
+
+Name = tuple[str, str, str]
+"""Sender, action and id: what a client calls a request."""
+
+
+class State(Enum):
+    """Where a request is."""
+
+    WAITING = auto()
+    """In a queue, or about to be."""
+    RESERVED = auto()
+    """A suspect, next on a worker that first finishes what it runs."""
+    RUNNING = auto()
+    """On a worker."""
+
+
+class Work:
+    """A request that a worker is to serve.
+
+    `attempt` grows with every sending and fences results; `lost` counts only the sendings that a
+    worker was lost with. Times are seconds of the core's clock.
+    """
+
+    __slots__ = (
+        "accepted",
+        "alone",
+        "attempt",
+        "background",
+        "body",
+        "deadline",
+        "envelopes",
+        "job",
+        "key",
+        "lane",
+        "lost",
+        "name",
+        "order",
+        "progress",
+        "rank",
+        "state",
+        "worker",
+    )
+
+    def __init__(
+        self,
+        job: int,
+        lane: Lane,
+        envelope: Envelope,
+        body: bytes,
+        accepted: float,
+        deadline: float,
+        *,
+        key: bytes = b"",
+        name: Name | None = None,
+        background: bool = False,
+        progress: bool = False,
+    ) -> None:
+        self.job = job
+        self.lane = lane
+        self.envelopes = [envelope]
+        self.body = body
+        self.accepted = accepted
+        self.deadline = deadline
+        self.key = key
+        self.name = name
+        self.background = background
+        self.progress = progress
+        self.attempt = 0
+        self.lost = 0
+        self.alone = False
+        self.rank = 3 if background else 1
+        self.order = 0
+        self.state = State.WAITING
+        self.worker: Worker | None = None
+
+    def attach(self, envelope: Envelope) -> None:
+        """Answer this sender of the same request too."""
+        if envelope not in self.envelopes:
+            self.envelopes.append(envelope)
+            del self.envelopes[:-MAX_ENVELOPES]
+
+    def retry(self) -> None:
+        """Go first among the work of the same priority when it next waits."""
+        self.state = State.WAITING
+        self.worker = None
+        self.rank = 2 if self.background else 0
+
+
+RANKS = 4
+"""Interactive work that is retried, interactive, background that is retried, background."""
+
+
+class Orphan(Struct, frozen=True, eq=False):
+    """A job that an earlier router sent, and that nobody has asked this one for yet."""
+
+    worker: Worker
+    key: bytes
+    job: int
+    attempt: int
