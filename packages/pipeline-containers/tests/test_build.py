@@ -14,7 +14,6 @@ from pipeline_containers.building.build import (
     BuildOutcome,
     BuildRequest,
     build_and_publish,
-    directives,
 )
 from pipeline_containers.building.builder import Builder, BuildOptions, open_builder
 from pipeline_containers.errors import (
@@ -31,6 +30,7 @@ from pipeline_containers.errors import (
 )
 from pipeline_containers.images.folder import FolderRegistry
 from pipeline_containers.images.registry import open_registry
+from pipeline_containers.images.skopeo import copy_image
 from pipeline_containers.images.store import Store
 from pipeline_containers.sandbox.limits import Limits
 from pipeline_containers.sandbox.mounts import mounts_below
@@ -202,6 +202,7 @@ def test_a_failing_command_is_told_with_the_log(build: Build, commit: Commit) ->
         (f"#Syntax = x\n{DOCKERFILE}", SourceError, "foreign front end"),
         ("FROM localhost/pipeline-base/busybox:1\n", ImageInvalid, r"run\.sh is missing"),
         (f"{DOCKERFILE}RUN chmod -x bin/run.sh\n", ImageInvalid, "not executable"),
+        (f"{DOCKERFILE}RUN --mount=type=bind,source=etc,target=/y id\n", SourceError, "--mount"),
         (f"{DOCKERFILE}USER nobody\n", ImageInvalid, "USER 'nobody'"),
     ],
 )
@@ -217,6 +218,21 @@ def test_what_is_not_published(
     with pytest.raises(error, match=text):
         build()
     assert registry.tags("ruby-test-runner") == []
+
+
+@pytest.mark.e2e
+def test_a_base_image_is_no_folder_of_the_host(
+    build: Build, commit: Commit, registry: FolderRegistry, work: Path
+) -> None:
+    """The images are there, and whole: it is the policy that refuses them."""
+    commit({"Dockerfile": DOCKERFILE, "bin/run.sh": RUN})
+    published = registry.source("ruby-test-runner", build().digest)
+    copy = copy_image(published, f"dir:{work}/private", timeout_s=60)
+    assert copy.ok, copy.tail
+    for base in (f"dir:{work}/private", published):
+        commit({"Dockerfile": f"FROM {base}\n"})
+        with pytest.raises(BuildFailed, match="rejected by policy"):
+            build()
 
 
 @pytest.mark.e2e
@@ -339,21 +355,6 @@ def test_several_pulls_at_once_and_one_cancelled(
         ]
         assert [pull.result() for pull in pulls] == digests * 2
     assert store.digests() == sorted(digests)
-
-
-@pytest.mark.parametrize(
-    ("text", "found"),
-    [
-        ("FROM a\n# syntax=b", set()),
-        ("# syntax=b\nFROM a", {"syntax"}),
-        ("# escape=`\n#syntax = b\nFROM a", {"escape", "syntax"}),
-        ("\ufeff# SYNTAX=b", {"syntax"}),
-        ("# a comment\n# syntax=b", set()),
-        ("\n# syntax=b", set()),
-    ],
-)
-def test_directives(text: str, found: set[str]) -> None:
-    assert directives(text) == found
 
 
 def test_unknown_kinds_are_named(work: Path) -> None:

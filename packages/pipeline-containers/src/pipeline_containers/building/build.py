@@ -5,7 +5,6 @@ afterwards, and the registry has the image whole or not at all.
 """
 
 import os
-import re
 import tempfile
 import time
 from dataclasses import dataclass, replace
@@ -13,6 +12,7 @@ from pathlib import Path
 from typing import Literal
 
 from pipeline_containers.building.builder import Builder, BuildOptions
+from pipeline_containers.building.dockerfile import refusal
 from pipeline_containers.building.git import fetched
 from pipeline_containers.building.validate import validate
 from pipeline_containers.command import Cancelled, OnLine
@@ -22,7 +22,6 @@ from pipeline_containers.images.registry import Registry
 from pipeline_containers.sandbox.tools import ToolKind
 
 _DOCKERFILE_BYTES = 1024 * 1024
-_DIRECTIVE = re.compile(r"#\s*([A-Za-z]+)\s*=")
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,22 +125,11 @@ def _check_dockerfile(context: Path, options: BuildOptions) -> None:
         raise SourceError(f"the repository's {error}") from error
     finally:
         os.close(folder)
-    if "syntax" in directives(text) and not options.allow_syntax_directive:
-        raise SourceError(
-            "the Dockerfile asks for a foreign front end (# syntax=...), which is an image that "
-            "would run the build: remove that line"
-        )
-
-
-def directives(dockerfile: str) -> set[str]:
-    """Name the parser directives that a Dockerfile begins with, in lower case."""
-    names = set()
-    for line in dockerfile.removeprefix("\ufeff").splitlines():
-        match = _DIRECTIVE.match(line.strip())
-        if match is None:
-            break
-        names.add(match[1].lower())
-    return names
+    reason = refusal(
+        text, allow_syntax=options.allow_syntax_directive, allow_mounts=options.allow_run_mounts
+    )
+    if reason:
+        raise SourceError(reason)
 
 
 class _Deadline:

@@ -10,11 +10,13 @@ own errors, else that of the command which failed.
 """
 
 import fcntl
+import json
 import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from pipeline_containers.building.builder import BuildOptions, Caps
 from pipeline_containers.command import Cancelled, Completed, OnLine, Stop, run_command
@@ -62,6 +64,8 @@ class Buildah:
         with self._locked(fcntl.LOCK_SH), self._build_folder() as home:
             auth, image_id, state = home / "auth.json", home / "image", home / "runtime"
             auth.write_text("{}")
+            policy = home / "policy.json"
+            policy.write_text(json.dumps(image_policy(self._storage.root)))
             arguments = [
                 *("bud", "--isolation", "oci", "--runtime", self._runtime),
                 *("--runtime-flag", f"root={state}"),
@@ -70,6 +74,7 @@ class Buildah:
                 *(("--pull-never",) if options.network == "none" else ()),
                 *("--memory", str(options.memory_bytes)),
                 *("--memory-swap", str(options.memory_bytes)),
+                *("--signature-policy", str(policy)),
                 *("--authfile", str(auth), "--iidfile", str(image_id)),
                 *("--file", str(context / "Dockerfile"), "--tag", reference),
                 str(context),
@@ -166,6 +171,22 @@ class Buildah:
         with (self._folder / "lock").open("w") as lock:
             fcntl.flock(lock, kind)
             yield
+
+
+def image_policy(storage: Path) -> dict[str, Any]:
+    """Say where images may come from: registries, and the builder's own store.
+
+    Without it a Dockerfile's `FROM dir:/...` or `FROM oci:/...` reads folders of the host. Source:
+    containers-policy.json(5).
+    """
+    accept = [{"type": "insecureAcceptAnything"}]
+    return {
+        "default": [{"type": "reject"}],
+        "transports": {
+            "docker": {"": accept},
+            "containers-storage": {f"[overlay@{storage}]": accept},
+        },
+    }
 
 
 def _failure(done: Completed, options: BuildOptions) -> ContainersError | None:

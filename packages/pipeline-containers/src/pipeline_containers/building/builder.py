@@ -36,6 +36,7 @@ class BuildOptions:
     log_tail_bytes: int = 64 * 1024
     network: Network = "private"
     allow_syntax_directive: bool = False
+    allow_run_mounts: bool = False
 
 
 class Builder(Protocol):
