@@ -38,7 +38,8 @@ def test_small_inputs_come_in_the_request(road: Road) -> None:
 
 
 def test_a_tool_that_runs_too_long_is_stopped(road: Road) -> None:
-    reply = road.test(files={"two_fer_test.sh": "sleep 60\n"}, execution_timeout=0.5)
+    files = {"two_fer.sh": "sleep 60\n", "two_fer_test.sh": "test_it() {\n    run two_fer.sh\n}\n"}
+    reply = road.test(files=files, execution_timeout=0.5)
     assert reply["status"]["code"] == 401
     assert "wall time of 0.5 s" in reply["status"]["error"]
 
@@ -133,7 +134,7 @@ def test_a_scoped_worker_takes_its_track_until_it_dies(road: Road) -> None:
 
 def test_a_worker_of_another_track_is_of_no_use(road: Road) -> None:
     other = road.worker("worker-3", "?topic=cobol")
-    assert "not configured yet" in other.output()
+    assert "track 'cobol' has no version" in other.output()
     assert road.test()["context"]["worker"] == "worker-1"
     assert other.stop() == 0
 
