@@ -94,7 +94,10 @@ def traces(first_host_id: int) -> Callable[[Path], list[str]]:
         for entry in Path("/proc").iterdir():
             if entry.name.isdigit():
                 with contextlib.suppress(FileNotFoundError, ProcessLookupError):
-                    if entry.stat().st_uid in range(first_host_id, first_host_id + ID_COUNT):
+                    status = (entry / "stat").read_text().rpartition(")")[2].split()
+                    zombie_of_ours = status[0] == "Z" and status[1] == str(os.getpid())
+                    guest = entry.stat().st_uid - first_host_id in range(ID_COUNT)
+                    if guest or zombie_of_ours:
                         found.append(int(entry.name))
         return found
 

@@ -4,6 +4,10 @@ The `sandbox` fixture asserts after each that no process, mount, cgroup, folder 
 left.
 """
 
+import errno
+import re
+import shutil
+import subprocess
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -177,6 +181,64 @@ def test_what_a_tool_is(run: Run, first_host_id: int) -> None:
         "Seccomp": "2",
     }
     assert report.stdout.splitlines()[-1].split() == ["0", str(first_host_id), "65536"]
+
+
+@pytest.fixture
+def perl_layer(work: Path) -> Path:
+    """Perl, which every Debian has, and the libraries it is linked to: it can `syscall`."""
+    folder = work / "perl"
+    binary = Path("/usr/bin/perl")
+    linked = subprocess.run(["ldd", binary], capture_output=True, text=True, check=True)
+    for name in [str(binary), *re.findall(r"/[^ ]+", linked.stdout)]:
+        copy = folder / name.strip("/")
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(name, copy)
+    return folder
+
+
+# By the numbers of x86-64, which is what this is tested on.
+CALLS = {
+    "keyctl": "250, 0, -3, 0, 0, 0",
+    "add_key": "248, 0, 0, 0, 0, 0",
+    "unshare(NEWUSER)": f"272, {0x10000000}",
+    "ptrace": "101, 0, 0, 0, 0",
+    "bpf": "321, 0, 0, 0",
+    "io_uring_setup": "425, 1, 0",
+    "perf_event_open": "298, 0, 0, 0, 0, 0",
+    "userfaultfd": "323, 0",
+    "pidfd_getfd": "438, 0, 0, 0",
+    "process_vm_readv": "310, 1, 0, 0, 0, 0, 0",
+    "fsopen": "430, 0, 0",
+    "setns": "308, 0, 0",
+}
+UNKNOWN = {
+    "clone(NEWUSER)": f"56, {0x10000000 | 17}, 0, 0, 0, 0",
+    "clone3": "435, 0, 0",
+    "socket(AF_VSOCK)": "41, 40, 1, 0",
+    "socket(AF_PACKET)": "41, 17, 3, 0",
+    "socket(AF_ALG)": "41, 38, 5, 0",
+}
+
+
+def test_system_calls_are_filtered(
+    sandbox: Sandbox,
+    make_image: Callable[..., StoredImage],
+    quick_limits: Limits,
+    perl_layer: Path,
+) -> None:
+    calls = {**CALLS, **UNKNOWN, "getpid": "39"}
+    lines = [
+        f'$! = 0; syscall({numbers}); print "{name} ", $! + 0, "\\n";'
+        for name, numbers in calls.items()
+    ]
+    image = make_image(f"exec perl -e '{''.join(lines)}'")
+    image = replace(image, layers=(*image.layers, perl_layer))
+    kind = TOOLS["test_runner"]
+    report = sandbox.run(ToolRun(image, kind, "a", lambda _: None, quick_limits))
+    answers = dict(line.rsplit(" ", 1) for line in report.stdout.splitlines())
+    assert {name: answers[name] for name in CALLS} == dict.fromkeys(CALLS, str(errno.EPERM))
+    assert {name: answers[name] for name in UNKNOWN} == dict.fromkeys(UNKNOWN, str(errno.ENOSYS))
+    assert answers["getpid"] == "0", report.stderr
 
 
 def test_there_is_no_network(run: Run) -> None:

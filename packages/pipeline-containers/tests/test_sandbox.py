@@ -19,6 +19,7 @@ from pipeline_containers.images.image import ImageConfig, StoredImage
 from pipeline_containers.sandbox.limits import Limits
 from pipeline_containers.sandbox.report import Ending, RunReport
 from pipeline_containers.sandbox.run import Sandbox, ToolRun
+from pipeline_containers.sandbox.runtime import Runtime
 from pipeline_containers.sandbox.tools import TOOLS
 
 pytestmark = pytest.mark.e2e
@@ -206,6 +207,25 @@ def test_forgotten_images_are_unmounted(
     sandbox.forget(image.digest)
     assert not any((sandbox.folder / "roots").glob("*-*"))
     assert sandbox.run(run).succeeded
+
+
+def test_a_clean_up_that_fails_is_told_and_the_result_stands(
+    sandbox: Sandbox,
+    make_image: MakeImage,
+    quick_limits: Limits,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def refuse(*_: object) -> None:
+        raise SandboxError("delete hangs")
+
+    run = ToolRun(make_image(PASS), TOOLS["test_runner"], "a", lambda _: None, quick_limits)
+    with monkeypatch.context() as patched:
+        patched.setattr(Runtime, "delete", refuse)
+        report = sandbox.run(run)
+    assert report.succeeded
+    assert "was not cleared away: delete hangs" in report.cleanup_problem
+    sandbox.sweep()
+    assert sandbox.run(run).cleanup_problem == ""
 
 
 def test_a_missing_runtime_is_named(work: Path) -> None:

@@ -14,10 +14,9 @@ import os
 import resource
 import shutil
 import threading
-import time
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -26,18 +25,11 @@ from pipeline_containers.command import Cancelled
 from pipeline_containers.errors import SandboxError
 from pipeline_containers.images.image import StoredImage
 from pipeline_containers.sandbox import canary, cgroups, mounts
+from pipeline_containers.sandbox.account import Clock, account
 from pipeline_containers.sandbox.bundle import RLIMITS
 from pipeline_containers.sandbox.container import Container, Host, Recipe
 from pipeline_containers.sandbox.limits import Limits
-from pipeline_containers.sandbox.outputs import Outputs, read_outputs
-from pipeline_containers.sandbox.report import (
-    Ending,
-    Evidence,
-    RunReport,
-    Usage,
-    classify,
-    describe_limit,
-)
+from pipeline_containers.sandbox.report import RunReport
 from pipeline_containers.sandbox.roots import Roots, check_tool, user_of
 from pipeline_containers.sandbox.runtime import Runtime, watch_orphans
 from pipeline_containers.sandbox.seccomp import load_filter
@@ -106,8 +98,12 @@ class Sandbox:
             raise
 
     def run(self, run: ToolRun) -> RunReport:
-        """Run a tool to its end or to a limit, and clear away what it left."""
-        clock = _Clock()
+        """Run a tool to its end or to a limit, and clear away what it left.
+
+        When something cannot be cleared away, the report says so (`cleanup_problem`): the result
+        stands, but the host wants a `sweep`, and a `canary` before the next run.
+        """
+        clock = Clock()
         container = self._container(run)
         try:
             container.prepare()
@@ -118,11 +114,13 @@ class Sandbox:
             clock.lap("create_s")
             stopped, exit_status = container.execute(run.cancelled)
             clock.lap("run_s")
-            report = _report(run, container, stopped, exit_status, clock)
-        finally:
+            report = account(container, run.kind, run.limits, stopped, exit_status, clock)
+        except BaseException:
             self._discard(container)
+            raise
+        problem = self._discard(container)
         clock.lap("discard_s")
-        return report
+        return replace(report, cleanup_problem=problem)
 
     def forget(self, digest: str) -> None:
         """Unmount an image that is not wanted any more, before its layers are removed."""
@@ -194,12 +192,16 @@ class Sandbox:
             self._live.add(name)
         return Container(self._host, recipe, self.folder / "jobs" / name)
 
-    def _discard(self, container: Container) -> None:
+    def _discard(self, container: Container) -> str:
+        """Remove a container's traces; what stays is told, and left to the next sweep."""
         try:
             container.discard()
+        except SandboxError as error:
+            return str(error)
         finally:
             with self._lock:
                 self._live.discard(container.name)
+        return ""
 
     def _prepare_folder(self) -> None:
         """Make the folders; a container's ids must get through to its root folder."""
@@ -222,59 +224,6 @@ class Sandbox:
         if hasattr(self, "_host"):
             cgroups.remove_if_empty(self._host.hierarchies, self._host.cgroup_parent)
         os.close(self._owner)
-
-
-class _Clock:
-    """Seconds by phase."""
-
-    def __init__(self) -> None:
-        self.laps: dict[str, float] = {}
-        self._last = time.monotonic()
-
-    def lap(self, phase: str) -> None:
-        now = time.monotonic()
-        self.laps[phase] = now - self._last
-        self._last = now
-
-
-def _report(
-    run: ToolRun, container: Container, stopped: Ending | None, exit_status: int, clock: _Clock
-) -> RunReport:
-    counters = container.counters()
-    outputs = _outputs(run, container)
-    evidence = Evidence(
-        stopped, exit_status, counters, outputs.response is not None, container.full()
-    )
-    ending = classify(evidence)
-    report = RunReport(
-        ending=ending,
-        exit_status=exit_status,
-        stdout=container.stdout.text,
-        stderr=container.stderr.text,
-        outputs=outputs.response,
-        output_problem=outputs.problem,
-        usage=Usage(
-            wall_s=clock.laps["run_s"],
-            cpu_s=counters.cpu_s,
-            peak_memory_bytes=counters.peak_memory_bytes,
-            oom_kills=counters.oom_kills,
-            peak_pids=counters.peak_pids,
-            stdout_bytes=len(container.stdout.content),
-            stderr_bytes=len(container.stderr.content),
-        ),
-        timing=clock.laps,
-        which_limit=describe_limit(ending, evidence, run.limits),
-    )
-    clock.lap("collect_s")
-    return report
-
-
-def _outputs(run: ToolRun, container: Container) -> Outputs:
-    folder = os.open(container.job_folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        return read_outputs(folder, run.kind, run.limits.result_bytes)
-    finally:
-        os.close(folder)
 
 
 def _ceilings() -> dict[str, int]:
