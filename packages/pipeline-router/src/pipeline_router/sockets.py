@@ -3,8 +3,9 @@
 Frames are read one by one, and a body is handed on as it came.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
+from typing import cast
 
 import zmq
 import zmq.backend
@@ -29,6 +30,11 @@ PIPE_MESSAGES = 10_000
 ZERO_COPY_BYTES = 100_000
 """From this size on, a frame is cheaper to lend to libzmq than to copy."""
 
+# as numbers: to combine pyzmq's own flags costs more than to send a frame
+_MORE = int(zmq.SNDMORE)
+_NOW = int(zmq.DONTWAIT)
+_MORE_NOW = _MORE | _NOW
+
 
 class PeerSocket:
     """A bound ROUTER socket, and its frames."""
@@ -44,9 +50,13 @@ class PeerSocket:
         self.socket.set(zmq.SNDHWM, PIPE_MESSAGES)
         self.socket.set(zmq.LINGER, 0)
         # the backend's methods: pyzmq's own add a third to the cost of a frame
-        self._receive = partial(zmq.backend.Socket.recv, self.socket)
         self._send = partial(zmq.backend.Socket.send, self.socket)
-        self._more = partial(zmq.backend.Socket.get, self.socket, zmq.RCVMORE)
+        self._receive_peer = partial(zmq.backend.Socket.recv, self.socket, _NOW)
+        # a frame that is not copied knows, cheaper than the socket, whether more follow
+        self._receive = cast(
+            "Callable[[], zmq.Frame]",
+            partial(zmq.backend.Socket.recv, self.socket, 0, False),
+        )
 
     def bind(self, host: str, port: int) -> str:
         """Listen; return the address, with the port that was free if `port` was 0."""
@@ -62,18 +72,18 @@ class PeerSocket:
         """Stop listening; what was sent may take so long to leave."""
         self.socket.close(linger_ms)
 
-    def _skip_rest(self) -> None:
-        while self._more():
-            self._receive()
+    def _skip_after(self, frame: zmq.Frame) -> None:
+        while frame.more:
+            frame = self._receive()
 
     def _send_frames(self, frames: Envelope, last: bytes) -> bool:
         """Send a message; False if the peer is gone, or does not read."""
         send = self._send
-        flags = zmq.SNDMORE | zmq.DONTWAIT
+        flags = _MORE_NOW
         try:
             for frame in frames:
                 send(frame, flags)
-                flags = zmq.SNDMORE
+                flags = _MORE
         except zmq.ZMQError as error:
             if error.errno in (zmq.EHOSTUNREACH, zmq.EAGAIN):
                 return False
@@ -97,7 +107,7 @@ class FrontEnd(PeerSocket):
         """Read what has come, up to a number of messages; refuse what cannot be read."""
         for _ in range(limit):
             try:
-                peer = self._receive(zmq.DONTWAIT)
+                peer = self._receive_peer()
             except zmq.Again:
                 return
             request = self._read(peer)
@@ -110,27 +120,26 @@ class FrontEnd(PeerSocket):
             self.undelivered += 1
 
     def _read(self, peer: bytes) -> Requested | None:
-        receive, more = self._receive, self._more
+        receive = self._receive
         envelope = [peer]
         frame = receive()
-        while frame and more():
-            envelope.append(frame)
+        while frame.more and len(frame):
+            envelope.append(frame.bytes)
             if len(frame) > MAX_ENVELOPE_FRAME_BYTES or len(envelope) > MAX_ENVELOPE_FRAMES + 1:
-                self._skip_rest()
+                self._skip_after(frame)
                 self.dropped += 1
                 return None
             frame = receive()
-        if frame:
-            self._refuse(envelope, "an empty frame before the JSON is missing")
+        if not frame.more:
+            missing = "an empty frame before the JSON" if len(frame) else "a JSON frame"
+            self._refuse(envelope, f"{missing} is missing")
             return None
-        if not more():
-            self._refuse(envelope, "a JSON frame after the empty one is missing")
-            return None
-        body = receive()
-        if more():
-            self._skip_rest()
+        frame = receive()
+        if frame.more:
+            self._skip_after(frame)
             self._refuse(envelope, "there are frames after the JSON")
             return None
+        body = frame.bytes
         if len(body) > MAX_REQUEST_BYTES:
             self._refuse(envelope, f"the request is larger than {MAX_REQUEST_BYTES} bytes")
             return None
@@ -152,27 +161,27 @@ class WorkerLink(PeerSocket):
 
     def messages(self, limit: int) -> Iterator[WorkerSaid | WorkerGarbled]:
         """Read what has come, up to a number of messages."""
-        receive, more = self._receive, self._more
+        receive_peer, receive = self._receive_peer, self._receive
         for _ in range(limit):
             try:
-                peer = receive(zmq.DONTWAIT)
+                peer = receive_peer()
             except zmq.Again:
                 return
             header = receive()
-            body = receive() if more() else None
-            if body is not None and more():
-                self._skip_rest()
+            body = receive() if header.more else None
+            if body is not None and body.more:
+                self._skip_after(body)
                 yield WorkerGarbled(peer, "a message has a header, and one body at most")
                 continue
             try:
-                message = decode_from_worker(header)
+                message = decode_from_worker(header.bytes)
             except BadMessage as error:
                 yield WorkerGarbled(peer, str(error))
                 continue
             if (body is not None) is not (type(message) in _WITH_BODY):
                 yield WorkerGarbled(peer, "a body is for results and progress, and needed there")
                 continue
-            yield WorkerSaid(peer, message, body or b"")
+            yield WorkerSaid(peer, message, body.bytes if body is not None else b"")
 
     def tell(self, peer: bytes, header: bytes, body: bytes | None = None) -> bool:
         """Send a message to a worker; False if it is not there, or does not read."""
