@@ -11,8 +11,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 import pytest
-
-from pipeline_client.testing import FakeRouter
+from support.processes import machine
 
 ROOT = Path(__file__).parents[2]
 DEPENDENCIES = ("msgspec", "pyzmq")
@@ -23,6 +22,7 @@ from pipeline_client import PipelineClient, PlatformError
 
 with PipelineClient(sys.argv[1], timeout_s=30) as client:
     print(client.ping().version)
+    print(client.deploy_container_version("ruby", "test_runners", "v1").versions)
     try:
         client.test_solution("ruby", "two-fer", "v1", files={"two_fer.rb": ""})
     except PlatformError as error:
@@ -65,9 +65,11 @@ def python(wheels: list[Path], tmp_path_factory: pytest.TempPathFactory) -> Path
 
 
 @pytest.fixture
-def router_address() -> Iterator[str]:
-    with FakeRouter() as router:
-        yield router.address
+def router_address(tmp_path: Path) -> Iterator[str]:
+    """The workspace's router, with nobody to work for it."""
+    with machine(tmp_path) as own:
+        own.router(ROOT / "config" / "pipeline.yml")
+        yield own.address
 
 
 def test_wheels_hold_the_package_and_its_types(wheels: list[Path]) -> None:
@@ -95,4 +97,5 @@ def test_installed_client_talks_to_a_router(python: Path, router_address: str) -
         timeout=100,
         check=False,
     )
-    assert (done.stdout, done.stderr) == ("0.1.0\n503 True\n", "")
+    said = [version("pipeline-router"), "('v1',)", "503 True"]
+    assert (done.stdout.splitlines(), done.stderr) == (said, "")
