@@ -1,0 +1,91 @@
+"""One load on one side, for a while, and what it measured."""
+
+import itertools
+import subprocess
+import time
+from typing import Any
+
+import msgspec
+from compiled import compiled
+from msgspec import Struct
+from msgspec.structs import asdict
+from sides import Side
+from words import link_words, words
+
+_numbers = itertools.count(1, 100_000_000)
+"""Where each load begins to count its requests: no two ever have the same id."""
+
+
+class Answers(Struct, frozen=True):
+    """Answers of one kind, and how long they took."""
+
+    count: int
+    p50_ms: float
+    p99_ms: float
+
+
+class Measured(Struct, frozen=True):
+    """What came of a load, and what it cost the process in the middle."""
+
+    seconds: float
+    cpu_s: float
+    rss_mb: float
+    served: Answers
+    refused: Answers
+    others: int
+
+    @property
+    def jobs_per_s(self) -> float:
+        return self.served.count / self.seconds
+
+    @property
+    def cpu_us_per_job(self) -> float:
+        return self.cpu_s / max(1, self.served.count) * 1e6
+
+
+class Load(Struct, frozen=True):
+    """What is to be done to a side."""
+
+    seconds: float
+    warm_s: float = 0.3
+    in_flight: int = 200
+    rate: float = 0.0
+    """Requests a second, whatever comes back; 0: one for each that comes back."""
+    workers: int = 2
+    active: int | None = None
+    """How many of them finish their jobs; None: all. The others hold on to theirs for good."""
+    slots: int = 100
+    """Of an active worker: at most 127, a byte on the wire. The others have one."""
+    service_ms: float = 0.0
+
+    def on(self, side: Side) -> Measured:
+        """Carry it out; RuntimeError if it cannot be."""
+        settings: dict[str, Any] = {
+            **asdict(self),
+            **asdict(words()),
+            **(asdict(link_words()) if side.has_link else {}),
+            "active": self.workers if self.active is None else self.active,
+            "front": side.front,
+            "link": side.link,
+            "pid": side.pid,
+            "first_number": next(_numbers),
+        }
+        lines = [
+            f"{name} {value.hex() if isinstance(value, bytes) else value}\n"
+            for name, value in settings.items()
+        ]
+        time.sleep(max(0.0, side.opens_at - time.monotonic()))
+        done = subprocess.run(
+            [str(compiled("load/load.c"))],
+            input="".join(lines),
+            capture_output=True,
+            text=True,
+            timeout=self.warm_s + self.seconds + 30,
+            check=False,
+        )
+        if done.returncode or not side.alive:
+            raise RuntimeError(f"{side.name}: {done.stderr.strip()}\n{side.output()[-2000:]}")
+        measured = msgspec.json.decode(done.stdout, type=Measured)
+        if measured.others:
+            raise RuntimeError(f"{side.name}: {measured.others} answers were neither 200 nor 503")
+        return measured

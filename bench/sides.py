@@ -1,0 +1,89 @@
+"""The processes that are measured: the router, and what it is held against."""
+
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
+
+from compiled import HERE, compiled
+from msgspec import Struct
+from msgspec.structs import replace
+from support.bare import say
+from support.processes import Process
+from words import CHANNEL, TRACK, VERSION
+
+PORTS = r"listening on (tcp://\S+) \(clients\), (tcp://\S+) \(workers\)"
+NOTHING = "nothing: a crash anywhere loses jobs, unnoticed"
+OPENS_AFTER_S = 1.2
+"""A router dispatches nothing for one heartbeat after its start."""
+
+
+class Side(Struct, frozen=True):
+    """A running process with two listening sockets."""
+
+    name: str
+    guarantees: str
+    process: Process
+    front: str
+    link: str
+    has_link: bool
+    """Whether workers speak the link; else they give messages back as they came."""
+    opens_at: float = 0.0
+    """Before, by the monotonic clock, nothing is to be asked of it."""
+
+    @property
+    def pid(self) -> int:
+        return self.process.pid
+
+    @property
+    def alive(self) -> bool:
+        return self.process.alive
+
+    def output(self) -> str:
+        return self.process.output()
+
+
+@contextmanager
+def running(
+    name: str, guarantees: str, command: list[str], folder: Path, *, has_link: bool = False
+) -> Iterator[Side]:
+    """Start a process that prints its ports, and end it."""
+    process = Process(name, command, folder / f"{name}.log")
+    try:
+        ports = process.wait_for(PORTS, 10)
+        yield Side(name, guarantees, process, ports[1], ports[2], has_link)
+    finally:
+        process.kill()  # it may have jobs that nobody will finish
+
+
+@contextmanager
+def router(folder: Path, name: str = "router", queue: int = 20_000) -> Iterator[Side]:
+    """Start a router that has a version deployed and dispatches."""
+    config = folder / f"{name}.yml"
+    config.write_text(f"router: {{queue: {queue}}}\n")
+    command = ["pipeline-router", str(config), "--port", "0", "--link-port", "0"]
+    guarantees = "one answer to each request by its deadline, whoever dies; refusal at once"
+    with running(name, guarantees, command, folder, has_link=True) as side:
+        opens_at = time.monotonic() + OPENS_AFTER_S
+        deploy = {
+            "action": "deploy_container_version",
+            "channel": CHANNEL,
+            "track_slug": TRACK,
+            "new_version": VERSION,
+        }
+        reply = say(side.front, deploy, 10)
+        assert reply["status"]["code"] == 200, reply
+        yield replace(side, opens_at=opens_at)
+
+
+def forwarder(folder: Path) -> AbstractContextManager[Side]:
+    """Start the bare Python forwarder."""
+    command = [sys.executable, str(HERE / "forwarder.py")]
+    return running("forwarder", NOTHING, command, folder)
+
+
+def broker(folder: Path) -> AbstractContextManager[Side]:
+    """Start the C broker."""
+    command = [str(compiled("broker.c"))]
+    return running("C broker", NOTHING, command, folder)

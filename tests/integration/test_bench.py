@@ -1,0 +1,62 @@
+"""The router's benchmark runs, and its figures are sane beside each other; no absolute times."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+KEYS = {
+    "jobs_per_s",
+    "cpu_us_per_job",
+    "forwarder_jobs_per_s",
+    "forwarder_cpu_us_per_job",
+    "rtt_ratio",
+    "cpu_growth",
+    "reject_ms_p50",
+    "rss_mb_1000_workers",
+}
+
+
+@pytest.fixture(scope="module")
+def results(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    if not Path("/usr/include/zmq.h").exists():
+        pytest.skip("no ZeroMQ headers: ./dev bench router installs what compiles its load")
+    folder = tmp_path_factory.mktemp("results")
+    command = [sys.executable, str(ROOT / "bench" / "router.py"), "--rounds", "1"]
+    subprocess.run(
+        [*command, "--seconds", "0.2", "--results", str(folder)],
+        check=True,
+        timeout=60,
+        env={**os.environ, "PYTHONPATH": str(ROOT / "tests")},
+    )
+    found = json.loads((folder / "router.json").read_text())
+    assert isinstance(found, dict)
+    return found
+
+
+def test_it_reports_every_figure(results: dict[str, Any]) -> None:
+    assert results.keys() >= KEYS
+    assert all(results[key] > 0 for key in KEYS - {"cpu_us_per_job", "forwarder_cpu_us_per_job"})
+
+
+def test_the_router_keeps_up_with_a_forwarder_that_has_no_rules(results: dict[str, Any]) -> None:
+    assert results["jobs_per_s"] > 0.5 * results["forwarder_jobs_per_s"]
+    assert results["rtt_ratio"] < 4
+
+
+def test_a_crowd_costs_no_search(results: dict[str, Any]) -> None:
+    assert results["cpu_growth"] < 3  # a look at each of 1,000 workers would make it hundreds
+
+
+def test_overload_is_refused_and_the_workers_stay_at_work(results: dict[str, Any]) -> None:
+    assert results["overload"] > 3
+    assert results["goodput"] > 0.5
+
+
+def test_the_load_is_not_what_is_measured(results: dict[str, Any]) -> None:
+    assert results["broker_jobs_per_s"] > 1.5 * results["jobs_per_s"]
