@@ -108,10 +108,19 @@ def run_command(
 
 
 def end_group(process: subprocess.Popen[bytes]) -> None:
-    """Kill what is left of the process' group, wait for the process, and close its pipes."""
+    """Kill what is left of the process' group, wait for all of it, and close the pipes.
+
+    Where this process is the subreaper, orphans of the group are its children now; nobody else
+    would wait for them, and nothing but this group may be waited for.
+    """
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(process.pid, signal.SIGKILL)
     process.wait()
+    deadline = time.monotonic() + _DRAIN_S
+    with contextlib.suppress(ChildProcessError):
+        while time.monotonic() < deadline:
+            if os.waitpid(-process.pid, os.WNOHANG) == (0, 0):
+                time.sleep(0.001)
     for pipe in (process.stdout, process.stderr):
         if pipe is not None:
             pipe.close()

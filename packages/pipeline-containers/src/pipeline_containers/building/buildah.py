@@ -4,9 +4,10 @@
     FOLDER/builds/              one folder for each running build: home, runtime state
     FOLDER/lock                 shared by builds; exclusive for the removal of what one left
 
-A build that is killed leaves its commands running, in a container of the runtime: so each build
-has a runtime state of its own, in which they are found and ended. Exit statuses: 125 for buildah's
-own errors, else that of the command which failed.
+Each build has a process and a mount namespace of its own: killed, it takes all its commands and
+mounts with it, where buildah alone would leave them running and mounted. Its cgroups are found by
+a runtime state of its own. Exit statuses: 125 for buildah's own errors, else that of the command
+which failed.
 """
 
 import fcntl
@@ -26,6 +27,7 @@ from pipeline_containers.errors import (
     BuildOutputLimit,
     BuildTimedOut,
     ContainersError,
+    ToolMissing,
 )
 from pipeline_containers.images.image import StoredImage
 from pipeline_containers.images.skopeo import clean_environment
@@ -34,6 +36,7 @@ from pipeline_containers.sandbox import mounts
 from pipeline_containers.sandbox.runtime import Runtime, watch_orphans
 
 _HOUSEKEEPING_S = 120.0
+_ALONE = ("unshare", "--pid", "--fork", "--kill-child", "--mount-proc", "--")
 
 
 class Buildah:
@@ -90,7 +93,7 @@ class Buildah:
                     cancelled,
                 )
             finally:
-                self._end_commands(state, home)
+                self._end_containers(state, home)
             failure = _failure(done, options)
             if failure is None:
                 return image_id.read_text().strip().removeprefix("sha256:"), done.tail
@@ -123,8 +126,10 @@ class Buildah:
         storage = self._storage
         places = ["--root", str(storage.root), "--runroot", str(storage.run_root)]
         stores = [part for option in storage.options for part in ("--storage-opt", option)]
+        if shutil.which("buildah") is None:
+            raise ToolMissing("buildah")
         return run_command(
-            ["buildah", *places, "--storage-driver", "overlay", *stores, *arguments],
+            [*_ALONE, "buildah", *places, "--storage-driver", "overlay", *stores, *arguments],
             timeout_s=timeout_s,
             output_bytes=output_bytes,
             tail_bytes=tail_bytes,
@@ -150,11 +155,14 @@ class Buildah:
         except BlockingIOError:
             return False
 
-    def _end_commands(self, state: Path, home: Path) -> None:
-        """End the commands of a build that is over, and reap those that fell to us."""
+    def _end_containers(self, state: Path, home: Path) -> None:
+        """Remove what the runtime still has of a build that is over: state and cgroups.
+
+        The processes are dead, and their ids were those of another namespace: none is killed here.
+        """
         runtime = Runtime(state, self._runtime)
-        for name, pid in runtime.processes():
-            runtime.end(name, pid, home)
+        for name, _ in runtime.processes():
+            runtime.delete(name, home)
 
     @contextmanager
     def _build_folder(self) -> Iterator[Path]:
