@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 import msgspec
 from msgspec import Meta, Struct
+from msgspec.structs import asdict
 
 from pipeline_protocol.channels import CHANNELS
 from pipeline_protocol.settings import (
@@ -93,9 +94,24 @@ class Config(Struct, frozen=True):
 
     def describe(self, versions: Versions) -> dict[str, Any]:
         """Return what `current_config` answers: no secret is ever in it."""
-        described: dict[str, Any] = msgspec.to_builtins(self)
-        described["versions"] = {
-            channel: {track: dict(wanted) for track, wanted in tracks.items()}
-            for channel, tracks in versions.items()
+        return {
+            "router": asdict(self.router),
+            "registry": asdict(self.registry),
+            "sources": asdict(self.sources),
+            "inputs": asdict(self.inputs),
+            "credentials": self.credentials,
+            "channels": {
+                name: {
+                    "tool": channel.tool,
+                    **_both(channel.defaults),
+                    "tracks": {track: _both(limits) for track, limits in channel.tracks.items()},
+                }
+                for name, channel in self.channels.items()
+            },
+            "versions": versions,
         }
-        return described
+
+
+def _both(limits: TrackLimits) -> dict[str, Any]:
+    """Return limits and ceilings with every key, defaults too."""
+    return {"limits": asdict(limits.limits), "ceilings": asdict(limits.ceilings)}

@@ -201,7 +201,7 @@ class Scheduler:
         for pools in (lane.scoped, lane.generic):
             idle = [w for pool in pools for w in pool.workers if w.room and not w.running]
             if idle:
-                return min(idle, key=lambda worker: worker.last_used)
+                return min(idle, key=lambda worker: (worker.last_used, worker))
         return None
 
     # --- jobs

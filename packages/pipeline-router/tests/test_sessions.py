@@ -1,0 +1,221 @@
+"""Workers let in and kept out; a router that starts again; workers that restart."""
+
+from typing import Any
+
+import pytest
+
+from pipeline_protocol.link import (
+    CancelJob,
+    Configure,
+    HeldJob,
+    Job,
+    Refusal,
+    Refused,
+    Restart,
+    Result,
+    RouterHeartbeat,
+    Welcome,
+)
+from pipeline_router.events import WorkerGarbled
+
+REPLY = b'{"status": {"code": 200, "message": "OK"}, "response": "held"}'
+
+
+def test_a_hello_is_answered_by_welcome_then_configure(house: Any) -> None:
+    worker = house.worker("w1", "ruby")
+    first, second = (message for message, _ in worker.told[:2])
+    assert isinstance(first, Welcome)
+    assert first.epoch == 7
+    assert isinstance(second, Configure)
+    assert [want.version for want in second.settings.versions] == [house.V1]
+
+
+@pytest.mark.parametrize(
+    ("hello", "why"),
+    [
+        ({"protocol": 99}, Refusal.PROTOCOL),
+        ({"channel": "builders", "topics": True}, Refusal.TOPICS_ON_BUILDERS),
+    ],
+)
+def test_some_are_refused(house: Any, hello: dict[str, Any], why: Refusal) -> None:
+    topics = ("ruby",) if hello.pop("topics", False) else ()
+    worker = house.worker("w1", *topics, **hello)
+    assert [refused.why for refused in worker.heard(Refused)] == [why]
+    assert not worker.heard(Welcome)
+
+
+def test_heartbeats_carry_the_epoch(house: Any) -> None:
+    worker = house.worker()
+    house.wait(3)
+    assert set(worker.heard(RouterHeartbeat)) == {RouterHeartbeat(7)}
+    assert 2 <= len(worker.heard(RouterHeartbeat)) <= 4
+
+
+def test_a_live_worker_keeps_its_name(house: Any) -> None:
+    house.worker("w1", peer=b"old", instance="a")
+    newcomer = house.worker("w1", peer=b"new", instance="b")
+    assert [refused.why for refused in newcomer.heard(Refused)] == [Refusal.IDENTITY_ALIVE]
+    assert not newcomer.heard(Welcome)
+
+
+def test_a_dead_workers_name_is_free_at_once_and_its_jobs_are_suspects(house: Any) -> None:
+    old = house.worker("w1", peer=b"old", instance="a")
+    house.ask()
+    house.cut(old)
+    newcomer = house.worker("w1", peer=b"new", instance="b")
+    assert newcomer.heard(Welcome)
+    assert [job.alone for job in newcomer.jobs] == [True]
+
+
+def test_the_same_process_on_a_new_connection_goes_on(house: Any) -> None:
+    old = house.worker("w1", peer=b"old", slots=2)
+    clients = [house.ask(), house.ask()]
+    new = house.worker("w1", peer=b"new", slots=2, jobs=(old.held(0),))
+    assert [job.attempt for job in new.jobs] == [2], "what it does not have is sent again"
+    assert not new.jobs[0].alone
+    new.finish()
+    new.say(Result(old.jobs[0].job, 1, 200), REPLY)
+    assert [house.code(client) for client in clients] == [200, 200]
+
+
+def test_a_hello_again_on_the_same_connection_keeps_the_ledger(house: Any) -> None:
+    worker = house.worker("w1")
+    house.ask()
+    again = house.worker("w1", jobs=(worker.held(),))
+    house.ask()
+    assert not again.jobs
+    again.told += worker.told
+    again.finish(0)
+    assert len(again.jobs) == 2
+
+
+def test_an_unknown_peer_that_cannot_be_understood_is_told(house: Any) -> None:
+    worker = house.worker("w1")
+    house.do(WorkerGarbled(worker.peer, "not msgpack"))
+    assert not worker.heard(Refused), "a known one is only noted"
+    assert "not msgpack" in house.notes[-1]
+    assert house.core.counters.garbled == 1
+
+
+# --- after a start
+
+
+def test_after_a_start_nothing_is_sent_for_one_heartbeat(build: Any) -> None:
+    house = build(settled=False)
+    worker = house.worker()
+    house.ask()
+    house.wait(0.9)
+    assert not worker.jobs
+    house.wait(0.2)
+    assert len(worker.jobs) == 1
+
+
+def test_after_a_start_nothing_is_refused_for_want_of_workers_for_a_while(build: Any) -> None:
+    house = build(settled=False)
+    client = house.ask()
+    house.wait(2.9)
+    assert house.code(client) is None
+    house.wait(1.6)
+    assert house.code(client) == 503
+
+
+@pytest.mark.parametrize("hello_first", [True, False])
+@pytest.mark.parametrize("done", [True, False])
+def test_running_jobs_and_resent_requests_meet_by_key(
+    build: Any, hello_first: bool, done: bool
+) -> None:
+    before = build()
+    worker = before.worker()
+    before.ask("same")
+    held = worker.held(done=done)
+
+    after = build(settled=False, epoch=8)
+    if hello_first:
+        worker = after.worker(jobs=(held,), epoch=7)
+        client = after.ask("same")
+    else:
+        client = after.ask("same")
+        worker = after.worker(jobs=(held,), epoch=7)
+    after.wait(2)
+    assert not worker.jobs, "it runs, or has run, already"
+    worker.say(Result(held.job, held.attempt, 200), REPLY)
+    assert after.response(client) == "held"
+
+
+def test_a_held_result_that_nobody_asked_for_yet_is_kept_for_the_resend(build: Any) -> None:
+    before = build()
+    worker = before.worker()
+    before.ask("same")
+    held = worker.held(done=True)
+    after = build(epoch=8)
+    worker = after.worker(jobs=(held,), epoch=7)
+    worker.say(Result(held.job, held.attempt, 200), REPLY)
+    assert after.response(after.ask("same")) == "held"
+    assert not worker.jobs
+    assert not after.core.dispatcher.orphans
+
+
+def test_an_earlier_routers_job_occupies_its_slot(build: Any) -> None:
+    house = build(epoch=8)
+    worker = house.worker(jobs=(HeldJob(b"k" * 16, 7 << 40, 1, 10_000),), epoch=7)
+    house.ask()
+    assert not worker.jobs
+    worker.say(Result(7 << 40, 1, 200), REPLY)
+    assert len(worker.jobs) == 1
+
+
+def test_an_earlier_routers_job_that_nobody_can_ask_for_again_is_cancelled(build: Any) -> None:
+    house = build(epoch=8)
+    worker = house.worker(jobs=(HeldJob(b"", 7 << 40, 1, 10_000),), epoch=7)
+    assert worker.heard(CancelJob) == [CancelJob(7 << 40, 1)]
+
+
+def test_a_job_that_ended_while_its_worker_was_away_is_cancelled(house: Any) -> None:
+    worker = house.worker()
+    house.ask("mine")
+    house.ask("mine", action="cancel")
+    again = house.worker(peer=b"again", jobs=(worker.held(),))
+    assert len(again.heard(CancelJob)) == 1
+
+
+def test_an_adopted_job_whose_worker_is_lost_is_done_by_another(build: Any) -> None:
+    before = build()
+    worker = before.worker()
+    before.ask("same")
+    house = build(epoch=8)
+    worker = house.worker(jobs=(worker.held(),), epoch=7)
+    house.ask("same")
+    other = house.worker("other")
+    house.cut(worker)
+    house.wait(1.5)
+    assert other.bodies == ["same"]
+    assert other.jobs[0].attempt == 2
+
+
+# --- restarts
+
+
+def test_force_worker_restart_is_for_workers_of_another_router(build: Any) -> None:
+    house = build(epoch=8, force_worker_restart=True)
+    old, fresh, own = (house.worker(f"w{epoch}", epoch=epoch) for epoch in (7, 0, 8))
+    assert [len(worker.heard(Restart)) for worker in (old, fresh, own)] == [1, 0, 0]
+    assert isinstance(old.told[0][0], Welcome)
+    for _ in range(3):
+        house.ask()
+    assert not old.jobs, "it is to bootstrap first"
+    back = house.worker("w7", epoch=0, instance="new", peer=b"w7")
+    assert len(back.heard(Job)) == 1
+
+
+def test_restart_workers_lets_running_jobs_end(house: Any) -> None:
+    worker = house.worker(slots=2)
+    client = house.ask()
+    assert house.response(house.ask(action="restart_workers")) == {"workers": ["w1"]}
+    assert len(worker.heard(Restart)) == 1
+    waiting = house.ask()
+    assert len(worker.jobs) == 1
+    worker.finish()
+    assert house.code(client) == 200
+    assert house.code(waiting) is None, "its workers will be back"
+    back = house.worker(instance="second")
+    assert len(back.jobs) == 1
