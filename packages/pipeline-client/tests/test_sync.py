@@ -1,9 +1,11 @@
 """The client on real sockets. Times are generous: what is shown is an order, not a speed."""
 
+import random
 import threading
 import time
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -31,9 +33,11 @@ class Scripted:
 
 @pytest.fixture
 def free_port() -> int:
-    """A port that was free a moment ago."""
-    with FakeRouter() as router:
-        return router.port
+    """A port that is free, and that no connection's own end is given meanwhile."""
+    while True:
+        port = random.randrange(20_000, 30_000)
+        with suppress(zmq.ZMQError), FakeRouter(port=port):
+            return port
 
 
 def bound_port(socket: "zmq.Socket[bytes]", host: str = "127.0.0.1") -> int:
@@ -248,14 +252,14 @@ def test_router_that_starts_late(free_port: int) -> None:
             assert answer.result() == PONG
 
 
-def test_router_that_restarts_while_a_call_waits() -> None:
+def test_router_that_restarts_while_a_call_waits(free_port: int) -> None:
     heard = threading.Event()
 
     def silent(request: bytes) -> Iterable[bytes]:
         heard.set()
         return []
 
-    first = FakeRouter(silent)
+    first = FakeRouter(silent, port=free_port)
     with (
         PipelineClient(first.address, timeout_s=60, resend_after_s=0.5) as client,
         ThreadPoolExecutor() as pool,
@@ -263,16 +267,19 @@ def test_router_that_restarts_while_a_call_waits() -> None:
         answer = pool.submit(client.test_solution, *NAMES, files=FILES)
         assert heard.wait(30)
         first.stop()
-        with FakeRouter(Scripted([codec.answer({"status": "pass"})]), port=first.port) as second:
+        with FakeRouter(Scripted([codec.answer({"status": "pass"})]), port=free_port) as second:
             assert answer.result().response == {"status": "pass"}
     assert set(second.requests) == {first.requests[0]}
 
 
-def test_router_that_restarts_between_calls() -> None:
-    with FakeRouter() as first, PipelineClient(first.address, resend_after_s=0.5) as client:
+def test_router_that_restarts_between_calls(free_port: int) -> None:
+    with (
+        FakeRouter(port=free_port) as first,
+        PipelineClient(first.address, resend_after_s=0.5) as client,
+    ):
         assert client.ping() == PONG
         first.stop()
-        with FakeRouter(port=first.port):
+        with FakeRouter(port=free_port):
             assert client.ping(timeout_s=60) == PONG
 
 
