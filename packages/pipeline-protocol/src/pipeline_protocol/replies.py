@@ -21,7 +21,7 @@ class StatusLine(Struct, frozen=True, omit_defaults=True):
         return cls(code, STATUSES[code].message, error)
 
 
-class Timing(Struct, frozen=True, omit_defaults=True):
+class Timing(Struct, frozen=True):
     """Where the time of a job went, in seconds."""
 
     queued_s: float = 0.0
@@ -34,7 +34,7 @@ class Timing(Struct, frozen=True, omit_defaults=True):
     """In the worker, from the job's arrival to its answer."""
 
 
-class Usage(Struct, frozen=True, omit_defaults=True):
+class Usage(Struct, frozen=True):
     """What a run used."""
 
     wall_s: float = 0.0
