@@ -161,7 +161,7 @@ def test_results_are_read_with_care(run: Run, script: str, problem: str) -> None
         "chown 1:1 /bin/busybox",
         "ip link add x type dummy",
         "cat /etc/shadow",
-        "ls /root",
+        "ls /home",
     ],
 )
 def test_privileges_are_none(run: Run, script: str) -> None:
