@@ -1,6 +1,7 @@
 """What runs leave on a host if something goes wrong: processes, mounts, cgroups."""
 
 import os
+from hashlib import sha256
 from pathlib import Path
 
 from msgspec import Struct
@@ -18,11 +19,11 @@ class Leftovers(Struct, frozen=True):
 
 
 def find_leftovers(folder: Path) -> Leftovers:
-    """Look for processes that name the folder, mounts beneath it, and pipeline's cgroups."""
+    """Look for processes that name the folder, mounts beneath it, and its workers' cgroups."""
     return Leftovers(
         frozenset(_processes(str(folder))),
         frozenset(mount for mount in _mounts() if mount.startswith(f"{folder}/")),
-        frozenset(_cgroups()),
+        frozenset(_cgroups(folder)),
     )
 
 
@@ -45,6 +46,13 @@ def _mounts() -> list[str]:
     return [line.split()[4].encode().decode("unicode_escape") for line in lines]
 
 
-def _cgroups() -> list[str]:
+def _cgroups(folder: Path) -> list[str]:
+    """Find the cgroups of sandboxes beneath the folder; each is named after its sandbox's."""
     root = Path("/sys/fs/cgroup")
-    return [str(path) for pattern in ("pipeline", "*/pipeline") for path in root.glob(pattern)]
+    keys = [sha256(str(run.resolve()).encode()).hexdigest()[:16] for run in folder.glob("*/run")]
+    return [
+        str(path)
+        for key in keys
+        for pattern in (f"pipeline-{key}", f"*/pipeline-{key}")
+        for path in root.glob(pattern)
+    ]
