@@ -22,6 +22,7 @@ from pipeline_containers.errors import ToolMissing
 OnLine = Callable[[str], None]
 """Takes one line of output, without its end."""
 
+_KEPT = ("SSL_CERT_FILE", "SSL_CERT_DIR")
 _CHUNK_BYTES = 65_536
 _LINE_BYTES = 4_096  # a longer line is handed on in pieces
 _TURN_S = 0.05  # how often `cancelled` is looked at: it has no file descriptor to wait on
@@ -105,6 +106,21 @@ def run_command(
         tail=output.tail.decode(errors="replace"),
         wall_s=time.monotonic() - began,
     )
+
+
+def clean_environment(home: Path) -> dict[str, str]:
+    """Make an environment with a private home and nothing of this process but what is named here.
+
+    The certificate authorities that a host trusts beside the usual ones go along.
+    """
+    kept = {name: os.environ[name] for name in _KEPT if name in os.environ}
+    return kept | {
+        "HOME": str(home),
+        "LANG": "C.UTF-8",
+        "PATH": os.environ.get("PATH", os.defpath),
+        "TMPDIR": str(home),
+        "XDG_RUNTIME_DIR": str(home),
+    }
 
 
 def end_group(process: subprocess.Popen[bytes]) -> None:

@@ -14,7 +14,12 @@ PACKAGES = {
 
 
 class ContainersError(Exception):
-    """The base of every error that this package raises on purpose."""
+    """The base of every error that this package raises on purpose.
+
+    `log_tail` is the end of the log, where the error came out of a build.
+    """
+
+    log_tail: str = ""
 
 
 class ToolMissing(ContainersError):
@@ -37,6 +42,10 @@ class BadReference(ContainersError):
 
 class SourceError(ContainersError):
     """The git repository could not be read."""
+
+
+class SourceRefused(ContainersError):
+    """What the repository holds is not built: no Dockerfile, or one that asks for too much."""
 
 
 class BuildError(ContainersError):

@@ -20,7 +20,14 @@ from pathlib import Path
 from typing import Any
 
 from pipeline_containers.building.builder import BuildOptions, Caps
-from pipeline_containers.command import Cancelled, Completed, OnLine, Stop, run_command
+from pipeline_containers.command import (
+    Cancelled,
+    Completed,
+    OnLine,
+    Stop,
+    clean_environment,
+    run_command,
+)
 from pipeline_containers.errors import (
     BuildCancelled,
     BuildFailed,
@@ -30,7 +37,6 @@ from pipeline_containers.errors import (
     ToolMissing,
 )
 from pipeline_containers.images.image import StoredImage
-from pipeline_containers.images.skopeo import clean_environment
 from pipeline_containers.images.storage import Storage
 from pipeline_containers.sandbox import mounts
 from pipeline_containers.sandbox.runtime import Runtime, watch_orphans

@@ -16,9 +16,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from pipeline_containers.command import Cancelled, Completed, OnLine, run_command
+from pipeline_containers.command import (
+    Cancelled,
+    Completed,
+    OnLine,
+    clean_environment,
+    run_command,
+)
 from pipeline_containers.errors import BadReference, BuildCancelled, SourceError
-from pipeline_containers.images.skopeo import clean_environment
 
 PROTOCOLS = ("https", "ssh", "file")
 """How a repository may be reached; plain http and git's own protocol prove nothing of the host."""

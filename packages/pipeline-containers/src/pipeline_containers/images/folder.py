@@ -21,10 +21,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from pipeline_containers.command import Cancelled, OnLine
+from pipeline_containers.command import Cancelled, Completed, OnLine
 from pipeline_containers.errors import RegistryError
 from pipeline_containers.images.image import is_digest, is_repository, is_tag
-from pipeline_containers.images.skopeo import copy_image
+from pipeline_containers.images.skopeo import copy_image, reason
 
 _NAME = "org.opencontainers.image.ref.name"
 _LAYOUT = '{"imageLayoutVersion": "1.0.0"}'
@@ -85,14 +85,37 @@ class FolderRegistry:
                     cancelled=cancelled,
                 )
                 if not done.ok:
-                    reason = done.stop.value if done.stop else done.tail.strip().split("\n")[-1]
-                    raise RegistryError(f"pushing {repository}:{tag} failed: {reason}")
+                    raise RegistryError(f"pushing {repository}:{tag} failed: {reason(done)}")
                 entry = _find(_read_json(Path(aside) / "index.json"), tag)
             self._check_blobs(folder, entry)
             self._tag(folder, tag, entry)
         except OSError as error:
             raise RegistryError(f"{folder} cannot be written: {error}") from error
         return str(entry["digest"])
+
+    def pull(
+        self,
+        repository: str,
+        digest: str,
+        destination: str,
+        *,
+        timeout_s: float = 900,
+        on_line: OnLine | None = None,
+        cancelled: Cancelled | None = None,
+    ) -> Completed:
+        """Copy an image of this digest to a place in skopeo's notation; how the copying ended."""
+        return copy_image(
+            self.source(repository, digest),
+            destination,
+            ["--preserve-digests"],
+            timeout_s=timeout_s,
+            on_line=on_line,
+            cancelled=cancelled,
+        )
+
+    def authfile(self, folder: Path) -> Path | None:
+        """Give none: a folder is nothing to log in to."""
+        return None
 
     def source(self, repository: str, digest: str) -> str:
         """Name an image of it the way skopeo takes it, which is no digest but a tag."""

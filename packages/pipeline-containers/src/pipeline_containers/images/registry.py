@@ -1,10 +1,11 @@
 """Where published images are: the interface, and the table of kinds behind it."""
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
-from pipeline_containers.command import Cancelled, OnLine
+from pipeline_containers.command import Cancelled, Completed, OnLine
 from pipeline_containers.errors import RegistryError
 
 
@@ -20,7 +21,7 @@ class Registry(Protocol):
         ...
 
     def tags(self, repository: str) -> list[str]:
-        """List the tags that people and builds gave, sorted."""
+        """List the tags that people and builds gave, of all pages, sorted."""
         ...
 
     def push(
@@ -35,27 +36,70 @@ class Registry(Protocol):
     ) -> str:
         """Copy an image here, from a place in skopeo's notation; its manifest digest.
 
-        A tag is given once: the same content again is fine, other content an error.
+        A tag is given once: the same content again is fine, other content an error. A repository
+        that is not there is made.
         """
         ...
 
-    def source(self, repository: str, digest: str) -> str:
-        """Name an image of it the way skopeo takes it, to be pulled from."""
+    def pull(
+        self,
+        repository: str,
+        digest: str,
+        destination: str,
+        *,
+        timeout_s: float = 900,
+        on_line: OnLine | None = None,
+        cancelled: Cancelled | None = None,
+    ) -> Completed:
+        """Copy an image of this digest to a place in skopeo's notation; how the copying ended."""
+        ...
+
+    def authfile(self, folder: Path) -> Path | None:
+        """Give the file that other programs log in here by, perhaps written into a folder."""
         ...
 
 
-def open_registry(kind: str, location: str) -> Registry:
-    """Open a registry of a kind at a location; `RegistryError` for a kind that is not known."""
+@dataclass(frozen=True, slots=True)
+class AwsCredentials:
+    """Short-lived AWS credentials that somebody else minted."""
+
+    access_key_id: str
+    secret_access_key: str = field(repr=False)
+    session_token: str = field(repr=False)
+
+
+def open_registry(kind: str, location: str, aws: AwsCredentials | None = None) -> Registry:
+    """Open a registry of a kind at a location; `RegistryError` for a kind that is not known.
+
+    `location` is a folder, or `host[/prefix]` of a docker registry; AWS says where its own is.
+    Without `aws`, the host's own AWS credentials count.
+    """
     if kind not in KINDS:
         raise RegistryError(f"registry kind {kind!r} is not one of: {', '.join(KINDS)}")
-    return KINDS[kind](location)
+    return KINDS[kind](location, aws)
 
 
-def _open_folder(location: str) -> Registry:
+def _open_folder(location: str, _: AwsCredentials | None) -> Registry:
     from pipeline_containers.images.folder import FolderRegistry
 
     return FolderRegistry(Path(location))
 
 
-KINDS: Mapping[str, Callable[[str], Registry]] = {"folder": _open_folder}
-"""How each kind is opened: `docker` and `ecr` join here."""
+def _open_docker(location: str, _: AwsCredentials | None) -> Registry:
+    from pipeline_containers.images.docker import DockerRegistry
+
+    return DockerRegistry(location)
+
+
+def _open_ecr(_: str, aws: AwsCredentials | None) -> Registry:
+    from pipeline_containers.images.ecr import EcrRegistry, open_client
+
+    return EcrRegistry(open_client(aws))
+
+
+KINDS: Mapping[str, Callable[[str, AwsCredentials | None], Registry]] = {
+    "folder": _open_folder,
+    "docker": _open_docker,
+    "ecr": _open_ecr,
+}
+"""How each kind is opened; what it needs is imported then."""

@@ -1,13 +1,25 @@
-"""Copies of images from one place to another, by skopeo."""
+"""Copies of images from one place to another, and looks at them, by skopeo.
 
-import os
+Places are in skopeo's notation (`oci:DIR:TAG`, `containers-storage:...`, `docker://HOST/NAME`).
+"""
+
+import json
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from pipeline_containers.command import Cancelled, Completed, OnLine, run_command
+from pipeline_containers.command import (
+    Cancelled,
+    Completed,
+    OnLine,
+    clean_environment,
+    run_command,
+)
 
-_OUTPUT_BYTES = 4 * 1024 * 1024
+LOOK_S = 60.0
+"""How long a look at a place may take."""
+
+_OUTPUT_BYTES = 16 * 1024 * 1024  # of a listing too: a tag has up to 128 characters
 
 
 def copy_image(
@@ -19,20 +31,49 @@ def copy_image(
     on_line: OnLine | None = None,
     cancelled: Cancelled | None = None,
 ) -> Completed:
-    """Copy an image; both places in skopeo's notation (`oci:DIR:TAG`, `containers-storage:...`)."""
+    """Copy an image; its manifest and its layers."""
     return _skopeo(["copy", *options, "--", source, destination], timeout_s, on_line, cancelled)
 
 
 def delete_image(name: str, timeout_s: float) -> Completed:
     """Delete an image from where it is."""
-    return _skopeo(["delete", "--", name], timeout_s, None, None)
+    return _skopeo(["delete", "--", name], timeout_s)
+
+
+def read_manifest(name: str, options: Sequence[str] = ()) -> Completed:
+    """Print an image's manifest, byte for byte."""
+    return _skopeo(["inspect", "--raw", *options, "--", name], LOOK_S)
+
+
+def read_config(name: str, options: Sequence[str] = ()) -> Completed:
+    """Print an image's configuration."""
+    return _skopeo(["inspect", "--config", "--raw", *options, "--", name], LOOK_S)
+
+
+def list_tags(name: str, options: Sequence[str] = ()) -> Completed:
+    """Print a repository's tags, of all pages, as an object's `Tags`."""
+    return _skopeo(["list-tags", *options, "--", name], LOOK_S)
+
+
+def parse_tags(printed: str) -> list[str]:
+    """Take the tags from what `list_tags` printed; `ValueError` if that was something else."""
+    listing = json.loads(printed)
+    tags = listing.get("Tags") if isinstance(listing, dict) else None
+    if not isinstance(tags, list):
+        raise ValueError("there are no tags in it")
+    return [str(tag) for tag in tags]
+
+
+def reason(done: Completed) -> str:
+    """Say in one line why a call failed."""
+    return done.stop.value if done.stop else done.tail.strip().split("\n")[-1]
 
 
 def _skopeo(
     arguments: Sequence[str],
     timeout_s: float,
-    on_line: OnLine | None,
-    cancelled: Cancelled | None,
+    on_line: OnLine | None = None,
+    cancelled: Cancelled | None = None,
 ) -> Completed:
     """Call skopeo with a home and a place for blobs of its own, gone afterwards."""
     with tempfile.TemporaryDirectory(prefix="pipeline-skopeo-") as home:
@@ -44,14 +85,3 @@ def _skopeo(
             on_line=on_line,
             cancelled=cancelled,
         )
-
-
-def clean_environment(home: Path) -> dict[str, str]:
-    """Make an environment with a private home and nothing of this process but its PATH."""
-    return {
-        "HOME": str(home),
-        "LANG": "C.UTF-8",
-        "PATH": os.environ.get("PATH", os.defpath),
-        "TMPDIR": str(home),
-        "XDG_RUNTIME_DIR": str(home),
-    }

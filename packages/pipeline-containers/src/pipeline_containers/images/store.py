@@ -17,7 +17,7 @@ from pipeline_containers.command import Cancelled
 from pipeline_containers.errors import RegistryError, StoreError
 from pipeline_containers.images.image import StoredImage, is_digest
 from pipeline_containers.images.registry import Registry
-from pipeline_containers.images.skopeo import copy_image, delete_image
+from pipeline_containers.images.skopeo import delete_image, reason
 from pipeline_containers.images.storage import Storage, stored_name
 
 OnProgress = Callable[[str], None]
@@ -50,24 +50,25 @@ class Store:
 
         `RegistryError` when there is no such image, `StoreError` when it could not be written.
         """
+        if is_digest(reference) and self.has(reference):
+            return reference  # the registry may be down
         digest = registry.digest(repository, reference)
         if digest is None:
             raise RegistryError(f"{repository} has no {reference}: build it first")
         if self.has(digest):
             return digest
         with self._locked(fcntl.LOCK_SH):
-            done = copy_image(
-                registry.source(repository, digest),
+            done = registry.pull(
+                repository,
+                digest,
                 self._storage.name(stored_name(digest)),
-                ["--preserve-digests"],
                 timeout_s=timeout_s,
                 on_line=on_progress,
                 cancelled=cancelled,
             )
         if not done.ok:
-            reason = done.stop.value if done.stop else done.tail.strip().split("\n")[-1]
             self.collect_orphans()
-            raise StoreError(f"pulling {repository}@{digest} failed: {reason}")
+            raise StoreError(f"pulling {repository}@{digest} failed: {reason(done)}")
         if not self.has(digest):
             raise StoreError(f"{repository} gave another image than {digest}")
         return digest
