@@ -2,7 +2,6 @@
 
 import itertools
 import subprocess
-import time
 from typing import Any
 
 import msgspec
@@ -74,7 +73,7 @@ class Load(Struct, frozen=True):
             f"{name} {value.hex() if isinstance(value, bytes) else value}\n"
             for name, value in settings.items()
         ]
-        time.sleep(max(0.0, side.opens_at - time.monotonic()))
+        side.await_open()
         done = subprocess.run(
             [str(compiled("load/load.c"))],
             input="".join(lines),

@@ -14,6 +14,7 @@ from support.processes import Process
 from words import CHANNEL, TRACK, VERSION
 
 PORTS = r"listening on (tcp://\S+) \(clients\), (tcp://\S+) \(workers\)"
+RULES = "one answer to each request by its deadline, whoever dies; refusal at once"
 NOTHING = "nothing: a crash anywhere loses jobs, unnoticed"
 OPENS_AFTER_S = 1.2
 """A router dispatches nothing for one heartbeat after its start."""
@@ -40,6 +41,10 @@ class Side(Struct, frozen=True):
     def alive(self) -> bool:
         return self.process.alive
 
+    def await_open(self) -> None:
+        """Sleep until it serves."""
+        time.sleep(max(0.0, self.opens_at - time.monotonic()))
+
     def output(self) -> str:
         return self.process.output()
 
@@ -63,8 +68,7 @@ def router(folder: Path, name: str = "router", queue: int = 20_000) -> Iterator[
     config = folder / f"{name}.yml"
     config.write_text(f"router: {{queue: {queue}}}\n")
     command = ["pipeline-router", str(config), "--port", "0", "--link-port", "0"]
-    guarantees = "one answer to each request by its deadline, whoever dies; refusal at once"
-    with running(name, guarantees, command, folder, has_link=True) as side:
+    with running(name, RULES, command, folder, has_link=True) as side:
         opens_at = time.monotonic() + OPENS_AFTER_S
         deploy = {
             "action": "deploy_container_version",
