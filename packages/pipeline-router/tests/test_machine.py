@@ -1,0 +1,457 @@
+"""The core under Hypothesis: whatever happens in whatever order, its promises hold.
+
+The model is a set of workers that really keep account of what they run, freeze, die and come
+back, and clients that remember when they asked and what they were told.
+"""
+
+from dataclasses import dataclass, field
+
+import msgspec
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
+
+from pipeline_protocol.codec import decode_reply, decode_request
+from pipeline_protocol.link import (
+    CancelJob,
+    Drain,
+    FromWorker,
+    Goodbye,
+    HeldJob,
+    Hello,
+    Job,
+    Readiness,
+    Refusal,
+    Refused,
+    Result,
+    ResultAck,
+    ToWorker,
+    Versions,
+    VersionState,
+    Welcome,
+    WorkerHeartbeat,
+)
+from pipeline_router.commands import Answer, Command, Probe, Save, Tell, TellAll
+from pipeline_router.config import Config, RouterOptions
+from pipeline_router.core import Core
+from pipeline_router.events import Event, PeerGone, Probed, Requested, Saved, Tick, WorkerSaid
+from pipeline_router.presence import Worker
+from pipeline_router.work import State, Work
+
+TRACKS = ("ruby", "bash")
+VERSIONS = ("v1", "v2")
+LANES = [(track, version) for track in TRACKS for version in VERSIONS]
+NAMES = ("w0", "w1", "w2", "w3")
+OPTIONS = RouterOptions(queue=6, max_attempts=2, result_ttl_s=20)
+
+Fence = tuple[int, int]
+
+
+@dataclass
+class ModelWorker:
+    """A worker process: what it runs, what it holds, whether anybody hears it."""
+
+    name: str
+    instance: int
+    topics: tuple[str, ...]
+    slots: int
+    versions: dict[tuple[str, str], Readiness]
+    peer: bytes
+    running: dict[Fence, bytes] = field(default_factory=dict)
+    cancelled: set[Fence] = field(default_factory=set)
+    held: dict[Fence, tuple[bytes, int]] = field(default_factory=dict)
+    inbox: list[tuple[ToWorker, bytes | None]] = field(default_factory=list)
+    outbox: list[tuple[FromWorker, bytes]] = field(default_factory=list)
+    frozen: bool = False
+    in_session: bool = False
+    draining: bool = False
+
+    def hello(self) -> Hello:
+        states = tuple(VersionState(*lane, state) for lane, state in self.versions.items())
+        jobs = [HeldJob(key, *fence, 1000) for fence, key in self.running.items()]
+        jobs += [HeldJob(key, *fence, 0, True) for fence, (key, _) in self.held.items()]
+        instance = f"i{self.instance}"
+        return Hello(
+            self.name, instance, "test_runners", self.topics, self.slots, 1, states, tuple(jobs)
+        )
+
+    def take(self, message: ToWorker) -> None:
+        match message:
+            case Welcome():
+                self.in_session = True
+                for fence, (_, code) in self.held.items():
+                    self.outbox.append((Result(*fence, code), _reply(code)))
+            case Refused(why=Refusal.UNKNOWN_SESSION):
+                self.in_session = False
+                self.outbox.append((self.hello(), b""))
+            case Job():
+                assert not message.alone or not self.running, "a suspect runs alone"
+                self.running[message.job, message.attempt] = message.key
+            case CancelJob() if (message.job, message.attempt) in self.running:
+                self.cancelled.add((message.job, message.attempt))
+            case ResultAck():
+                self.held.pop((message.job, message.attempt), None)
+            case Drain():
+                self.draining = True
+
+    def end(self, fence: Fence, code: int) -> None:
+        """Have a job end; its result is held until it is acknowledged."""
+        key = self.running.pop(fence)
+        if fence in self.cancelled:
+            self.cancelled.discard(fence)
+            code = 499
+        self.held[fence] = (key, code)
+        self.outbox.append((Result(*fence, code), _reply(code)))
+
+
+@dataclass
+class Sender:
+    """Somebody who asked, and what came back."""
+
+    name: str
+    body: bytes
+    deadline: float
+    codes: list[int] = field(default_factory=list)
+
+
+def _reply(code: int) -> bytes:
+    return msgspec.json.encode({"status": {"code": code, "message": ""}})
+
+
+def has_room(worker: Worker) -> bool:
+    """Say from scratch what the core keeps at hand."""
+    alone = any(isinstance(work, Work) and work.alone for work in worker.running.values())
+    return len(worker.running) < worker.slots and worker.reserved is None and not alone
+
+
+class RouterMachine(RuleBasedStateMachine):
+    """A router, its workers and clients; `now` moves only by `pass_time`."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.now = 0.0
+        wanted: dict[str, dict[str, str | None]] = {
+            track: dict.fromkeys(VERSIONS) for track in TRACKS
+        }
+        config = Config(router=OPTIONS)
+        self.core = Core(config, {"test_runners": wanted}, epoch=1, now=0.0)
+        self.workers: dict[str, ModelWorker] = {}
+        self.peers: dict[bytes, ModelWorker] = {}
+        self.senders: dict[bytes, Sender] = {}
+        self.askers: list[Sender] = []
+        self.executions: set[Fence] = set()
+        self.lost_with: dict[int, int] = {}
+        self.counter = 0
+        self.advance(4.0)
+
+    # --- the world around the core
+
+    def do(self, event: Event) -> None:
+        events = [event]
+        while events:
+            for command in self.core.handle(events.pop(0), self.now):
+                events += self.carry_out(command)
+            if not events:
+                events = self.said_by_workers()
+
+    def carry_out(self, command: Command) -> list[Event]:
+        match command:
+            case Answer(envelope, body):
+                self.senders[envelope[0]].codes.append(decode_reply(body).status.code)
+            case Tell(peer, message, body):
+                return self.tell(peer, message, body)
+            case TellAll(peers, message):
+                return [event for peer in peers for event in self.tell(peer, message, None)]
+            case Probe(peer, _, newcomer, hello):
+                return [Probed(peer in self.peers, newcomer, hello)]
+            case Save():
+                return [Saved()]
+        return []
+
+    def tell(self, peer: bytes, message: ToWorker, body: bytes | None) -> list[Event]:
+        worker = self.peers.get(peer)
+        if worker is None:
+            return [PeerGone(peer, (message,))]
+        if isinstance(message, Job):
+            fence = (message.job, message.attempt)
+            assert fence not in self.executions, "one attempt is one execution"
+            self.executions.add(fence)
+            assert self.lost_with.get(message.job, 0) < OPTIONS.max_attempts
+        worker.inbox.append((message, body))
+        return []
+
+    def said_by_workers(self) -> list[Event]:
+        events: list[Event] = []
+        for worker in self.peers.values():
+            if not worker.frozen:
+                while worker.inbox:
+                    worker.take(worker.inbox.pop(0)[0])
+                events += [WorkerSaid(worker.peer, *said) for said in worker.outbox]
+                worker.outbox.clear()
+        return events
+
+    def listen(self) -> None:
+        for event in self.said_by_workers():
+            self.do(event)
+
+    def advance(self, seconds: float) -> None:
+        until = self.now + seconds
+        while self.now < until:
+            self.now = max(self.now, min(until, self.core.wake_at(), self.now + 0.4))
+            for worker in list(self.peers.values()):
+                if not worker.frozen:
+                    self.do(WorkerSaid(worker.peer, WorkerHeartbeat(len(worker.running))))
+            self.do(Tick())
+
+    def disconnect(self, worker: ModelWorker) -> None:
+        """Have the process die with everything that it ran and held."""
+        del self.peers[worker.peer]
+        del self.workers[worker.name]
+
+    # --- clients
+
+    @rule(
+        lanes=st.lists(st.sampled_from([*LANES, LANES[0], LANES[0]]), min_size=1, max_size=4),
+        background=st.booleans(),
+        timeout_s=st.sampled_from([40, 10, 2]),
+    )
+    def ask(self, lanes: list[tuple[str, str]], background: bool, timeout_s: float) -> None:
+        for track, version in lanes:
+            self.counter += 1
+            name = f"job-{self.counter}"
+            request = {
+                "action": "test_solution",
+                "id": name,
+                "track_slug": track,
+                "exercise_slug": "leap",
+                "container_version": version,
+                "files": {"a": ""},
+                "timeout_s": timeout_s,
+                "priority": "background" if background else "interactive",
+            }
+            self.send(name, msgspec.json.encode(request), self.now + timeout_s)
+
+    def send(self, name: str, body: bytes, deadline: float) -> None:
+        peer = f"client-{len(self.senders)}".encode()
+        self.senders[peer] = sender = Sender(name, body, deadline)
+        if name:
+            self.askers.append(sender)
+        self.do(Requested((peer,), decode_request(body), body))
+
+    @precondition(lambda self: self.askers)
+    @rule(data=st.data())
+    def ask_again(self, data: st.DataObject) -> None:
+        before = data.draw(st.sampled_from(self.askers[-10:]))
+        if sum(sender.name == before.name for sender in self.askers) < 8:
+            lasts = msgspec.json.decode(before.body)["timeout_s"]
+            self.send(before.name, before.body, self.now + lasts)
+
+    @precondition(lambda self: self.askers)
+    @rule(data=st.data())
+    def cancel(self, data: st.DataObject) -> None:
+        sender = data.draw(st.sampled_from(self.askers[-10:]))
+        request = {"action": "cancel", "id": sender.name}
+        self.send("", msgspec.json.encode(request), self.now)
+
+    # --- workers
+
+    @initialize(slots=st.integers(1, 3))
+    def start_two_workers(self, slots: int) -> None:
+        for name in NAMES[:2]:
+            self.start_worker(name, (), slots, set(LANES))
+
+    @rule(
+        name=st.sampled_from(NAMES),
+        topics=st.sampled_from([(), (), ("ruby",), ("bash",), TRACKS]),
+        slots=st.integers(1, 3),
+        ready=st.just(set(LANES)) | st.sets(st.sampled_from(LANES)),
+    )
+    def start_worker(
+        self, name: str, topics: tuple[str, ...], slots: int, ready: set[tuple[str, str]]
+    ) -> None:
+        if name in self.workers:
+            return
+        self.counter += 1
+        versions = {
+            lane: Readiness.READY if lane in ready else Readiness.PREPARING
+            for lane in LANES
+            if not topics or lane[0] in topics
+        }
+        peer = f"{name}-{self.counter}".encode()
+        worker = ModelWorker(name, self.counter, topics, slots, versions, peer)
+        self.workers[name] = self.peers[peer] = worker
+        worker.outbox.append((worker.hello(), b""))
+        self.listen()
+
+    @precondition(lambda self: any(w.running for w in self.workers.values()))
+    @rule(data=st.data(), code=st.sampled_from([200, 200, 513, 500]))
+    def end_a_job(self, data: st.DataObject, code: int) -> None:
+        jobs = [(w, fence) for w in self.workers.values() if not w.frozen for fence in w.running]
+        if jobs:
+            worker, fence = data.draw(st.sampled_from(jobs))
+            worker.end(fence, code)
+            self.listen()
+
+    @precondition(lambda self: self.workers)
+    @rule(data=st.data(), noticed=st.booleans())
+    def kill(self, data: st.DataObject, noticed: bool) -> None:
+        worker = data.draw(st.sampled_from(list(self.workers.values())))
+        for job, _ in worker.running:
+            self.lost_with[job] = self.lost_with.get(job, 0) + 1
+        self.disconnect(worker)
+        if noticed:
+            self.advance(1.1)
+
+    @precondition(lambda self: self.workers)
+    @rule(data=st.data(), seconds=st.sampled_from([0.0, 4.0]))
+    def freeze_or_thaw(self, data: st.DataObject, seconds: float) -> None:
+        worker = data.draw(st.sampled_from(list(self.workers.values())))
+        worker.frozen = not worker.frozen
+        self.listen()
+        self.advance(seconds)
+
+    @precondition(lambda self: self.workers)
+    @rule(data=st.data())
+    def reconnect(self, data: st.DataObject) -> None:
+        """Have the same process come back on a new connection."""
+        worker = data.draw(st.sampled_from(list(self.workers.values())))
+        if worker.frozen or worker.draining:
+            return
+        self.counter += 1
+        del self.peers[worker.peer]
+        worker.peer = f"{worker.name}-{self.counter}".encode()
+        self.peers[worker.peer] = worker
+        worker.inbox.clear()
+        worker.outbox[:] = [(worker.hello(), b"")]
+        self.listen()
+
+    @precondition(lambda self: self.workers)
+    @rule(data=st.data(), state=st.sampled_from([Readiness.READY, *Readiness]))
+    def change_a_version(self, data: st.DataObject, state: Readiness) -> None:
+        worker = data.draw(st.sampled_from(list(self.workers.values())))
+        lane = data.draw(st.sampled_from(LANES))
+        if worker.frozen or (worker.topics and lane[0] not in worker.topics):
+            return
+        worker.versions[lane] = state
+        worker.outbox.append((Versions((VersionState(*lane, state),)), b""))
+        self.listen()
+
+    @precondition(lambda self: self.workers)
+    @rule(data=st.data())
+    def drain(self, data: st.DataObject) -> None:
+        worker = data.draw(st.sampled_from(list(self.workers.values())))
+        request = {"action": "drain_worker", "identity": worker.name}
+        self.send("", msgspec.json.encode(request), self.now)
+
+    @rule()
+    def leave_when_drained(self) -> None:
+        for worker in list(self.workers.values()):
+            if worker.draining and not worker.frozen and not worker.running:
+                self.do(WorkerSaid(worker.peer, Goodbye()))
+                self.disconnect(worker)
+
+    # --- versions and time
+
+    @rule(lane=st.sampled_from(LANES), wanted=st.sampled_from([True, True, False]))
+    def deploy_or_unload(self, lane: tuple[str, str], wanted: bool) -> None:
+        request = {"track_slug": lane[0], "channel": "test_runners"}
+        if wanted:
+            request |= {"action": "deploy_container_version", "new_version": lane[1]}
+        else:
+            request |= {"action": "unload_container_version", "version": lane[1]}
+        self.send("", msgspec.json.encode(request), self.now)
+
+    @rule(seconds=st.sampled_from([0.1, 0.5, 1.0, 3.0, 5.0]))
+    def pass_time(self, seconds: float) -> None:
+        self.advance(seconds)
+
+    # --- what must hold
+
+    @invariant()
+    def one_terminal_reply_by_its_deadline(self) -> None:
+        for sender in self.senders.values():
+            assert len(sender.codes) <= 1, sender
+            assert sender.codes or self.now <= sender.deadline + 1, sender
+
+    @invariant()
+    def no_free_slot_while_suitable_work_waits(self) -> None:
+        presence = list(self.core.sessions.presence)
+        for work in self.core.dispatcher.ledger.works.values():
+            if work.state is not State.WAITING:
+                continue
+            for worker in presence:
+                state = worker.versions.get((work.lane.track, work.lane.version))
+                assert not (
+                    has_room(worker)
+                    and not worker.draining
+                    and state is not None
+                    and state.state is Readiness.READY
+                    and (not worker.topics or work.lane.track in worker.topics)
+                ), f"{work.job} waits, {worker} has room"
+
+    @invariant()
+    def the_ledger_equals_what_workers_run(self) -> None:
+        for worker in self.core.sessions.presence:
+            assert len(worker.running) <= worker.slots
+            model = self.peers.get(worker.peer)
+            if model is not None and not model.frozen:
+                assert set(worker.running) == set(model.running)
+
+    @invariant()
+    def running_and_reserved_work_is_where_it_says(self) -> None:
+        presence = list(self.core.sessions.presence)
+        works = self.core.dispatcher.ledger.works
+        for work in works.values():
+            assert (work.worker is None) is (work.state is State.WAITING)
+            if work.worker is not None:
+                assert work.worker in presence
+                if work.state is State.RESERVED:
+                    assert work.worker.reserved is work
+                else:
+                    assert work.worker.running[work.job, work.attempt] is work
+        for worker in presence:
+            held = [*worker.running.values(), worker.reserved]
+            assert all(works[work.job] is work for work in held if isinstance(work, Work))
+
+    @invariant()
+    def nothing_is_kept_after_its_time(self) -> None:
+        dispatcher = self.core.dispatcher
+        works = dispatcher.ledger.works.values()
+        for work in works:
+            assert work.deadline >= self.now
+            assert any(not self.senders[envelope[0]].codes for envelope in work.envelopes)
+        waiting = [work for work in works if work.state is State.WAITING]
+        scheduler = dispatcher.schedulers["test_runners"]
+        assert scheduler.count == len(waiting)
+        assert scheduler.bytes == sum(len(work.body) for work in waiting)
+        assert {work.job for lane in scheduler.lanes.values() for work in lane} == {
+            work.job for work in waiting
+        }
+        assert len(dispatcher.ledger._by_key) == len(dispatcher.ledger._by_name) == len(works)
+
+    def teardown(self) -> None:
+        self.advance(50)
+        for sender in self.senders.values():
+            assert len(sender.codes) == 1, sender
+        assert not self.core.dispatcher.ledger.works
+        assert not self.core.dispatcher.stored._replies
+
+
+def test_the_promises_hold_whatever_happens() -> None:
+    run_state_machine_as_test(
+        RouterMachine,
+        settings=settings(
+            max_examples=400,
+            stateful_step_count=50,
+            deadline=None,
+            derandomize=True,
+            suppress_health_check=list(HealthCheck),
+        ),
+    )
