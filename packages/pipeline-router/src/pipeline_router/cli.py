@@ -171,7 +171,7 @@ def _bind(socket: FrontEnd | WorkerLink, host: str, port: int) -> str:
     try:
         return socket.bind(host, port)
     except zmq.ZMQError as error:
-        raise Failure(f"cannot listen on {host}:{port}: {error.strerror}") from None
+        raise Failure(f"cannot listen on {host}:{port}: {zmq.strerror(error.errno or 0)}") from None
 
 
 class _Unformatted(QueueHandler):

@@ -59,9 +59,12 @@ class Mailbox:
     def __init__(self) -> None:
         self._events: deque[Event] = deque()
         self.reader, self._writer = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        self._closed = False
 
     def post(self, event: Event) -> None:
-        """Leave an event."""
+        """Leave an event; nobody takes it when the loop has ended."""
+        if self._closed:
+            return
         self._events.append(event)
         with suppress(BlockingIOError):  # the pipe is full of wake-ups already
             os.write(self._writer, b"\0")
@@ -77,6 +80,7 @@ class Mailbox:
 
     def close(self) -> None:
         """Give the pipe back."""
+        self._closed = True
         os.close(self.reader)
         os.close(self._writer)
 

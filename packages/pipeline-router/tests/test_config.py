@@ -1,0 +1,259 @@
+"""The configuration file: what it means, what is refused, how it is saved."""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from pipeline_protocol.settings import GIB, MIB
+from pipeline_router.config import Config, Versions
+from pipeline_router.configfile import MARKER, ConfigFile, ConfigLocked
+from pipeline_router.reading import BadConfig, size
+
+SEED = Path(__file__).parents[3] / "config" / "pipeline.yml"
+V1 = "git-" + "1" * 40
+DIGEST = "sha256:" + "a" * 64
+
+Write = Callable[[str], ConfigFile]
+
+
+@pytest.fixture
+def write(tmp_path: Path) -> Write:
+    """Write a configuration, and return its file."""
+
+    def written(text: str) -> ConfigFile:
+        path = tmp_path / "pipeline.yml"
+        path.write_text(text)
+        return ConfigFile(path)
+
+    return written
+
+
+def test_the_seed_says_nothing_but_the_defaults(tmp_path: Path) -> None:
+    file = ConfigFile(tmp_path / "pipeline.yml")
+    assert file.seed(SEED)
+    config, versions = file.read()
+    assert versions == {}
+    assert config.registry.location == str(tmp_path / "registry")
+    assert msgspec.structs.replace(config, registry=Config().registry) == Config()
+
+
+def test_an_empty_file_means_the_defaults(write: Write) -> None:
+    config, _ = write("").read()
+    assert config.channels == Config().channels
+
+
+def test_a_seed_leaves_an_existing_file_alone(write: Write) -> None:
+    file = write("router: {queue: 7}\n")
+    assert not file.seed(SEED)
+    assert file.path.read_text() == "router: {queue: 7}\n"
+
+
+def test_a_bad_seed_leaves_nothing_behind(tmp_path: Path) -> None:
+    seed = tmp_path / "seed.yml"
+    seed.write_text("rooter: {}\n")
+    file = ConfigFile(tmp_path / "pipeline.yml")
+    with pytest.raises(BadConfig, match="rooter: unknown key"):
+        file.seed(seed)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["seed.yml"]
+
+
+def test_limits_are_overlaid_and_ceilings_never_lie_below(write: Write) -> None:
+    config, _ = write("""
+limits: {wall_s: 10, memory: 2GiB}
+channels:
+  test_runners:
+    limits: {pids: 64}
+    ceilings: {wall_s: 15}
+    tracks:
+      ruby: {limits: {wall_s: 30, memory: 512MiB}, ceilings: {memory: 1GiB}}
+""").read()
+    channel = config.channels["test_runners"]
+    assert (channel.defaults.limits.wall_s, channel.defaults.limits.memory_bytes) == (10, 2 * GIB)
+    assert (channel.defaults.limits.pids, channel.defaults.ceilings.pids) == (64, 64)
+    assert channel.defaults.ceilings.wall_s == 15
+    ruby = channel.tracks["ruby"]
+    assert (ruby.limits.wall_s, ruby.limits.pids) == (30, 64)
+    assert (ruby.limits.memory_bytes, ruby.ceilings.memory_bytes) == (512 * MIB, GIB)
+    assert ruby.ceilings.wall_s == 30
+    assert config.channels["representers"].defaults.limits.wall_s == 10
+    assert config.channels["builders"].defaults.limits.wall_s == 1800
+
+
+def test_a_recommender_may_run_the_analyzer(write: Write) -> None:
+    config, _ = write('channels: {recommenders: {tool: "{track}-analyzer"}}').read()
+    assert config.channels["recommenders"].tool == "{track}-analyzer"
+    assert config.settings("builders", frozenset(), ()).tools["recommenders"] == "{track}-analyzer"
+
+
+@pytest.mark.parametrize(
+    ("text", "size_bytes"),
+    [("64MiB", 64 << 20), ("500kB", 500_000), (1234, 1234), ("1.5GiB", 3 << 29), ("7 B", 7)],
+)
+def test_sizes(text: object, size_bytes: int) -> None:
+    assert size(text) == size_bytes
+
+
+BAD = {
+    "rooter: {}": "rooter: unknown key (did you mean 'router'?)",
+    "router: {queu: 3}": "router.queu: unknown key (did you mean 'queue'?)",
+    "router: {queue: many}": "router.queue: Expected `int`, got `str`",
+    "router: {queue: -1}": "router.queue: Expected `int` >= 0",
+    "router: {queue: true}": "router.queue: Expected `int`, got `bool`",
+    "router: {queue_bytes: 64Mb}": "router.queue_bytes: '64Mb' is not a size like 64MiB or 500kB",
+    "router: {queue_bytes: 0}": "router.queue_bytes: Expected `int` >= 1",
+    "router: {liveness_s: 0.1}": "router.liveness_s: Expected `float` >= 1.5",
+    "router: [1]": "router: a mapping is expected, not [1]",
+    "- a": "the file: a mapping is expected, not ['a']",
+    "registry: {kind: tape}": "registry.kind: Invalid enum value 'tape'",
+    "registry: {location: ''}": "registry.location: a folder, or host[/prefix], is needed",
+    "registry: {image: '{track}'}": (
+        "registry.image: '{track}' may hold only {tool} between braces"
+    ),
+    "sources: {url: 'x/{tool'}": "sources.url: expected '}' before end of string",
+    "sources: {url: '{tool!r}'}": "sources.url: '{tool!r}' may hold only {tool} between braces",
+    "inputs: {s3_prefixes: ['s3://b/p']}": (
+        "inputs.s3_prefixes[0]: 's3://b/p' is not s3://BUCKET/PREFIX/ with a '/' at its end"
+    ),
+    "credentials: sts": "credentials: sts is not there yet; ambient is each worker host's own",
+    "credentials: mine": "credentials: 'mine' is not ambient",
+    "limits: {memory: lots}": "limits.memory: 'lots' is not a size like 64MiB or 500kB",
+    "limits: {wall_s: 0}": "limits.wall_s: Expected `float` > 0.0",
+    "channels: {test_runner: {}}": (
+        "channels.test_runner: unknown channel 'test_runner' (did you mean 'test_runners'?); "
+        "channels are test_runners, static_analysers, recommenders, representers, builders"
+    ),
+    "channels: {builders: {tool: x}}": "channels.builders.tool: builders run no tool",
+    "channels: {builders: {tracks: {ruby: {}}}}": (
+        "channels.builders.tracks.ruby: builders serve all tracks"
+    ),
+    "channels: {test_runners: {tracks: {Ruby!: {}}}}": (
+        "channels.test_runners.tracks.Ruby!: Expected a slug "
+        "(1 to 64 small letters, digits and '-')"
+    ),
+    "channels: {test_runners: {tracks: {ruby: {limits: {wal_s: 3}}}}}": (
+        "channels.test_runners.tracks.ruby.limits.wal_s: unknown key (did you mean 'wall_s'?)"
+    ),
+    "versions: {}": f"versions: belongs below the line `{MARKER}`",
+    "a: &x 1\nb: *x": "line 1: anchors and aliases are not allowed here",
+    "router: {}\nrouter: {}": "line 2: 'router' is there twice",
+    "[" * 100: "line 1: nested too deeply",
+    "a: b: c": "line 1: not YAML: mapping values are not allowed in this context",
+    "!!python/object/apply:os.system [ls]": (
+        "line 1: not YAML: could not determine a constructor for the tag "
+        "'tag:yaml.org,2002:python/object/apply:os.system'"
+    ),
+    f"{MARKER}\nrouter: {{}}": "router: belongs above the line below which the router writes",
+    f"{MARKER}\nversions: {{builders: {{}}}}": (
+        "versions.builders: channel 'builders' has no versions: its workers run no tool"
+    ),
+    f"{MARKER}\nversions: {{test_runners: {{ruby: {{1.5: {{}}}}}}}}": (
+        "versions.test_runners.ruby.1.5: Expected `str`, got `float` (put it in quotes)"
+    ),
+    f"{MARKER}\nversions: {{test_runners: {{ruby: {{v: {{digest: x}}}}}}}}": (
+        "versions.test_runners.ruby.v.digest: Expected a digest (sha256: and 64 hex digits)"
+    ),
+}
+
+
+@pytest.mark.parametrize(("text", "error"), BAD.items(), ids=range(len(BAD)))
+def test_what_is_wrong_is_one_line_with_the_keys_path(write: Write, text: str, error: str) -> None:
+    file = write(text)
+    with pytest.raises(BadConfig) as caught:
+        file.read()
+    assert str(caught.value) == f"{file.path}: {error}"
+
+
+def test_bytes_that_are_no_text_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "p.yml"
+    path.write_bytes(b"router: \xff")
+    with pytest.raises(BadConfig, match="not UTF-8"):
+        ConfigFile(path).read()
+
+
+# --- saving
+
+ABOVE = "# mine\nrouter: {queue: 7}   # seven, because\n\n"
+VERSIONS: Versions = {"test_runners": {"ruby": {V1: DIGEST, "no": None}}}
+
+
+def test_a_save_keeps_everything_above_the_marker_to_the_byte(write: Write) -> None:
+    file = write(f"{ABOVE}{MARKER}\nversions: {{}}\n")
+    file.read()
+    assert file.save(VERSIONS) is None
+    assert file.path.read_text().startswith(f"{ABOVE}{MARKER}\nversions:\n")
+    config, versions = file.read()
+    assert config.router.queue == 7
+    assert versions == VERSIONS
+
+
+def test_a_file_without_a_marker_gets_one(write: Write) -> None:
+    file = write("router: {queue: 7}")
+    file.read()
+    file.save(VERSIONS)
+    assert file.path.read_text().startswith(f"router: {{queue: 7}}\n{MARKER}\n")
+
+
+def test_when_a_version_was_deployed_is_kept(write: Write) -> None:
+    when = "2020-01-01T00:00:00+00:00"
+    entry = f"{{deployed_at: '{when}'}}"
+    file = write(f"{MARKER}\nversions: {{test_runners: {{ruby: {{{V1}: {entry}}}}}}}\n")
+    file.read()
+    file.save(VERSIONS)
+    assert file.path.read_text().count(when) == 1
+    assert file.path.read_text().count("deployed_at: ") == 2
+
+
+def test_a_file_changed_by_hand_is_read_again_before_a_save(write: Write) -> None:
+    file = write("router: {queue: 7}\n")
+    file.read()
+    file.path.write_text("router: {queue: 8}  # changed\n")
+    changed = file.save(VERSIONS)
+    assert changed is not None
+    assert changed.router.queue == 8
+    assert "# changed" in file.path.read_text()
+    assert file.save(VERSIONS) is None
+
+
+def test_a_file_spoilt_by_hand_is_not_written(write: Write) -> None:
+    file = write("router: {queue: 7}\n")
+    file.read()
+    file.path.write_text("rooter: {}\n")
+    with pytest.raises(BadConfig, match="rooter"):
+        file.save(VERSIONS)
+    assert file.path.read_text() == "rooter: {}\n"
+
+
+def test_a_save_that_fails_leaves_the_old_file(
+    write: Write, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(descriptor: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    file = write("router: {queue: 7}\n")
+    file.read()
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OSError, match="No space left"):
+        file.save(VERSIONS)
+    assert file.path.read_text() == "router: {queue: 7}\n"
+    assert [path.name for path in file.path.parent.iterdir()] == ["pipeline.yml"]
+
+
+def test_a_link_is_saved_through_and_locked_by_what_it_points_to(tmp_path: Path) -> None:
+    real, link = tmp_path / "real.yml", tmp_path / "link.yml"
+    real.write_text("")
+    link.symlink_to(real)
+    file = ConfigFile(link)
+    file.read()
+    file.save(VERSIONS)
+    assert link.is_symlink()
+    assert V1 in real.read_text()
+    file.lock()
+    with pytest.raises(ConfigLocked, match=f"process {os.getpid()}"):
+        ConfigFile(real).lock()
+    file.unlock()
+    again = ConfigFile(real)
+    again.lock()
+    again.unlock()
