@@ -22,9 +22,22 @@ def find_leftovers(folder: Path) -> Leftovers:
     """Look for processes that name the folder, mounts beneath it, and its workers' cgroups."""
     return Leftovers(
         frozenset(_processes(str(folder))),
-        frozenset(mount for mount in _mounts() if mount.startswith(f"{folder}/")),
-        frozenset(_cgroups(folder)),
+        frozenset(mount for mount in mount_points() if mount.startswith(f"{folder}/")),
+        frozenset(str(cgroup) for run in folder.glob("*/run") for cgroup in sandbox_cgroups(run)),
     )
+
+
+def mount_points() -> list[str]:
+    """List where something is mounted."""
+    lines = Path("/proc/self/mountinfo").read_text().splitlines()
+    return [line.split()[4].encode().decode("unicode_escape") for line in lines]
+
+
+def sandbox_cgroups(run: Path) -> list[Path]:
+    """List the cgroups of a sandbox, one a hierarchy: named after its folder."""
+    key = sha256(str(run.resolve()).encode()).hexdigest()[:16]
+    root = Path("/sys/fs/cgroup")
+    return [*root.glob(f"pipeline-{key}"), *root.glob(f"*/pipeline-{key}")]
 
 
 def _processes(folder: str) -> list[str]:
@@ -39,20 +52,3 @@ def _processes(folder: str) -> list[str]:
             if folder in line:
                 found.append(f"{entry.name} {line}")
     return found
-
-
-def _mounts() -> list[str]:
-    lines = Path("/proc/self/mountinfo").read_text().splitlines()
-    return [line.split()[4].encode().decode("unicode_escape") for line in lines]
-
-
-def _cgroups(folder: Path) -> list[str]:
-    """Find the cgroups of sandboxes beneath the folder; each is named after its sandbox's."""
-    root = Path("/sys/fs/cgroup")
-    keys = [sha256(str(run.resolve()).encode()).hexdigest()[:16] for run in folder.glob("*/run")]
-    return [
-        str(path)
-        for key in keys
-        for pattern in (f"pipeline-{key}", f"*/pipeline-{key}")
-        for path in root.glob(pattern)
-    ]

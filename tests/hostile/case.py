@@ -1,0 +1,45 @@
+"""A case: a program that a stranger sends, and what has to come of it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+
+ROUTER_PORT = "ROUTER_PORT"
+"""In a program's text: the port that the router listens on, on the host's loopback."""
+
+
+@dataclass(frozen=True)
+class Case:
+    """One hostile job.
+
+    The program is a script for the image's shell, in the job folder, called as `run.sh` is: SLUG
+    INPUT_DIR/ OUTPUT_DIR/. The image has busybox, the helpers of `tool/`, and `pass`, which leaves
+    a valid result. `says` and `hides` are regular expressions, held against all that the reply
+    says: error, message of the result, stdout and stderr. Whatever gets through says so.
+    """
+
+    name: str
+    program: str
+    code: int = 200
+    says: tuple[str, ...] = ()
+    hides: tuple[str, ...] = ("got through",)
+    wall_s: float = 3.0
+    """The request's `execution_timeout`; the answer must be there a second later."""
+    asked_s: float = 0.0
+    """What the request asks instead, where that is more than it gets."""
+    files: Mapping[str, str] = field(default_factory=dict)
+    """Beside the program."""
+    before: str = ""
+    """The program of a job before it, which leaves something for it to find."""
+    track: str = "hostile"
+    defect: str = ""
+    """Why it does not come to that yet; to be struck out by whoever mends it."""
+
+    def with_files(self, **files: str) -> "Case":
+        return replace(self, files={**self.files, **files})
+
+
+def refused(name: str, calls: Mapping[str, str]) -> Case:
+    """Make a case of system calls, as `call` takes them, each with the errno it must end in."""
+    lines = [f"call {call}" for call in calls]
+    answers = tuple(f"(?m)^{call.split()[0]}: {errno}$" for call, errno in calls.items())
+    return Case(name, "\n".join([*lines, "pass"]), says=answers)

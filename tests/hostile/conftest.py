@@ -1,0 +1,23 @@
+"""Arenas: the hostile tool's image, made once, and machines to send jobs through."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from hostile.arena import Arena
+from hostile.image import make_image
+from support.images import Image
+from support.processes import machine
+
+
+@pytest.fixture(scope="session")
+def hostile_image(tmp_path_factory: pytest.TempPathFactory) -> Image:
+    return make_image(tmp_path_factory.mktemp("helpers"))
+
+
+@pytest.fixture(scope="module")
+def arena(module_folder: Path, hostile_image: Image) -> Iterator[Arena]:
+    with machine(module_folder) as own:
+        arena = Arena(own, hostile_image)
+        arena.start_worker()
+        yield arena

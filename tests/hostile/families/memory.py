@@ -1,0 +1,35 @@
+"""Programs that take more memory than they may, of every kind that there is."""
+
+from hostile.case import Case
+
+MEMORY = f"memory of {64 << 20} bytes"
+
+CASES = (
+    # A child dies of it, and the tool exits with 0: the exit status tells nothing.
+    Case("memory touched", "bomb touched 256; exit 0", 403, (MEMORY,)),
+    Case("memory touched by the first process", "exec bomb touched 256", 403, (MEMORY,)),
+    Case("shared memory", "bomb shared 256; exit 0", 403, (MEMORY,)),
+    Case("a file in memory", "bomb memfd 256; exit 0", 403, (MEMORY,)),
+    Case("a System V segment", "bomb segment 256; exit 0", 403, (MEMORY,)),
+    Case("full pipes", "bomb pipes; exit 0", 403, (MEMORY,)),
+    Case("full socket buffers", "bomb sockets; exit 0", 403, (MEMORY,)),
+    Case("a file in /dev/shm", "head -c 200m /dev/zero > /dev/shm/big; exit 0", 403, (MEMORY,)),
+    Case(
+        "a file in /dev/shm that has no name",
+        "exec 9> /dev/shm/big; rm /dev/shm/big; head -c 200m /dev/zero >&9; exit 0",
+        403,
+        (MEMORY,),
+    ),
+    Case(
+        "children with a little each",
+        "for i in 1 2 3 4 5 6 7 8; do\n"
+        "  (x=$(head -c 16m /dev/zero | tr '\\0' x); sleep 1) & done; wait; exit 0",
+        403,
+        (MEMORY,),
+    ),
+    Case("an endless line in a shell", "x=$(tr '\\0' x < /dev/zero); exit 0", 403, (MEMORY,)),
+    Case(
+        "a killed child, and a tool that copes", "bomb touched 256; pass coped", says=("^coped$",)
+    ),
+    Case("memory for a moment, within the limit", "bomb touched 40; pass", says=("40 of them",)),
+)
