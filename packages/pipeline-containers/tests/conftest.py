@@ -116,12 +116,24 @@ def traces(first_host_id: int) -> Callable[[Path], list[str]]:
 
 
 @pytest.fixture
-def open_sandbox(work: Path, first_host_id: int) -> Callable[..., Sandbox]:
+def troubles() -> list[str]:
+    """What could not be cleared away."""
+    return []
+
+
+@pytest.fixture
+def open_sandbox(work: Path, first_host_id: int, troubles: list[str]) -> Callable[..., Sandbox]:
     """Open a sandbox of this test's own."""
 
-    def do() -> Sandbox:
-        # The test's own cgroup parent: others may run containers at the same time.
-        return Sandbox(work / "sandbox", cgroup_parent=f"/{work.name}", first_host_id=first_host_id)
+    def do(warm: int = 0) -> Sandbox:
+        return Sandbox(
+            work / "sandbox",
+            warm=warm,
+            # The test's own: others may run containers at the same time.
+            cgroup_parent=f"/{work.name}",
+            first_host_id=first_host_id,
+            on_trouble=troubles.append,
+        )
 
     return do
 
@@ -134,6 +146,7 @@ def sandbox(
     descriptors = len(os.listdir("/proc/self/fd"))
     with open_sandbox() as opened:
         yield opened
+        opened.settle()
         assert traces(opened.folder) == []
     assert len(os.listdir("/proc/self/fd")) == descriptors
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from pipeline_containers.files import FileRefused, read_beneath, read_in_root
 from pipeline_containers.sandbox.outputs import MAX_DEPTH, Outputs, parse_json, read_outputs
-from pipeline_containers.sandbox.tools import TOOLS, tool_command
+from pipeline_containers.sandbox.tools import TOOLS, is_line, tool_command, tool_program
 
 RUNNER = TOOLS["test_runner"]
 
@@ -143,9 +143,6 @@ def test_reading_in_a_root_folder(tmp_path: Path) -> None:
         read_in_root(tmp_path, "etc/group", 100)
 
 
-ARGUMENTS = ("two-fer", "/mnt/exercism-iteration/", "/mnt/exercism-iteration/")
-
-
 @pytest.mark.parametrize(
     ("entrypoint", "called"),
     [
@@ -160,4 +157,19 @@ ARGUMENTS = ("two-fer", "/mnt/exercism-iteration/", "/mnt/exercism-iteration/")
     ],
 )
 def test_what_is_called(entrypoint: tuple[str, ...], called: tuple[str, ...]) -> None:
-    assert tool_command(RUNNER, entrypoint, "two-fer") == (*called, *ARGUMENTS)
+    assert tool_program(RUNNER, entrypoint) == called
+
+
+def test_how_it_is_called() -> None:
+    folder = "/mnt/exercism-iteration/"
+    assert tool_command(("sh", "run.sh"), "two-fer") == ("sh", "run.sh", "two-fer", folder, folder)
+
+
+@pytest.mark.parametrize("slug", ["two-fer", " $(id) ", "größe"])
+def test_slugs_that_can_come_late(slug: str) -> None:
+    assert is_line(slug)
+
+
+@pytest.mark.parametrize("slug", ["a\nb", "a\0b", "a" * 2000, "\ud800"])
+def test_slugs_that_cannot(slug: str) -> None:
+    assert not is_line(slug)

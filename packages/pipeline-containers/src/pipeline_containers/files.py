@@ -46,6 +46,12 @@ def read_in_root(root: Path, path: str, cap_bytes: int) -> bytes:
         return _read(descriptor, path, cap_bytes)
 
 
+def head_in_root(root: Path, path: str, size: int) -> bytes:
+    """Read the first bytes of a file of a root folder, links followed as `read_in_root` does."""
+    with _root(root) as folder, _opened(folder, path, _AS_ROOT) as descriptor:
+        return os.read(descriptor, size)
+
+
 def status_in_root(root: Path, path: str) -> os.stat_result:
     """Say what lies at a path of a root folder, links followed as if that folder were `/`."""
     with _root(root) as folder, _opened(folder, path, _AS_ROOT, os.O_PATH) as descriptor:

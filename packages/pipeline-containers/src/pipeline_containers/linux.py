@@ -22,6 +22,7 @@ MOUNT_ATTR_IDMAP: Final = 0x00100000
 
 MS_NOSUID: Final = 2
 MS_NODEV: Final = 4
+MS_REMOUNT: Final = 32
 MNT_DETACH: Final = 2
 UMOUNT_NOFOLLOW: Final = 8
 

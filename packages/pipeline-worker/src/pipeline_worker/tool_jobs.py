@@ -10,7 +10,7 @@ from pipeline_containers.errors import ContainersError
 from pipeline_containers.sandbox.limits import Limits
 from pipeline_containers.sandbox.report import Ending, RunReport
 from pipeline_containers.sandbox.run import Sandbox, ToolRun
-from pipeline_containers.sandbox.tools import ToolKind, tool_command
+from pipeline_containers.sandbox.tools import ToolKind, tool_command, tool_program
 from pipeline_protocol import status
 from pipeline_protocol.codec import answer, decode_request, refusal
 from pipeline_protocol.link import MAX_LOG_BYTES
@@ -133,7 +133,7 @@ def _context(
     context: Context, assignment: Assignment, run: ToolRun, report: RunReport, total_s: float
 ) -> Context:
     phases, used = report.timing, report.usage
-    command = tool_command(run.kind, run.image.config.entrypoint, run.slug)
+    command = tool_command(tool_program(run.kind, run.image.config.entrypoint), run.slug)
     return msgspec.structs.replace(
         context,
         timing=Timing(

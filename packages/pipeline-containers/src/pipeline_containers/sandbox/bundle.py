@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from pipeline_containers.sandbox.limits import Limits
+from pipeline_containers.sandbox.limits import CPU_PERIOD_US, Limits
 from pipeline_containers.sandbox.tools import JOB_FOLDER
 from pipeline_containers.sandbox.users import ID_COUNT, User
 
@@ -38,8 +38,6 @@ READ_ONLY = ("/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys")
 
 RLIMITS = ("RLIMIT_NOFILE", "RLIMIT_CORE", "RLIMIT_MEMLOCK")
 """The resource limits that are set beside the cgroup's."""
-
-_CPU_PERIOD_US = 100_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,9 +155,9 @@ def _resources(limits: Limits, swap_is_counted: bool) -> dict[str, Any]:
         "memory": memory,
         "pids": {"limit": limits.pids},
         "cpu": {
-            "period": _CPU_PERIOD_US,
-            "quota": max(1_000, int(limits.cpus * _CPU_PERIOD_US)),
-            "shares": max(2, int(limits.cpus * 1024)),
+            "period": CPU_PERIOD_US,
+            "quota": limits.cpu_quota_us(CPU_PERIOD_US),
+            "shares": limits.cpu_shares(),
         },
         "devices": [{"allow": False, "access": "rwm"}],
     }

@@ -6,6 +6,7 @@ takes the cgroup with it. Source: the kernel's `admin-guide/cgroup-v1` and `cgro
 """
 
 import contextlib
+import errno
 import os
 import re
 import signal
@@ -13,6 +14,8 @@ import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+
+from pipeline_containers.sandbox.limits import CPU_PERIOD_US, Limits
 
 UNIFIED = ""
 """The name of version 2's one hierarchy, beside version 1's controllers."""
@@ -136,6 +139,44 @@ def swap_is_counted(hierarchies: Hierarchies) -> bool:
     return unified is not None and any(unified.glob("*/memory.swap.max"))
 
 
+def change_limits(hierarchies: Hierarchies, cgroup: str, limits: Limits) -> None:
+    """Hold an existing cgroup to other limits; `OSError` if it cannot be.
+
+    In version 1 the limit of memory and swap together may never lie below that of memory: whichever
+    way they go, one of the two orders fits.
+    """
+    if hierarchies.is_v1("memory"):
+        folder = hierarchies.folder("memory", cgroup)
+        assert folder is not None  # noqa: S101 -- it has a hierarchy
+        files = ["memory.limit_in_bytes", "memory.memsw.limit_in_bytes"]
+        if not (folder / files[1]).exists():  # this kernel does not count swap
+            files.pop()
+        elif int((folder / files[0]).read_text()) < limits.memory_bytes:
+            files.reverse()
+        for file in files:
+            (folder / file).write_text(str(limits.memory_bytes))
+    else:
+        _write(hierarchies, "memory", cgroup, "memory.max", limits.memory_bytes)
+    _write(hierarchies, "pids", cgroup, "pids.max", limits.pids)
+    quota, shares = limits.cpu_quota_us(CPU_PERIOD_US), limits.cpu_shares()
+    if hierarchies.is_v1("cpu"):
+        _write(hierarchies, "cpu", cgroup, "cpu.cfs_quota_us", quota)
+        _write(hierarchies, "cpu", cgroup, "cpu.shares", shares)
+    else:
+        _write(hierarchies, "cpu", cgroup, "cpu.max", f"{quota} {CPU_PERIOD_US}")
+        # as the runtimes convert it: 2 to 262,144 onto 1 to 10,000
+        _write(hierarchies, "cpu", cgroup, "cpu.weight", 1 + (shares - 2) * 9_999 // 262_142)
+
+
+def _write(
+    hierarchies: Hierarchies, controller: str, cgroup: str, file: str, value: object
+) -> None:
+    folder = hierarchies.folder(controller, cgroup)
+    if folder is None:
+        raise OSError(errno.ENOENT, f"no hierarchy has the controller {controller}")
+    (folder / file).write_text(str(value))
+
+
 def lift_cpu_quota(hierarchies: Hierarchies, cgroup: str) -> None:
     """Let a dying container die at full speed: throttled processes take long to."""
     v1 = hierarchies.is_v1("cpu")
@@ -149,6 +190,8 @@ def lift_cpu_quota(hierarchies: Hierarchies, cgroup: str) -> None:
 def remove_tree(hierarchies: Hierarchies, cgroup: str, patience_s: float = 1.0) -> bool:
     """Kill what is left in a cgroup and those below it, and remove them; false if some stay."""
     deadline = time.monotonic() + patience_s
+    if all(_is_removed(top) for top in hierarchies.folders(cgroup)):
+        return True
     while True:
         folders = [folder for top in hierarchies.folders(cgroup) for folder in _below(top)]
         for folder in folders:
@@ -167,6 +210,16 @@ def remove_if_empty(hierarchies: Hierarchies, cgroup: str) -> None:
     for folder in hierarchies.folders(cgroup):
         with contextlib.suppress(OSError):
             folder.rmdir()
+
+
+def _is_removed(folder: Path) -> bool:
+    try:
+        folder.rmdir()
+    except FileNotFoundError:
+        return True
+    except OSError:
+        return False
+    return True
 
 
 def _below(top: Path) -> Iterator[Path]:

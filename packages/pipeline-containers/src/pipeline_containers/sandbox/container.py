@@ -1,16 +1,21 @@
-"""One container, single use: made, given its files, run to its end, discarded.
+"""One container, single use: made, given its job, run to its end, discarded.
 
 The steps are apart so that a container can be made ahead of its job, and discarded after the
-answer is out.
+answer is out:
+
+    cold   prepare(slug)   fill   create   execute   discard
+    warm   prepare()       create         hand(slug, limits)   fill   execute   discard
 """
 
 import contextlib
+import enum
 import json
 import os
 import shutil
+import subprocess
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +27,7 @@ from pipeline_containers.sandbox.limits import Limits
 from pipeline_containers.sandbox.report import Ending
 from pipeline_containers.sandbox.runtime import Init, Runtime
 from pipeline_containers.sandbox.streams import Stream, Watch
+from pipeline_containers.sandbox.tools import late_command, tool_command
 from pipeline_containers.sandbox.users import User
 
 _TURN_S = 0.02  # how often `cancelled` is looked at: it has no file descriptor to wait on
@@ -43,14 +49,23 @@ class Host:
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
-    """What one container is made of."""
+    """What one container is made of; `image` is the digest of what is at `root`."""
 
+    image: str
     root: Path
-    command: tuple[str, ...]
+    program: tuple[str, ...]
     cwd: str
     env: tuple[str, ...]
     user: User
     limits: Limits
+
+
+class _State(enum.Enum):
+    """What the runtime keeps of a container."""
+
+    NONE = "none"
+    UNKNOWN = "unknown"  # it was asked to make one
+    DEAD = "dead"
 
 
 class Container:
@@ -66,12 +81,14 @@ class Container:
         self._uid = host.first_host_id + recipe.user.uid
         self._gid = host.first_host_id + recipe.user.gid
         self._init: Init | None = None
-        self._asked_runtime = False
+        self._state = _State.NONE
+        self._stdin, self._late_slug = -1, -1
         self.stdout = Stream(recipe.limits.stdout_bytes, self._uid, self._gid)
         self.stderr = Stream(recipe.limits.stderr_bytes, self._uid, self._gid)
 
-    def prepare(self) -> None:
-        """Mount an empty job folder and write the bundle."""
+    def prepare(self, slug: str | None = None) -> None:
+        """Mount an empty job folder and write the bundle; without a slug, one for a later job."""
+        self._stdin = subprocess.DEVNULL if slug is not None else self._open_late_slug()
         self._folder.mkdir(mode=0o711)
         self.job_folder.mkdir(mode=0o700)
         recipe, host = self._recipe, self._host
@@ -79,7 +96,9 @@ class Container:
         bundle = Bundle(
             root=recipe.root,
             job_folder=self.job_folder,
-            command=recipe.command,
+            command=late_command(recipe.program)
+            if slug is None
+            else tool_command(recipe.program, slug),
             cwd=recipe.cwd,
             env=recipe.env,
             user=recipe.user,
@@ -99,17 +118,34 @@ class Container:
 
     def create(self) -> None:
         """Have the runtime make the container; it waits to be started."""
-        self._asked_runtime = True
-        streams = (self.stdout.write_end, self.stderr.write_end)
-        self._init = self._host.runtime.create(self.name, self._folder, *streams)
+        self._state = _State.UNKNOWN
+        streams = (self._stdin, self.stdout.write_end, self.stderr.write_end)
+        self._init = self._host.runtime.create(self.name, self._folder, streams)
+        self._stdin = _closed(self._stdin)
         self.stdout.hand_over()
         self.stderr.hand_over()
+
+    def is_waiting(self) -> bool:
+        """Say whether it is made and alive."""
+        return self._init is not None and not self._init.is_dead()
+
+    def hand(self, slug: str, limits: Limits) -> None:
+        """Give it the job that it was made ahead for; of the limits, only some may differ."""
+        was = self._recipe.limits
+        self._recipe = replace(self._recipe, limits=limits)
+        self.stdout.cap_bytes, self.stderr.cap_bytes = limits.stdout_bytes, limits.stderr_bytes
+        if limits.job_folder_bytes != was.job_folder_bytes:
+            mounts.resize_job_folder(self.job_folder, limits)
+        if limits.of_cgroup() != was.of_cgroup():
+            cgroups.change_limits(self._host.hierarchies, self.cgroup, limits)
+        os.write(self._late_slug, f"{slug}\n".encode())  # a pipe has room for a line
+        self._late_slug = _closed(self._late_slug)
 
     def execute(self, cancelled: Cancelled) -> tuple[Ending | None, int]:
         """Start it and see it through; why the host ended it (None: by itself), exit status."""
         init = self._created()
         deadline = time.monotonic() + self._recipe.limits.wall_s
-        self._host.runtime.start(self.name, self._folder)
+        self._host.runtime.start(self.name, init, self._folder)
         watch = Watch((self.stdout, self.stderr), init.pidfd)
         stopped = None
         while not watch.turn(min(_TURN_S, deadline - time.monotonic())):
@@ -145,13 +181,14 @@ class Container:
         Each step is tried, whatever became of the one before.
         """
         problems: list[str] = []
-        for step in (self._end, self._delete, self._remove_cgroup, self._remove_folder):
+        for step in (self._end, self._remove_cgroup, self._remove_state, self._remove_folder):
             try:
                 step()
             except (SandboxError, OSError) as error:
                 problems.append(str(error))
         self.stdout.close()
         self.stderr.close()
+        self._stdin, self._late_slug = _closed(self._stdin), _closed(self._late_slug)
         if problems:
             raise SandboxError(f"{self.name} was not cleared away: {'; '.join(problems)}")
 
@@ -174,18 +211,23 @@ class Container:
             status = init.exit_status()
         init.close()
         self._init = None
+        self._state = _State.DEAD
         return 0 if status is None else status
 
     def _end(self) -> None:
         if self._init is not None:
             self._bury(self._init)
 
-    def _delete(self) -> None:
-        if self._asked_runtime:
+    def _remove_state(self) -> None:
+        if self._state is _State.DEAD:
+            self._host.runtime.forget(self.name, self._folder)
+        elif self._state is _State.UNKNOWN:
             self._host.runtime.delete(self.name, self._folder)
 
     def _remove_cgroup(self) -> None:
-        if not cgroups.remove_tree(self._host.hierarchies, self.cgroup):
+        if self._state is not _State.NONE and not cgroups.remove_tree(
+            self._host.hierarchies, self.cgroup
+        ):
             raise SandboxError(f"the cgroup {self.cgroup} cannot be removed")
 
     def _remove_folder(self) -> None:
@@ -193,3 +235,15 @@ class Container:
             mounts.unmount(self.job_folder)
         with contextlib.suppress(FileNotFoundError):
             shutil.rmtree(self._folder)
+
+    def _open_late_slug(self) -> int:
+        """Open the pipe that the slug comes through; the end that is to be read."""
+        read_end, self._late_slug = os.pipe2(os.O_CLOEXEC)
+        return read_end
+
+
+def _closed(descriptor: int) -> int:
+    """Close a descriptor if it is one; what stands for none."""
+    if descriptor >= 0:
+        os.close(descriptor)
+    return -1

@@ -2,6 +2,9 @@
 
 from dataclasses import dataclass
 
+CPU_PERIOD_US = 100_000
+"""What the cgroup's processor time is counted out in."""
+
 KIB = 1024
 MIB = 1024 * KIB
 GIB = 1024 * MIB
@@ -34,6 +37,22 @@ class Limits:
         for name in self.__slots__:
             if not getattr(self, name) > 0:
                 raise ValueError(f"{name} must be more than 0, is {getattr(self, name)!r}")
+
+    def cpu_quota_us(self, period_us: int) -> int:
+        """Give the time on all cores together that it may have in each period."""
+        return max(1_000, int(self.cpus * period_us))
+
+    def cpu_shares(self) -> int:
+        """Give its weight against others, as version 1 of cgroups counts: 1024 a core."""
+        return max(2, int(self.cpus * 1024))
+
+    def of_cgroup(self) -> tuple[float, ...]:
+        """Give those that the cgroup holds a container to: they can be changed afterwards."""
+        return (self.memory_bytes, self.cpus, self.pids)
+
+    def at_creation(self) -> tuple[float, ...]:
+        """Give those that lie inside a container: it has them from its creation to its end."""
+        return (self.job_folder_files, self.tmp_bytes, self.shm_bytes, self.open_files)
 
 
 MINIMUM_MEMORY_BYTES = 6 * MIB

@@ -107,6 +107,12 @@ def mount_job_folder(target: Path, limits: Limits, uid: int, gid: int) -> None:
     linux.mount("job", str(target), "tmpfs", linux.MS_NOSUID | linux.MS_NODEV, options)
 
 
+def resize_job_folder(target: Path, limits: Limits) -> None:
+    """Change how large a job folder that is still empty may grow."""
+    flags = linux.MS_REMOUNT | linux.MS_NOSUID | linux.MS_NODEV
+    linux.mount("job", str(target), "tmpfs", flags, f"size={limits.job_folder_bytes}")
+
+
 def give(folder: Path, uid: int, gid: int) -> None:
     """Make everything in a folder that no stranger has seen yet belong to the host's ids."""
     os.chown(folder, uid, gid, follow_symlinks=False)

@@ -40,8 +40,8 @@ class RunReport:
 
     `exit_status` is 128 + signal if killed. `outputs` is the response made of the tool's files,
     `output_problem` says why there is none. `timing` is in seconds, by phase. `which_limit` names
-    the limit of the ending, and `cleanup_problem` what could not be cleared away; both are empty
-    where there was none.
+    the limit of the ending, and is empty where there was none. `was_made_ahead`: the container
+    had waited for the job, not the job for the container.
     """
 
     ending: Ending
@@ -53,7 +53,7 @@ class RunReport:
     usage: Usage
     timing: Mapping[str, float] = field(default_factory=dict)
     which_limit: str = ""
-    cleanup_problem: str = ""
+    was_made_ahead: bool = False
 
     @property
     def succeeded(self) -> bool:

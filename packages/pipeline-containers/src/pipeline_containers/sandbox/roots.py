@@ -8,13 +8,14 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from pipeline_containers.errors import ImageInvalid, SandboxError
-from pipeline_containers.files import FileRefused, read_in_root, status_in_root
+from pipeline_containers.files import FileRefused, head_in_root, read_in_root, status_in_root
 from pipeline_containers.images.image import StoredImage
 from pipeline_containers.sandbox.mounts import make_skeleton, mount_root, unmount
-from pipeline_containers.sandbox.tools import ToolKind
+from pipeline_containers.sandbox.tools import SHELL, ToolKind
 from pipeline_containers.sandbox.users import User, resolve_user
 
 _ACCOUNTS_BYTES = 1024 * 1024
+_ELF = b"\x7fELF"
 
 
 class Roots:
@@ -88,6 +89,20 @@ def check_tool(root: Path, kind: ToolKind) -> None:
         raise ImageInvalid(f"{path} is not a regular file")
     if not status.st_mode & 0o111:
         raise ImageInvalid(f"{path} is not executable: chmod +x it in the repository")
+
+
+def can_wait_in_shell(root: Path, kind: ToolKind) -> bool:
+    """Say whether a shell in the image would call the kind's `bin/run.sh` as the runtime does.
+
+    A shell runs a file of no known format by itself; the runtime refuses it.
+    """
+    try:
+        shell = status_in_root(root, SHELL)
+        head = head_in_root(root, f"{kind.folder}/bin/run.sh", len(_ELF))
+    except (FileNotFoundError, FileRefused):
+        return False
+    is_program = stat.S_ISREG(shell.st_mode) and bool(shell.st_mode & 0o111)
+    return is_program and (head.startswith(b"#!") or head == _ELF)
 
 
 def _read(root: Path, path: str) -> str:

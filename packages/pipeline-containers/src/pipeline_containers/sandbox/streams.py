@@ -15,7 +15,7 @@ class Stream:
     def __init__(self, cap_bytes: int, uid: int, gid: int) -> None:
         self.content = bytearray()
         self.is_over = False
-        self._cap = cap_bytes
+        self.cap_bytes = cap_bytes
         self.read_end, self.write_end = os.pipe2(os.O_CLOEXEC)
         os.set_blocking(self.read_end, False)
         os.fchown(self.write_end, uid, gid)  # or the tool may not open its own /dev/stdout
@@ -35,7 +35,7 @@ class Stream:
                 return True
             if not chunk:
                 return False
-            room = self._cap - len(self.content)
+            room = self.cap_bytes - len(self.content)
             self.content += chunk[:room]
             self.is_over = len(chunk) > room
         return False

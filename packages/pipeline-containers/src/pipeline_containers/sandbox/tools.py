@@ -10,6 +10,15 @@ from typing import Any
 JOB_FOLDER = "/mnt/exercism-iteration"
 """Where a run finds its input and leaves its output, inside the container."""
 
+SHELL = "/bin/sh"
+"""What a container that is made ahead of its job waits in, if its image has it."""
+
+_SHIM = (
+    "IFS= read -r pipeline_slug && unset PWD OLDPWD SHLVL && "
+    f'exec "$@" "$pipeline_slug" {JOB_FOLDER}/ {JOB_FOLDER}/ </dev/null'
+)
+_LINE_CHARACTERS = 1000
+
 Check = Callable[[Any], str | None]
 """Says what is wrong with the content of an output file; None when nothing is."""
 
@@ -103,17 +112,35 @@ TOOLS: Mapping[str, ToolKind] = {
 }
 
 
-def tool_command(kind: ToolKind, entrypoint: tuple[str, ...], slug: str) -> tuple[str, ...]:
-    """Say what is executed, in the tool's folder.
+def tool_program(kind: ToolKind, entrypoint: tuple[str, ...]) -> tuple[str, ...]:
+    """Say what is executed in the tool's folder, before its arguments.
 
     The contract is that `bin/run.sh` is called. An image whose entry point ends in that file, as
     most do (by itself, or as `["sh", ".../bin/run.sh"]`, or behind an init), is called by its entry
     point. Any other entry point is one that the image has from its base (`node`'s, `python`'s), or
     a shell's `-c` line that would drop the arguments: there the file is called by itself.
     """
-    arguments = (slug, f"{JOB_FOLDER}/", f"{JOB_FOLDER}/")
     script = "bin/run.sh"
     names = (script, f"./{script}", f"{kind.folder}/{script}")
     if entrypoint and entrypoint[-1] in names and "-c" not in entrypoint:
-        return (*entrypoint, *arguments)
-    return (script, *arguments)
+        return entrypoint
+    return (script,)
+
+
+def tool_command(program: tuple[str, ...], slug: str) -> tuple[str, ...]:
+    """Say how a program is called for an exercise."""
+    return (*program, slug, f"{JOB_FOLDER}/", f"{JOB_FOLDER}/")
+
+
+def late_command(program: tuple[str, ...]) -> tuple[str, ...]:
+    """Say how a program is called for an exercise that is named later, in a line of its stdin.
+
+    A container's arguments are fixed when it is made. A shell that reads the last one, and then
+    becomes the program, leaves nothing behind for the tool to see.
+    """
+    return (SHELL, "-c", _SHIM, "sh", *program)
+
+
+def is_line(slug: str) -> bool:
+    """Say whether a slug survives being a line: those of real exercises do."""
+    return slug.isprintable() and len(slug) <= _LINE_CHARACTERS

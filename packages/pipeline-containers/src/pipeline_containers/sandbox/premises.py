@@ -1,0 +1,68 @@
+"""The folder of one sandbox, with one owner at a time.
+
+FOLDER/lock       held by the one process that owns the folder
+FOLDER/jobs/      a folder for each live container: bundle, job folder (a tmpfs)
+FOLDER/roots/     images, mounted read-only
+FOLDER/runtime/   the container runtime's state
+FOLDER/canary/    the layer of the canary's image
+"""
+
+import fcntl
+import hashlib
+import os
+from contextlib import suppress
+from pathlib import Path
+
+from pipeline_containers.errors import SandboxError
+
+
+class Premises:
+    """The places of a sandbox, made and locked; `SandboxError` if that cannot be."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder.resolve()
+        self.jobs = self.folder / "jobs"
+        self.roots = self.folder / "roots"
+        self.runtime = self.folder / "runtime"
+        self.canary = self.folder / "canary"
+        self._make()
+        self._lock = _own(self.folder / "lock")
+
+    @property
+    def key(self) -> str:
+        """A name that no other folder on this host has."""
+        return hashlib.sha256(str(self.folder).encode()).hexdigest()[:16]
+
+    def release(self) -> None:
+        """Let another process have it."""
+        os.close(self._lock)
+
+    def _make(self) -> None:
+        """Make the folders; a container's ids must get through to its root folder."""
+        for place, mode in ((self.jobs, 0o711), (self.roots, 0o711), (self.runtime, 0o700)):
+            place.mkdir(parents=True, exist_ok=True)
+            place.chmod(mode)
+        self.folder.chmod(self.folder.stat().st_mode | 0o001)
+        for place in self.folder.parents:
+            if not place.stat().st_mode & 0o001:
+                raise SandboxError(
+                    f"containers cannot get through {place}: chmod o+x {place}, "
+                    "or choose another working folder"
+                )
+
+
+def _own(lock: Path) -> int:
+    """Take the lock; the file says whose it is."""
+    descriptor = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        holder = os.read(descriptor, 32).decode(errors="replace").strip() or "unknown"
+        os.close(descriptor)
+        raise SandboxError(
+            f"{lock.parent} belongs to process {holder}: choose another folder"
+        ) from error
+    with suppress(OSError):
+        os.ftruncate(descriptor, 0)
+        os.write(descriptor, f"{os.getpid()}\n".encode())
+    return descriptor

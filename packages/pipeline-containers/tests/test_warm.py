@@ -1,0 +1,257 @@
+"""Containers made ahead: how many of which, and that a job cannot tell the difference."""
+
+import os
+import shutil
+import signal
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from pipeline_containers.errors import SandboxError
+from pipeline_containers.images.image import ImageConfig, StoredImage
+from pipeline_containers.sandbox.container import Container
+from pipeline_containers.sandbox.limits import MIB, Limits
+from pipeline_containers.sandbox.report import Ending, RunReport
+from pipeline_containers.sandbox.run import Sandbox, ToolRun
+from pipeline_containers.sandbox.tools import TOOLS
+from pipeline_containers.sandbox.warm import Mould, Plan, plan
+
+PASS = """printf '{"version": 2, "status": "pass", "tests": []}' > "$3/results.json"\n"""
+MakeImage = Callable[..., StoredImage]
+A: Mould = ("a",)
+B: Mould = ("b",)
+C: Mould = ("c",)
+
+
+@pytest.mark.parametrize(
+    ("recent", "ready", "step"),
+    [
+        ([], [], Plan()),
+        ([A], [], Plan(make=A)),
+        ([A], [A], Plan()),
+        ([A, B], [], Plan(make=B)),
+        ([A, B], [B], Plan(make=A)),
+        ([A, A], [A], Plan(make=A)),
+        ([A, A], [A, B], Plan(discard=B)),
+        ([B, C], [A, B], Plan(discard=A)),
+        ([], [A], Plan(discard=A)),
+    ],
+)
+def test_what_is_ready_mirrors_the_latest_jobs(
+    recent: list[Mould], ready: list[Mould], step: Plan
+) -> None:
+    assert plan(recent, ready) == step
+
+
+@pytest.fixture
+def warm(
+    open_sandbox: Callable[..., Sandbox], traces: Callable[[Path], list[str]]
+) -> Iterator[Sandbox]:
+    """A sandbox that makes two containers ahead, and leaves nothing when it closes."""
+    descriptors = len(os.listdir("/proc/self/fd"))
+    with open_sandbox(2) as opened:
+        yield opened
+    assert traces(opened.folder) == []
+    assert len(os.listdir("/proc/self/fd")) == descriptors
+
+
+Twice = Callable[..., tuple[RunReport, RunReport]]
+
+
+@pytest.fixture
+def twice(warm: Sandbox, quick_limits: Limits) -> Twice:
+    """Run a tool cold, then warm."""
+
+    def do(
+        image: StoredImage, first: Limits = quick_limits, second: Limits | None = None
+    ) -> tuple[RunReport, RunReport]:
+        def fill(folder: Path) -> None:
+            (folder / "input").write_text("given")
+
+        tool = ToolRun(image, TOOLS["test_runner"], "two-fer", fill, first)
+        cold = warm.run(tool)
+        warm.settle()
+        again = warm.run(replace(tool, slug=" $(id); [a-z]* ", limits=second or first))
+        assert not cold.was_made_ahead
+        return cold, again
+
+    return do
+
+
+@pytest.mark.e2e
+def test_a_job_cannot_tell(twice: Twice, make_image: MakeImage) -> None:
+    script = (
+        'echo "$0 $2 $3 $# $$ $(pwd)"; cat $2/input; id;'
+        "tr '\\0' '\\n' < /proc/self/environ | sort;"
+        f"readlink /proc/self/fd/0; ls -A / /mnt $2; cut -d' ' -f2-4 /proc/self/mounts; {PASS}"
+    )
+    cold, warm = twice(make_image(script, config=ImageConfig(env=("X=1",), user="app")))
+    assert warm.was_made_ahead
+    assert warm.succeeded
+    assert cold.stdout == warm.stdout
+    assert "given" in cold.stdout
+
+
+@pytest.mark.e2e
+def test_the_slug_comes_as_it_is(twice: Twice, make_image: MakeImage) -> None:
+    assert twice(make_image(f'echo "[$1]"; {PASS}'))[1].stdout == "[ $(id); [a-z]* ]\n"
+
+
+@pytest.mark.e2e
+@pytest.mark.parametrize(
+    ("change", "ending"),
+    [
+        ({"memory_bytes": 24 * MIB}, Ending.MEMORY_LIMIT),
+        ({"memory_bytes": 256 * MIB}, Ending.EXITED),
+        ({"pids": 4}, Ending.PIDS_LIMIT),
+        ({"job_folder_bytes": 1 * MIB}, Ending.DISK_LIMIT),
+        ({"wall_s": 0.2}, Ending.TIMED_OUT),
+        ({"stdout_bytes": 10}, Ending.OUTPUT_LIMIT),
+    ],
+)
+def test_a_warm_job_has_its_own_limits(
+    twice: Twice,
+    make_image: MakeImage,
+    quick_limits: Limits,
+    change: dict[str, int],
+    ending: Ending,
+) -> None:
+    script = (
+        "head -c 4m /dev/zero > $2/big || exit 1; head -c 30m /dev/zero | tail > /dev/null;"
+        "sleep 0.4 & sleep 0.4 & sleep 0.4 & sleep 0.4 & wait; wc -c < $2/big;"
+        "sh -c 'sh -c \"head -c 30m /dev/zero | tail\"' > /dev/null || exit 1;"
+        f"echo 0123456789; {PASS}"
+    )
+    cold, warm = twice(make_image(script), second=replace(quick_limits, **change))
+    assert cold.ending is Ending.EXITED
+    assert warm.was_made_ahead
+    assert warm.ending is ending, warm
+
+
+@pytest.mark.e2e
+def test_limits_inside_the_container_make_it_another(
+    twice: Twice, make_image: MakeImage, quick_limits: Limits
+) -> None:
+    _, again = twice(make_image(PASS), second=replace(quick_limits, tmp_bytes=1 * MIB))
+    assert again.succeeded
+    assert not again.was_made_ahead
+
+
+@pytest.mark.e2e
+def test_an_image_without_a_shell_starts_cold(
+    twice: Twice, make_image: MakeImage, busybox_layer: Path
+) -> None:
+    image = make_image("")
+    top = image.layers[0]
+    (top / "bin").mkdir()
+    shutil.copy(busybox_layer / "bin/busybox", top / "bin/busybox")
+    run = top / "opt/test-runner/bin/run.sh"
+    run.write_text(f"#!/bin/busybox sh\n{PASS}")
+    _, again = twice(StoredImage("test:shell-less", (top,)))
+    assert again.succeeded
+    assert not again.was_made_ahead
+
+
+@pytest.mark.e2e
+def test_a_script_that_only_a_shell_would_run_fails_always(
+    warm: Sandbox, make_image: MakeImage, quick_limits: Limits
+) -> None:
+    image = make_image("")
+    (image.layers[0] / "opt/test-runner/bin/run.sh").write_text(PASS)
+    run = ToolRun(image, TOOLS["test_runner"], "a", lambda _: None, quick_limits)
+    for _ in range(2):
+        assert not warm.run(run).succeeded
+        warm.settle()
+
+
+def waiting(sandbox: Sandbox) -> list[str]:
+    """List the containers that wait for jobs."""
+    sandbox.settle()
+    return sorted(place.name for place in (sandbox.folder / "jobs").iterdir())
+
+
+@pytest.mark.e2e
+def test_there_are_never_more_than_asked_for(
+    warm: Sandbox, make_image: MakeImage, quick_limits: Limits
+) -> None:
+    images = [make_image(f"{PASS} # {number}") for number in range(4)]
+    for image in images:
+        warm.run(ToolRun(image, TOOLS["test_runner"], "a", lambda _: None, quick_limits))
+        assert len(list((warm.folder / "jobs").iterdir())) <= 4
+    assert len(waiting(warm)) == 2
+    for image in reversed(images[2:]):
+        run = ToolRun(image, TOOLS["test_runner"], "a", lambda _: None, quick_limits)
+        assert warm.run(run).was_made_ahead
+
+
+@pytest.mark.e2e
+def test_forgotten_images_have_none(
+    warm: Sandbox, make_image: MakeImage, quick_limits: Limits
+) -> None:
+    kept, gone = make_image(PASS), make_image(f"{PASS} #")
+    for image in (kept, gone):
+        warm.run(ToolRun(image, TOOLS["test_runner"], "a", lambda _: None, quick_limits))
+    assert len(waiting(warm)) == 2
+    warm.forget(gone.digest)
+    assert len(waiting(warm)) == 1
+    assert len(list((warm.folder / "roots").glob("*-*"))) == 1
+    warm.forget(kept.digest)
+    assert waiting(warm) == []
+
+
+@pytest.mark.e2e
+def test_one_that_was_killed_as_it_waited_is_not_used(
+    warm: Sandbox, make_image: MakeImage, quick_limits: Limits
+) -> None:
+    run = ToolRun(make_image(PASS), TOOLS["test_runner"], "a", lambda _: None, quick_limits)
+    warm.run(run)
+    (name,) = waiting(warm)
+    os.kill(int((warm.folder / "jobs" / name / "pid").read_text()), signal.SIGKILL)
+    time.sleep(0.2)
+    report = warm.run(run)
+    assert report.succeeded
+    assert not report.was_made_ahead
+
+
+@pytest.mark.e2e
+def test_what_cannot_be_made_ahead_is_in_nobodys_way(
+    warm: Sandbox,
+    make_image: MakeImage,
+    quick_limits: Limits,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    run = ToolRun(make_image(PASS), TOOLS["test_runner"], "a", lambda _: None, quick_limits)
+    prepare = Container.prepare
+    with monkeypatch.context() as patched:
+
+        def refuse(container: Container, slug: str | None = None) -> None:
+            prepare(container, slug)
+            if slug is None:
+                raise SandboxError("the disk is full")
+
+        patched.setattr(Container, "prepare", refuse)
+        warm.run(run)
+        warm.settle()
+    assert "no container can be made ahead: the disk is full" in caplog.text
+    assert waiting(warm) == []
+    assert warm.run(run).succeeded
+    assert len(waiting(warm)) == 1
+
+
+@pytest.mark.e2e
+def test_another_runtime_is_called_for_what_is_not_as_runc_keeps_it(
+    warm: Sandbox, make_image: MakeImage, quick_limits: Limits, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pipeline_containers.sandbox.runtime._FIFO", "elsewhere")
+    monkeypatch.setattr("pipeline_containers.sandbox.runtime._STATE", "elsewhere")
+    run = ToolRun(make_image(PASS), TOOLS["test_runner"], "a", lambda _: None, quick_limits)
+    assert warm.run(run).succeeded
+    warm.settle()
+    assert warm.run(run).was_made_ahead
+    warm.forget(run.image.digest)
+    warm.settle()
+    assert os.listdir(warm.folder / "runtime") == []
