@@ -7,6 +7,7 @@ import pytest
 from pipeline_protocol.link import (
     CancelJob,
     Configure,
+    Goodbye,
     HeldJob,
     Job,
     Refusal,
@@ -15,6 +16,7 @@ from pipeline_protocol.link import (
     Result,
     RouterHeartbeat,
     Welcome,
+    WorkerHeartbeat,
 )
 from pipeline_router.events import WorkerGarbled
 
@@ -219,3 +221,43 @@ def test_restart_workers_lets_running_jobs_end(house: Any) -> None:
     assert house.code(waiting) is None, "its workers will be back"
     back = house.worker(instance="second")
     assert len(back.jobs) == 1
+
+
+# --- leaving of their own
+
+
+def test_a_worker_that_says_it_drains_gets_no_more_jobs(house: Any) -> None:
+    worker = house.worker(slots=2)
+    running = house.ask()
+    worker.say(WorkerHeartbeat(1, 0.0, True))
+    assert house.code(house.ask()) == 503, "a draining worker is not suitable"
+    worker.finish()
+    assert house.code(running) == 200
+    assert len(worker.jobs) == 1
+
+
+def test_a_worker_that_drains_gets_no_more_jobs_from_the_next_router_either(build: Any) -> None:
+    before = build()
+    worker = before.worker(slots=2)
+    before.ask("same")
+    house = build(epoch=8)
+    back = house.worker(slots=2, jobs=(worker.held(),), epoch=7, draining=True)
+    same = house.ask("same")
+    assert house.code(house.ask()) == 503
+    back.say(Result(worker.jobs[0].job, 1, 200), REPLY)
+    assert house.response(same) == "held"
+    assert not back.jobs
+
+
+def test_a_worker_told_to_restart_is_still_waited_for_when_it_says_it_drains(house: Any) -> None:
+    worker = house.worker(slots=2)
+    house.ask()
+    house.ask(action="restart_workers")
+    worker.say(WorkerHeartbeat(1, 0.0, True))
+    waiting = house.ask()
+    again = house.worker(slots=2, jobs=(worker.held(),), peer=b"again", draining=True)
+    house.wait(5)
+    assert house.code(waiting) is None
+    again.say(Goodbye())
+    back = house.worker(slots=2, instance="second")
+    assert len(back.jobs) == 2

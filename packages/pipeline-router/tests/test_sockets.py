@@ -89,14 +89,17 @@ class FakeWorker:
     def __init__(self, socket: Socket, name: str) -> None:
         self.socket = socket
         ready = (VersionState("ruby", V1, Readiness.READY),)
-        self.say(Hello(name, f"{name}-{id(self)}", "test_runners", (), 4, versions=ready))
+        self.hello = Hello(name, f"{name}-{id(self)}", "test_runners", (), 4, versions=ready)
+        self.say(self.hello)
 
     def say(self, message: FromWorker, body: bytes | None = None) -> None:
         self.socket.send_multipart([encode_link(message), *([] if body is None else [body])])
 
     def hear(self, kind: type[ToWorker]) -> tuple[Any, bytes]:
         """Return the next message of a kind, and its body; others are passed over."""
+        until = monotonic() + PATIENCE_MS / 1000
         while True:
+            assert monotonic() < until, f"no {kind} came"
             header, *body = self.socket.recv_multipart()
             message = decode_to_worker(header)
             self.say(WorkerHeartbeat(0))
@@ -261,7 +264,10 @@ def test_a_dead_workers_name_is_free_at_once(router: Running) -> None:
     first.hear(Welcome)
     first.socket.close()
     second = router.worker("w1")
-    second.hear(Welcome)
+    until = monotonic() + PATIENCE_MS / 1000
+    while isinstance(decode_to_worker(second.socket.recv_multipart()[0]), Refused):
+        assert monotonic() < until, "the end of a connection takes a moment to be noticed"
+        second.say(second.hello)
 
 
 def test_a_deploy_is_on_disk_when_it_is_answered(router: Running) -> None:

@@ -164,6 +164,8 @@ class Core:
             self.dispatcher.result(worker, message, event.body, now)
         elif isinstance(message, WorkerHeartbeat):
             worker.load = message.load
+            if message.draining and not (worker.draining or worker.restarting):
+                self.sessions.rest(worker, now, restarting=False)
         elif isinstance(message, Progress):
             self.dispatcher.progress(worker, message.job, message.attempt, event.body)
         elif isinstance(message, Versions):

@@ -140,15 +140,15 @@ class Loop:
     def _turn(self, ready: dict[Any, int]) -> None:
         handle = self._handle
         now = monotonic()
+        if self._mailbox.reader in ready:
+            for event in self._mailbox.take():
+                handle(event, now)
         if self._link.socket in ready:
             for said in self._link.messages(MESSAGES_A_TURN):
                 handle(said, now)
         if self._front.socket in ready:
             for request in self._front.requests(MESSAGES_A_TURN):
                 handle(request, now)
-        if self._mailbox.reader in ready:
-            for event in self._mailbox.take():
-                handle(event, now)
         now = monotonic()
         if now >= self._core.wake_at():
             handle(Tick(), now)

@@ -73,6 +73,8 @@ class Sessions:
         """Begin a session, or begin it anew, with what the worker has and runs."""
         before = self._end_earlier(peer, hello, now)
         worker = Worker(peer, hello, now)
+        worker.restarting = before is not None and before.restarting
+        worker.draining = hello.draining and not worker.restarting
         self.presence.add(worker)
         self._last_session += 1
         self._out.append(Tell(peer, Welcome(self._last_session, self._epoch)))
@@ -86,7 +88,8 @@ class Sessions:
         if before is not None:
             self._recover(worker, before, now)
         scheduler = self._dispatcher.schedulers[worker.channel]
-        scheduler.join(worker)
+        if not worker.draining:
+            scheduler.join(worker)
         self._dispatcher.fill(worker, now)
         self._dispatcher.refuse_unready(worker.failed, now)
         self._note("info", "%s is there: %s, slots: %d", worker, worker.channel, worker.slots)
@@ -176,7 +179,7 @@ class Sessions:
     # --- ending
 
     def rest(self, worker: Worker, now: float, *, restarting: bool) -> None:
-        """Give a worker that was told to drain or restart no more jobs."""
+        """Give a worker that is to drain or restart no more jobs, whoever told it to."""
         scheduler = self._dispatcher.schedulers[worker.channel]
         if restarting:
             worker.restarting = True
