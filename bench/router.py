@@ -51,14 +51,17 @@ class Bench:
         self.rounds.add(f"{side.name} rtt_ms", measured.served.p50_ms)
 
     def crowd(self) -> None:
-        """Two workers as ever, then beside 998 that are busy and with 10,000 jobs waiting."""
+        """Two workers as ever, then beside 998 that are busy and with 10,000 jobs waiting.
+
+        One after the other, so that the store of replies is about as full for both.
+        """
         with sides.router(self._folder, "crowded", queue=2 * WAITING) as side:
             idle = Load(self._seconds, self._warm_s, workers=CROWD, slots=1, rate=500).on(side)
             self.rounds.add("rss_mb_1000_workers", idle.rss_mb)
-            few = Load(self._seconds, self._warm_s).on(side)
             all_at_work = Load(
                 self._seconds, 0.5 + self._warm_s, workers=CROWD, slots=1, in_flight=CROWD + WAITING
             ).on(side)
+            few = Load(self._seconds, self._warm_s).on(side)
             many = Load(
                 self._seconds,
                 0.5 + self._warm_s,
