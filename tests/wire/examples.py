@@ -143,6 +143,7 @@ _WORKER = responses.WorkerDescription(
         link.VersionState("ruby", "v2", link.Readiness.PREPARING, percent=40),
         link.VersionState("ruby", "v3", link.Readiness.FAILED, reason="no space left"),
     ),
+    trouble="this host failed its check",
 )
 
 RESPONSES: dict[str, Struct] = {
@@ -196,9 +197,12 @@ FROM_WORKER: dict[str, link.FromWorker] = {
         jobs=(link.HeldJob(b"\x00\xffkey", 1 << 40, 1, 1500, done=True),),
         epoch=7,
         draining=True,
+        trouble="this host failed its check",
     ),
     "hello-newer": link.Hello("worker-1", "0a1b2c3d", "builders", (), 1, protocol=2),
-    "heartbeat": link.WorkerHeartbeat(running=1, load=0.5, draining=True),
+    "heartbeat": link.WorkerHeartbeat(
+        running=1, load=0.5, draining=True, trouble="this host failed its check"
+    ),
     "versions": link.Versions((link.VersionState("ruby", VERSION, link.Readiness.REMOVED),)),
     "progress": link.Progress(job=1 << 40, attempt=1),
     "result": link.Result(job=1 << 40, attempt=2, code=200),

@@ -248,6 +248,67 @@ def test_a_signal_drains_and_a_second_one_leaves_at_once() -> None:
     assert of(worker.feed(events.StopAsked()), do.Leave)
 
 
+def test_a_job_that_could_not_be_set_up_has_the_host_proved_once() -> None:
+    worker = Driver()
+    worker.serve()
+    for number in (1, 2):
+        worker.hear(job(number), b"request")
+        worker.feed(events.RunEnded(number, 1, 512, b"reply"))
+    assert of(worker.tick(), do.ProveHealth)
+    assert not of(worker.tick(1.0), do.ProveHealth)
+    assert worker.feed(events.HealthProved()) == []
+    assert not of(worker.tick(5.0), do.ProveHealth)
+
+
+def test_hostile_jobs_do_not_have_the_host_proved() -> None:
+    worker = Driver()
+    worker.serve()
+    for number, code in enumerate((200, 400, 401, 402, 403, 499, 500, 513, 514)):
+        worker.hear(job(number), b"request")
+        worker.feed(events.RunEnded(number, 1, code, b"reply"))
+        assert not of(worker.tick(1.0), do.ProveHealth)
+
+
+def out_of_the_pool() -> Driver:
+    worker = Driver()
+    worker.serve()
+    worker.feed(events.HealthDoubted())
+    assert of(worker.tick(), do.ProveHealth)
+    assert not sent(worker.feed(events.HealthProved("no cgroups")), link.WorkerHeartbeat)
+    assert not worker.core.draining
+    worker.hear(link.RouterHeartbeat(EPOCH))
+    assert of(worker.tick(1.0), do.ProveHealth)
+    (beat,) = sent(worker.feed(events.HealthProved("no cgroups")), link.WorkerHeartbeat)
+    assert isinstance(beat, link.WorkerHeartbeat)
+    assert (beat.draining, "no cgroups" in beat.trouble) == (True, True)
+    return worker
+
+
+def test_a_host_that_fails_twice_takes_itself_out_of_the_pool_and_stays_to_say_why() -> None:
+    worker = out_of_the_pool()
+    for _ in range(20):
+        worker.hear(link.RouterHeartbeat(EPOCH))
+        out = worker.tick(1.0)
+        assert not of(out, do.Leave)
+        (beat,) = sent(out, link.WorkerHeartbeat)
+        assert isinstance(beat, link.WorkerHeartbeat)
+        assert beat.draining
+    worker.tick(5.0)
+    (hello,) = sent(worker.feed(events.LinkFound(5556)), link.Hello)
+    assert isinstance(hello, link.Hello)
+    assert (hello.draining, "no cgroups" in hello.trouble) == (True, True)
+
+
+def test_a_host_that_is_well_again_begins_anew() -> None:
+    worker = out_of_the_pool()
+    worker.hear(link.RouterHeartbeat(EPOCH))
+    worker.hear(job(), b"request")
+    assert of(worker.tick(30.0), do.ProveHealth)
+    assert not of(worker.feed(events.HealthProved()), do.Leave)
+    worker.feed(events.RunEnded(1, 1, 200, b"reply"))
+    assert of(worker.hear(link.ResultAck(1, 1)), do.Leave) == [do.Leave(do.Ending.RESTART)]
+
+
 def test_an_unacknowledged_result_does_not_keep_it_for_ever() -> None:
     worker = Driver()
     worker.serve()

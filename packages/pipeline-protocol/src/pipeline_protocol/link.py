@@ -88,6 +88,8 @@ class Hello(_Header, frozen=True, tag="hello"):
     """Of the router that it last served; 0: none. Another router's workers may be restarted."""
     draining: bool = False
     """It takes no jobs: it is about to leave, or only came to prepare its versions."""
+    trouble: Text = ""
+    """Why it takes none, where its host is to blame."""
 
 
 class WorkerHeartbeat(_Header, frozen=True, tag="heartbeat"):
@@ -97,7 +99,9 @@ class WorkerHeartbeat(_Header, frozen=True, tag="heartbeat"):
     load: Annotated[float, Meta(ge=0, le=1e6)] = 0.0
     """The host's load average over a minute."""
     draining: bool = False
-    """It was asked to leave where it runs: no more jobs, it says goodbye when it has none."""
+    """It was asked to leave where it runs, or its host is in trouble: no more jobs."""
+    trouble: Text = ""
+    """What is the matter with its host; when that is over, it begins a session anew."""
 
 
 class Versions(_Header, frozen=True, tag="versions"):

@@ -127,6 +127,8 @@ class WorkerDescription(Struct, frozen=True):
     """Since it was last heard of."""
     load: float
     versions: tuple[VersionState, ...]
+    trouble: str = ""
+    """Why the worker took itself out of the pool."""
 
 
 class Workers(Struct, frozen=True):

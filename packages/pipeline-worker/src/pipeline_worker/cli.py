@@ -93,6 +93,12 @@ def main() -> None:
 @click.option(
     "--file-inputs", type=_EXISTING, help="Read file:// inputs, but only beneath this folder."
 )
+@click.option(
+    "--warm",
+    type=click.IntRange(0),
+    show_default="as many as slots",
+    help="How many containers to make ahead of their jobs.",
+)
 @click.option("--dryrun", is_flag=True, help="Say what would be prepared, and exit.")
 def listen(
     identity: str,
@@ -103,6 +109,7 @@ def listen(
     wait: float,
     slots: int,
     file_inputs: Path | None,
+    warm: int | None,
     dryrun: bool,
 ) -> NoReturn:
     """Prepare the wanted versions, then do jobs until told to stop.
@@ -112,7 +119,9 @@ def listen(
     mode = Mode.DRYRUN if dryrun else Mode.LISTEN
     # as typed, not resolved: requests name files by that path
     inputs = None if file_inputs is None else Path(os.path.abspath(file_inputs))
-    start = Start(identity, address, slots, mode, wait, Host(runtime, inputs, base_images))
+    start = Start(
+        identity, address, slots, mode, wait, Host(runtime, inputs, base_images, warm=warm)
+    )
     _work(start, work_folder)
 
 
@@ -167,7 +176,8 @@ def _work(start: Start, path: Path) -> NoReturn:
 def _session(start: Start, folder: WorkFolder) -> Leave:
     """Bootstrap, and serve until the end or a restart."""
     address = start.address
-    with open_flavour(address.channel, start.identity, folder, start.host) as flavour:
+    channel = address.channel
+    with open_flavour(channel, start.identity, start.slots, folder, start.host) as flavour:
         core = Core(
             start.identity,
             secrets.token_hex(8),
@@ -176,7 +186,8 @@ def _session(start: Start, folder: WorkFolder) -> Leave:
             start.mode,
             Patience(first_answer_s=start.wait_s),
         )
-        loop = Loop(core, RouterSockets(address), flavour.jobs, flavour.releases)
+        sockets = RouterSockets(address)
+        loop = Loop(core, sockets, flavour.jobs, flavour.releases, flavour.prover)
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: loop.post(StopAsked()))
         logging.info("looking for the router at %s", address.router)

@@ -69,6 +69,10 @@ class Keep(Struct, frozen=True):
     """Track and version."""
 
 
+class ProveHealth(Struct, frozen=True):
+    """Prove that jobs can be done on this host, in the background."""
+
+
 class Say(Struct, frozen=True):
     """Tell the operator."""
 
@@ -83,4 +87,16 @@ class Leave(Struct, frozen=True):
     reason: str = ""
 
 
-Command = AskRouter | Connect | Send | StartRun | CancelRun | Adopt | Prepare | Keep | Say | Leave
+Command = (
+    AskRouter
+    | Connect
+    | Send
+    | StartRun
+    | CancelRun
+    | Adopt
+    | Prepare
+    | Keep
+    | ProveHealth
+    | Say
+    | Leave
+)

@@ -32,6 +32,7 @@ from pipeline_protocol.link import (
 )
 from pipeline_worker import commands as do
 from pipeline_worker import events
+from pipeline_worker.health import DOUBTFUL, Health, Verdict
 from pipeline_worker.ledger import Ledger
 from pipeline_worker.preparation import Preparation
 
@@ -89,6 +90,7 @@ class Core:
         self.phase = Phase.ASKING
         self.ledger = Ledger()
         self.preparation = Preparation(address.topics)
+        self.health = Health()
         self.epoch = 0
         self.leaving: do.Ending | None = None
         self._started_at: float | None = None
@@ -108,7 +110,7 @@ class Core:
     @property
     def draining(self) -> bool:
         """Whether the router must send no more jobs."""
-        return self.leaving is not None or self.mode is not Mode.LISTEN
+        return self.leaving is not None or self.mode is not Mode.LISTEN or bool(self.health.trouble)
 
     # --- finding the router
 
@@ -136,6 +138,8 @@ class Core:
             if now - self._beat_at >= self.patience.heartbeat_s:
                 out += self._beat(event.load, now)
             out += map(do.Prepare, self.preparation.due(now))
+        if self.health.due(now):
+            out.append(do.ProveHealth())
         return out + self._leave_if_idle(now)
 
     def _ask(self, now: float) -> list[do.Command]:
@@ -164,12 +168,14 @@ class Core:
             jobs=self.ledger.jobs(now),
             epoch=self.epoch,
             draining=self.draining,
+            trouble=self.health.trouble,
         )
         return [do.Send(hello)]
 
     def _beat(self, load: float, now: float) -> list[do.Command]:
         self._beat_at = now
-        return [do.Send(WorkerHeartbeat(len(self.ledger.running), load, self.draining))]
+        running, trouble = len(self.ledger.running), self.health.trouble
+        return [do.Send(WorkerHeartbeat(running, load, self.draining, trouble))]
 
     # --- what the router says
 
@@ -248,6 +254,8 @@ class Core:
 
     def _run_ended(self, event: events.RunEnded, now: float) -> list[do.Command]:
         self.ledger.finish(event.job, event.attempt, event.code, event.body, now)
+        if event.code in DOUBTFUL:
+            self.health.doubt()
         out: list[do.Command] = []
         if self.phase is Phase.SERVING:
             out.append(do.Send(Result(event.job, event.attempt, event.code), event.body))
@@ -266,6 +274,25 @@ class Core:
         if self.phase is Phase.SERVING:
             out.append(do.Send(Versions((state,))))
         return out + self._leave_if_idle(now)
+
+    def _health_doubted(self, _event: events.HealthDoubted, _now: float) -> list[do.Command]:
+        self.health.doubt()
+        return []
+
+    def _health_proved(self, event: events.HealthProved, now: float) -> list[do.Command]:
+        verdict = self.health.proved(event.problem, now)
+        if verdict is Verdict.WELL:
+            # The router takes a worker that drained back as one that begins anew.
+            self.leaving = self.leaving or do.Ending.RESTART
+            return [do.Say("this host is well again"), *self._leave_if_idle(now)]
+        if not event.problem:
+            return []
+        out: list[do.Command] = [
+            do.Say(self.health.trouble or f"this host failed its check: {event.problem}", True)
+        ]
+        if verdict is Verdict.OUT and self.phase is Phase.SERVING:
+            out += self._beat(0.0, now)
+        return out
 
     def _stop_asked(self, _event: events.StopAsked, now: float) -> list[do.Command]:
         if self.leaving is do.Ending.DONE or self.phase is Phase.ASKING:
@@ -303,6 +330,8 @@ _EVENTS: dict[type, Callable[..., list[do.Command]]] = {
     events.RunEnded: Core._run_ended,
     events.RunPrinted: Core._run_printed,
     events.VersionMoved: Core._version_moved,
+    events.HealthDoubted: Core._health_doubted,
+    events.HealthProved: Core._health_proved,
     events.StopAsked: Core._stop_asked,
 }
 

@@ -48,6 +48,16 @@ class VersionMoved(Struct, frozen=True):
     state: VersionState
 
 
+class HealthDoubted(Struct, frozen=True):
+    """Something on this host is not as it should be: a container could not be cleared away."""
+
+
+class HealthProved(Struct, frozen=True):
+    """The check of this host is over; no problem: it went well."""
+
+    problem: str = ""
+
+
 class StopAsked(Struct, frozen=True):
     """A signal came: finish what runs, then leave; the second time: leave now."""
 
@@ -66,6 +76,8 @@ Event = (
     | RunEnded
     | RunPrinted
     | VersionMoved
+    | HealthDoubted
+    | HealthProved
     | StopAsked
     | Tick
 )

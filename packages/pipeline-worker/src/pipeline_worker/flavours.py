@@ -15,6 +15,7 @@ from pipeline_containers.sandbox.tools import TOOLS
 from pipeline_protocol.channels import CHANNELS
 from pipeline_worker.build_jobs import BuildJobs
 from pipeline_worker.executor import Jobs
+from pipeline_worker.prover import Prover
 from pipeline_worker.releases import NoReleases, Preparer, Releases
 from pipeline_worker.tool_jobs import ToolJobs
 from pipeline_worker.workfolder import WorkFolder
@@ -28,32 +29,46 @@ class Host(Struct, frozen=True):
     """The folder beneath which file:// inputs are read."""
     base_images: Path | None = None
     """An image store that builders may take base images from, without a registry."""
+    warm: int | None = None
+    """How many containers to make ahead of their jobs, at most one a slot; None: one a slot."""
 
 
 class Flavour(Struct, frozen=True):
-    """What does the jobs, and what prepares versions."""
+    """What does the jobs, what prepares versions, and what proves that jobs can be done."""
 
     jobs: Jobs
     releases: Preparer
+    prover: Prover
 
 
 @contextmanager
-def open_flavour(channel: str, identity: str, folder: WorkFolder, host: Host) -> Iterator[Flavour]:
+def open_flavour(
+    channel: str, identity: str, slots: int, folder: WorkFolder, host: Host
+) -> Iterator[Flavour]:
     """Open what the channel's workers need; ContainersError if the host lacks something."""
     kind = CHANNELS[channel].tool_kind
     if kind is None:
         _require("git", "skopeo", host.runtime)
         builder = open_builder("auto", folder.folder("builder"), host.base_images)
-        yield Flavour(BuildJobs(identity, builder, folder.folder("builds")), NoReleases())
+        yield Flavour(BuildJobs(identity, builder, folder.folder("builds")), NoReleases(), Prover())
         return
     _require("skopeo", host.runtime)
     with ExitStack() as opened:
-        sandbox = opened.enter_context(Sandbox(folder.folder("run"), runtime=host.runtime))
+        prover = Prover(lambda: sandbox.prove())
+        sandbox = opened.enter_context(
+            Sandbox(
+                folder.folder("run"),
+                slots=slots,
+                warm=slots if host.warm is None else min(host.warm, slots),
+                runtime=host.runtime,
+                on_trouble=prover.doubt,
+            )
+        )
         sandbox.canary()
         releases = Releases(channel, Store(folder.folder("store")), sandbox.forget)
         opened.callback(releases.close)
         jobs = ToolJobs(identity, TOOLS[kind], sandbox, releases, host.file_inputs)
-        yield Flavour(jobs, releases)
+        yield Flavour(jobs, releases, prover)
 
 
 def _require(*programs: str) -> None:

@@ -9,6 +9,7 @@ from pipeline_worker import commands as do
 from pipeline_worker.core import Core
 from pipeline_worker.events import Event, Tick
 from pipeline_worker.executor import Executor, Jobs
+from pipeline_worker.prover import Prover
 from pipeline_worker.releases import Preparer
 from pipeline_worker.sockets import RouterSockets
 
@@ -21,7 +22,16 @@ _GOODBYE_S = 1.0
 class Loop:
     """Carries the core's commands out, until it wants to leave."""
 
-    def __init__(self, core: Core, sockets: RouterSockets, jobs: Jobs, releases: Preparer) -> None:
+    def __init__(
+        self,
+        core: Core,
+        sockets: RouterSockets,
+        jobs: Jobs,
+        releases: Preparer,
+        prover: Prover | None = None,
+    ) -> None:
+        """Without a prover, the host is taken to be well."""
+        self._prover = prover or Prover()
         self._core = core
         self._sockets = sockets
         self._jobs = jobs
@@ -39,6 +49,7 @@ class Loop:
             do.Adopt: self._adopt,
             do.Prepare: lambda c: releases.prepare(c.wanted),
             do.Keep: lambda c: releases.keep(c.versions),
+            do.ProveHealth: lambda _: self._prover.begin(),
             do.Say: lambda c: _log.log(
                 logging.WARNING if c.warning else logging.INFO, "%s", c.text
             ),
@@ -53,6 +64,7 @@ class Loop:
     def run(self) -> do.Leave:
         """Work until the core leaves; say how."""
         self._releases.report_to(self.post)
+        self._prover.report_to(self.post)
         self._sockets.register(self._wake)
         next_tick = time.monotonic()
         while self._left is None:
