@@ -90,7 +90,7 @@ class Sandbox:
                 first_host_id=first_host_id,
                 seccomp=load_filter(),
                 swap_is_counted=cgroups.swap_is_counted(hierarchies),
-                ceilings=_ceilings(),
+                ceilings=host_ceilings(),
             )
             self.sweep()
             cgroups.remove_tree(hierarchies, self._host.cgroup_parent)
@@ -257,7 +257,7 @@ class Sandbox:
         self._premises.release()
 
 
-def _ceilings() -> dict[str, int]:
+def host_ceilings() -> dict[str, int]:
     """Read this process' hard limits: without CAP_SYS_RESOURCE nothing gets beyond them."""
     limits = {name: resource.getrlimit(getattr(resource, name))[1] for name in RLIMITS}
     return {name: value for name, value in limits.items() if value != resource.RLIM_INFINITY}

@@ -1,0 +1,281 @@
+"""A job in the sandbox, cold and warm, held against a bare `runc run` of the same bundle.
+
+All sides run the same tool over the same image in one process, job by job in turn, round by round.
+Waiting counts without the tool's own time, which is measured on the host. Needs root.
+"""
+
+import argparse
+import itertools
+import json
+import os
+import resource
+import shutil
+import subprocess
+import time
+from collections import defaultdict
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from pathlib import Path
+from statistics import median
+from tempfile import TemporaryDirectory
+
+import report
+from rounds import Rounds
+from support.processes import machine
+
+from pipeline_containers.images.image import StoredImage
+from pipeline_containers.sandbox import cgroups, mounts
+from pipeline_containers.sandbox.bundle import Bundle, runtime_config
+from pipeline_containers.sandbox.limits import Limits
+from pipeline_containers.sandbox.roots import Roots
+from pipeline_containers.sandbox.run import Sandbox, ToolRun, host_ceilings
+from pipeline_containers.sandbox.seccomp import load_filter
+from pipeline_containers.sandbox.tools import TOOLS, tool_command, tool_program
+from pipeline_containers.sandbox.users import User
+
+AT_A_TIME = 2
+KIND = TOOLS["test_runner"]
+SLUG = "two-fer"
+SCRIPT = """\
+#!/bin/sh
+printf '{"version": 1, "status": "pass"}' > "$3results.json"
+"""
+LIMITS = Limits()
+
+PHASES = {
+    "prepare_s": "job folder, bundle; warm: limits, slug",
+    "fill_s": "the input, and whose it is",
+    "create_s": "runc create",
+    "run_s": "from the start to the tool's end",
+    "collect_s": "counters, the result file",
+}
+TARGETS = {
+    "warm_ratio": ("a job waits, warm, over bare runc run", "at most 0.4"),
+    "cold_ratio": ("the same, cold", "at most 1.3"),
+    "throughput_ratio": ("jobs/s, two at a time, over bare runc run", "at least 0.9"),
+    "cpu_ratio": ("CPU a job then, clean-up included, over bare runc run", "-"),
+    "idle_worker_rss_mb": ("an idle worker's memory, MB", "below 60"),
+}
+GUARANTEES = {
+    "bare": "the bundle's alone: no deadline, output not read, no result, no account, folders stay",
+    "cold": "all of the sandbox's",
+    "warm": "all of the sandbox's",
+}
+
+
+def make_image(folder: Path) -> StoredImage:
+    """Make an image of busybox with a tool that does next to nothing."""
+    script = folder / KIND.folder.strip("/") / "bin/run.sh"
+    script.parent.mkdir(parents=True)
+    script.write_text(SCRIPT)
+    script.chmod(0o755)
+    (folder / "bin").mkdir()
+    shutil.copy("/bin/busybox", folder / "bin/sh")
+    folder.chmod(0o755)
+    return StoredImage(digest="bench", layers=(folder,))
+
+
+class Bare:
+    """What `runc run` takes for the bundle that the sandbox makes; nothing else."""
+
+    def __init__(self, folder: Path, image: StoredImage) -> None:
+        self._folder = folder
+        self._names = (f"bare-{number}" for number in itertools.count())
+        self._bundles: list[Path] = []
+        self._parent = f"/pipeline-bench-{os.getpid()}"
+        namespace = mounts.open_user_namespace()
+        self._roots = Roots(folder, namespace)
+        self._root = self._roots.mount(image)
+        os.close(namespace)
+
+    def bundle(self) -> Path:
+        """Make a bundle, with an empty job folder; not part of what is measured."""
+        place = self._folder / next(self._names)
+        job = place / "job"
+        job.mkdir(parents=True)
+        first = mounts.FIRST_HOST_ID
+        mounts.mount_job_folder(job, LIMITS, first, first)
+        bundle = Bundle(
+            root=self._root,
+            job_folder=job,
+            command=tool_command(tool_program(KIND, ()), SLUG),
+            cwd=KIND.folder,
+            env=(),
+            user=User(),
+            cgroup=f"{self._parent}/{place.name}",
+            first_host_id=first,
+            seccomp=load_filter(),
+            swap_is_counted=cgroups.swap_is_counted(cgroups.find_hierarchies()),
+            ceilings=host_ceilings(),
+        )
+        (place / "config.json").write_text(json.dumps(runtime_config(bundle, LIMITS)))
+        self._bundles.append(place)
+        return place
+
+    def run(self, bundle: Path) -> None:
+        """Run it."""
+        state = str(self._folder / "state")
+        command = ["runc", "--root", state, "run", "--bundle", str(bundle), "--", bundle.name]
+        subprocess.run(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, check=True)
+
+    def close(self) -> None:
+        """Unmount everything."""
+        for bundle in self._bundles:
+            mounts.unmount(bundle / "job")
+        self._roots.close()
+        cgroups.remove_tree(cgroups.find_hierarchies(), self._parent)
+
+
+class Bench:
+    """The sides, open."""
+
+    def __init__(self, folder: Path) -> None:
+        self.rounds = Rounds()
+        image = make_image(folder / "image")
+        self._own = folder / "own"
+        self._own.mkdir()
+        self._script = image.layers[0] / KIND.folder.strip("/") / "bin/run.sh"
+        self.bare = Bare(folder / "bare", image)
+        self.cold = Sandbox(folder / "cold", slots=AT_A_TIME)
+        self.warm = Sandbox(folder / "warm", slots=AT_A_TIME, warm=AT_A_TIME)
+        self._job = ToolRun(image, KIND, SLUG, lambda _: None, LIMITS)
+        self.warm.run(self._job)  # so that it expects more of them
+
+    def waiting(self, jobs: int) -> None:
+        """Measure each side's time for a job, one job at a time."""
+        seconds: dict[str, list[float]] = {name: [] for name in ("own", "bare", "cold", "warm")}
+        phases: dict[str, list[float]] = defaultdict(list)
+        for _ in range(jobs):
+            seconds["own"].append(timed(self._run_own))
+            seconds["bare"].append(timed(partial(self.bare.run, self.bare.bundle())))
+            for name, sandbox in (("cold", self.cold), ("warm", self.warm)):
+                sandbox.settle()
+                began = time.monotonic()
+                done = sandbox.run(self._job)
+                seconds[name].append(time.monotonic() - began)
+                assert done.succeeded
+                assert done.was_made_ahead == (name == "warm")
+                for phase in PHASES:
+                    phases[f"{name} {phase}"].append(done.timing[phase])
+        for name, values in seconds.items():
+            self.rounds.add(f"{name} ms", 1000 * median(values))
+        for name, values in phases.items():
+            self.rounds.add(name, 1000 * median(values))
+        own = self.rounds.values["own ms"][-1]
+        for name in ("bare", "cold", "warm"):
+            self.rounds.add(f"{name} waits", self.rounds.values[f"{name} ms"][-1] - own)
+
+    def throughput(self, jobs: int) -> None:
+        """Measure the jobs a second of two loops, and the CPU time of each job."""
+        bundles = iter([self.bare.bundle() for _ in range(jobs)])
+        self.warm.settle()
+        self._together("bare", jobs, lambda: self.bare.run(next(bundles)))
+        self._together("sandbox", jobs, lambda: self.warm.run(self._job))
+
+    def close(self) -> None:
+        """Leave nothing."""
+        self.cold.close()
+        self.warm.close()
+        self.bare.close()
+
+    def _run_own(self) -> None:
+        place = f"{self._own}/"
+        subprocess.run(["/bin/busybox", "sh", self._script, SLUG, place, place], check=True)
+
+    def _together(self, name: str, jobs: int, job: Callable[[], object]) -> None:
+        before, began = cpu_s(), time.monotonic()
+        with ThreadPoolExecutor(AT_A_TIME) as threads:
+            for done in [threads.submit(job) for _ in range(jobs)]:
+                done.result()
+        elapsed = time.monotonic() - began
+        self.warm.settle()  # what is cleared away later is part of a job's CPU time
+        self.rounds.add(f"{name} jobs_per_s", jobs / elapsed)
+        self.rounds.add(f"{name} cpu_ms_per_job", 1000 * (cpu_s() - before) / jobs)
+
+
+def timed(job: Callable[[], object]) -> float:
+    began = time.monotonic()
+    job()
+    return time.monotonic() - began
+
+
+def cpu_s() -> float:
+    """Sum up the CPU time of this process and of all its children that have ended."""
+    usages = (
+        resource.getrusage(resource.RUSAGE_SELF),
+        resource.getrusage(resource.RUSAGE_CHILDREN),
+    )
+    return sum(usage.ru_utime + usage.ru_stime for usage in usages)
+
+
+def idle_worker_rss_mb(folder: Path) -> float:
+    """Start a router and a worker that has nothing to do; the memory that it has in use."""
+    seed = folder / "seed.yml"
+    seed.write_text("registry: {kind: folder, location: ./registry}\n")
+    with machine(folder) as own:
+        own.router(seed)
+        worker = own.worker("worker-1", "test_runners", "--slots", str(AT_A_TIME))
+        time.sleep(2)
+        pages = int(Path(f"/proc/{worker.pid}/statm").read_text().split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE") / 1e6
+
+
+def main() -> None:
+    """Run it."""
+    options = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    options.add_argument("--rounds", type=int, default=5)
+    options.add_argument("--jobs", type=int, default=12, help="of each side in each round")
+    options.add_argument("--results", type=Path, default=report.RESULTS, help="folder")
+    given = options.parse_args()
+    runc = subprocess.run(["runc", "--version"], capture_output=True, text=True, check=True).stdout
+    machine = report.machine() | {"runc": runc.split()[2]}
+    with TemporaryDirectory(prefix="pipeline-bench-") as name:
+        folder = Path(name)
+        folder.chmod(0o755)  # containers have no rights on the host
+        bench = Bench(folder)
+        try:
+            for number in range(given.rounds):
+                print(f"round {number + 1} of {given.rounds}", flush=True)
+                bench.waiting(given.jobs)
+                bench.throughput(4 * given.jobs)
+        finally:
+            bench.close()
+        bench.rounds.add("idle_worker_rss_mb", idle_worker_rss_mb(folder))
+    rounds = bench.rounds
+    rounds.ratio("warm waits", "bare waits", "warm_ratio")
+    rounds.ratio("cold waits", "bare waits", "cold_ratio")
+    rounds.ratio("sandbox jobs_per_s", "bare jobs_per_s", "throughput_ratio")
+    rounds.ratio("sandbox cpu_ms_per_job", "bare cpu_ms_per_job", "cpu_ratio")
+    medians, spread = rounds.medians(), rounds.spread()
+
+    def cell(name: str) -> str:
+        low, high = spread[name]
+        return f"{medians[name]:.2f} ({low:.2f} to {high:.2f})"
+
+    print("\n" + ", ".join(f"{name} {value}" for name, value in machine.items()))
+    own = f"{medians['own ms']:.2f} ms by itself"
+    print(
+        f"medians of {given.rounds} rounds of {given.jobs} jobs; the tool: a shell script, {own}\n"
+    )
+    rows = [[side, cell(f"{side} ms"), text] for side, text in GUARANTEES.items()]
+    print(report.table(["a job", "ms", "guarantees"], rows) + "\n")
+    rows = [
+        [phase.removesuffix("_s"), cell(f"cold {phase}"), cell(f"warm {phase}"), text]
+        for phase, text in PHASES.items()
+    ]
+    print(report.table(["where it waits", "cold, ms", "warm, ms", ""], rows) + "\n")
+    rows = [
+        [side, cell(f"{side} jobs_per_s"), cell(f"{side} cpu_ms_per_job")]
+        for side in ("bare", "sandbox")
+    ]
+    print(report.table(["two at a time", "jobs/s", "CPU ms/job"], rows) + "\n")
+    rows = [[meaning, cell(name), target] for name, (meaning, target) in TARGETS.items()]
+    print(report.table(["", "median (spread)", "to reach"], rows))
+    keys = {name: medians[name] for name in TARGETS}
+    results = {**keys, "rounds": rounds.values, "spread": spread, "machine": machine}
+    print(f"\n{report.save('containers', results, given.results)}")
+
+
+if __name__ == "__main__":
+    main()
