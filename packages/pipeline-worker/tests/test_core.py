@@ -248,6 +248,24 @@ def test_a_signal_drains_and_a_second_one_leaves_at_once() -> None:
     assert of(worker.feed(events.StopAsked()), do.Leave)
 
 
+def test_a_signal_while_the_router_is_away_ends_an_idle_worker_only() -> None:
+    idle, busy = Driver(), Driver()
+    for worker in (idle, busy):
+        worker.serve()
+    busy.hear(job(), b"request")
+    for worker in (idle, busy):
+        worker.tick(5.0)
+        assert worker.core.phase is Phase.ASKING
+    assert of(idle.feed(events.StopAsked()), do.Leave)
+    assert not of(busy.feed(events.StopAsked()), do.Leave)
+    (hello,) = sent(busy.feed(events.LinkFound(5556)), link.Hello)
+    assert isinstance(hello, link.Hello)
+    assert hello.draining
+    busy.hear(link.Welcome(2, EPOCH + 1))
+    assert sent(busy.feed(events.RunEnded(1, 1, 200, b"reply")), link.Result)
+    assert of(busy.hear(link.ResultAck(1, 1)), do.Leave) == [do.Leave(do.Ending.DONE)]
+
+
 def test_a_job_that_could_not_be_set_up_has_the_host_proved_once() -> None:
     worker = Driver()
     worker.serve()

@@ -295,7 +295,9 @@ class Core:
         return out
 
     def _stop_asked(self, _event: events.StopAsked, now: float) -> list[do.Command]:
-        if self.leaving is do.Ending.DONE or self.phase is Phase.ASKING:
+        # while the router is away there is nothing to wait for, but for work that it may ask about
+        lonely = self.phase is Phase.ASKING and not (self.ledger.running or self.ledger.held)
+        if self.leaving is do.Ending.DONE or lonely:
             return [do.Leave(do.Ending.DONE, "stopped")]
         self.leaving = do.Ending.DONE
         out: list[do.Command] = [do.Say("stopping: finishing what runs; once more to stop now")]
