@@ -98,11 +98,17 @@ class Machine:
         self.processes.append(process)
         return process
 
-    def router(self, seed: Path, *options: str, name: str = "router") -> Process:
-        """Start a router, on the ports of the one before it if there was one."""
+    def router(
+        self, seed: Path, *options: str, name: str = "router", under: Sequence[str] = ()
+    ) -> Process:
+        """Start a router, on the ports of the one before it if there was one.
+
+        `under` is a command that runs it: in another network, say, or with other limits.
+        """
         process = self.start(
             name,
-            "pipeline-router",
+            *under,
+            str(BIN / "pipeline-router"),
             str(self.folder / "pipeline.yml"),
             *("--seed", str(seed)),
             *("--port", str(self.port), "--link-port", str(self.link_port)),

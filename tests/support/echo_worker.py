@@ -1,0 +1,131 @@
+"""A worker whose jobs need no container: the real core, loop, sockets and executor, and a journal.
+
+    python -m support.echo_worker IDENTITY ADDRESS JOURNAL SLOTS
+
+What a job does stands in its request's file `plan`, a step a line; then it answers with the file
+`token`. A version whose name begins with "broken" cannot be prepared.
+"""
+
+import ctypes
+import hashlib
+import logging
+import os
+import secrets
+import signal
+import sys
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+import msgspec
+
+from pipeline_protocol import status
+from pipeline_protocol.address import WorkerAddress
+from pipeline_protocol.codec import answer, decode_request, refusal
+from pipeline_protocol.link import Readiness, VersionState
+from pipeline_protocol.replies import Context
+from pipeline_protocol.requests import SolutionRequest
+from pipeline_protocol.settings import Credentials, Settings, WantedVersion
+from pipeline_worker.commands import Ending, Leave
+from pipeline_worker.core import Core
+from pipeline_worker.events import Event, StopAsked, VersionMoved
+from pipeline_worker.executor import Assignment, Finished
+from pipeline_worker.loop import Loop
+from pipeline_worker.sockets import RouterSockets
+from support.journal import Journal, Note
+
+
+def crash() -> None:
+    """End as by the kernel's hand: nothing is cleared away, nothing is said."""
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def wedge() -> None:
+    """Hold the interpreter for ever: the loop falls silent, ZeroMQ's own threads live on."""
+    ctypes.PyDLL(None).sleep(3600)
+
+
+def fail() -> None:
+    raise RuntimeError("out of order")
+
+
+class EchoJobs:
+    """Performs a request's plan, and notes when it begins and when it has ended."""
+
+    def __init__(self, identity: str, journal: Journal) -> None:
+        self._identity = identity
+        self._journal = journal
+
+    def adopt(self, settings: Settings, credentials: Credentials | None) -> None:
+        pass
+
+    def perform(self, assignment: Assignment) -> Finished:
+        request = decode_request(assignment.request)
+        assert isinstance(request, SolutionRequest)
+        assert isinstance(request.files, dict)
+        note = Note(request.id, secrets.token_hex(8), self._identity, assignment.attempt)
+        self._journal.note(note)
+        context = Context(worker=self._identity, attempt=assignment.attempt)
+        for line in request.files["plan"].splitlines():
+            step, _, argument = line.partition(" ")
+            self._step(step, argument, assignment.cancelled)
+            if assignment.cancelled.is_set():
+                return status.CANCELLED, refusal(status.CANCELLED, "taken back", context)
+        self._journal.note(msgspec.structs.replace(note, ended=True))
+        padding = "x" * int(request.files.get("padding", "0"))
+        response = {"token": request.files["token"], "padding": padding}
+        return status.OK, answer(response, context)
+
+    def _step(self, step: str, argument: str, cancelled: threading.Event) -> None:
+        if step == "sleep":
+            cancelled.wait(float(argument))
+        elif step == "crash-in":
+            threading.Timer(float(argument), crash).start()
+        else:
+            {"crash": crash, "wedge": wedge, "fail": fail}[step]()
+
+
+class EchoReleases:
+    """Has every version ready at once, but for those that are broken."""
+
+    def __init__(self) -> None:
+        self._post: Callable[[Event], None] = lambda _: None
+
+    def report_to(self, post: Callable[[Event], None]) -> None:
+        self._post = post
+
+    def adopt(self, settings: Settings, credentials: Credentials | None) -> None:
+        pass
+
+    def prepare(self, wanted: WantedVersion) -> None:
+        key = (wanted.track, wanted.version)
+        if wanted.version.startswith("broken"):
+            state = VersionState(*key, Readiness.FAILED, reason="it is broken")
+        else:
+            digest = f"sha256:{hashlib.sha256(wanted.version.encode()).hexdigest()}"
+            state = VersionState(*key, Readiness.READY, digest=digest)
+        self._post(VersionMoved(state))
+
+    def keep(self, versions: frozenset[tuple[str, str]]) -> None:
+        pass
+
+
+def session(identity: str, address: WorkerAddress, journal: Journal, slots: int) -> Leave:
+    core = Core(identity, secrets.token_hex(8), address, slots)
+    loop = Loop(core, RouterSockets(address), EchoJobs(identity, journal), EchoReleases())
+    signal.signal(signal.SIGTERM, lambda *_: loop.post(StopAsked()))
+    return loop.run()
+
+
+def main(identity: str, address: str, journal: str, slots: str) -> int:
+    logging.basicConfig(level=logging.INFO, format=f"{identity} %(levelname)s %(message)s")
+    noting = Journal(Path(journal))
+    while True:
+        left = session(identity, WorkerAddress.parse(address), noting, int(slots))
+        logging.info("%s %s", left.ending, left.reason)
+        if left.ending is not Ending.RESTART:
+            return left.ending.value
+
+
+if __name__ == "__main__":
+    sys.exit(main(*sys.argv[1:]))
