@@ -15,17 +15,22 @@ from support.processes import Machine, Process
 
 SEED = """\
 registry: {kind: folder, location: ./registry}
+router: {liveness_s: 1.5}
 channels:
   test_runners:
     tool: "{track}-test-runner"
     limits: {wall_s: 3, memory: 64MiB, pids: 64, stdout: 64KiB, stderr: 64KiB,
              job_folder: 16MiB, job_folder_files: 1000, tmp: 8MiB}
+    ceilings: {wall_s: 20}
     tracks:
       hasty: {limits: {wall_s: 0.5}, ceilings: {wall_s: 1}}
 """
+SLOTS = 2
 TRACKS = {"hostile": "root", "hasty": "root", "unprivileged": "appuser"}
 """The tracks that the tool is deployed for, and who it runs as there."""
 
+SECRET = "hush-hush-3a9f"
+"""What the worker has in its environment, and the host in a file that all may read."""
 _REST_S = 0.3
 VERSION = "v1"
 HONEST = """\
@@ -72,6 +77,8 @@ class Arena:
         self.own = own
         self.image = image
         self._numbers = count(1)
+        self.inputs.mkdir()
+        (own.folder / "secret").write_text(SECRET)
         seed = own.folder / "seed.yml"
         seed.write_text(SEED)
         own.router(seed)
@@ -83,40 +90,57 @@ class Arena:
         return self.own.folder / "registry"
 
     @property
+    def inputs(self) -> Path:
+        """Where the worker reads file:// inputs."""
+        return self.own.folder / "inputs"
+
+    @property
     def worker_folder(self) -> Path:
         return self.own.folder / "worker-1"
 
     def start_worker(self, *options: str) -> Process:
         """Start the worker, with two slots, and see each track work."""
-        self.worker = self.own.worker("worker-1", "test_runners", "--slots", "2", *options)
-        for track in TRACKS:
-            self.honest(track)
+        self.begin_worker(*options)
+        self.honest_everywhere()
         return self.worker
 
-    def say(self, message: Mapping[str, Any]) -> dict[str, Any]:
+    def begin_worker(self, *options: str) -> None:
+        """Start the worker, and wait until it serves, no more."""
+        own = ("--slots", str(SLOTS), "--file-inputs", str(self.inputs))
+        self.worker = self.own.worker("worker-1", "test_runners", *own, *options)
+
+    def say(self, message: Mapping[str, Any] | bytes) -> dict[str, Any]:
         return say(self.own.address, message, 60)
 
     def deploy(self, track: str, image: Image, version: str = VERSION) -> str:
         """Publish an image as a track's tool, and want it; its digest."""
         digest = image.publish(self.registry, f"{track}-test-runner", version)
-        wish = {
-            "action": "deploy_container_version",
-            "track_slug": track,
-            "channel": "test_runners",
-            "new_version": version,
-        }
-        assert self.say(wish)["status"]["code"] == 200
+        self.want(track, version)
         return digest
 
-    def request(self, files: Mapping[str, str], **fields: Any) -> dict[str, Any]:
-        """Make a test_solution request of its own."""
+    def want(self, track: str, version: str) -> None:
+        self._operate("deploy_container_version", track, new_version=version)
+
+    def unload(self, track: str, version: str) -> None:
+        self._operate("unload_container_version", track, version=version)
+
+    def blobs(self) -> set[Path]:
+        """List what the registry holds of the hostile track."""
+        return set((self.registry / "hostile-test-runner/blobs/sha256").iterdir())
+
+    def _operate(self, action: str, track: str, **fields: str) -> None:
+        message = {"action": action, "track_slug": track, "channel": "test_runners", **fields}
+        reply = self.say(message)
+        assert reply["status"]["code"] == 200, reply
+
+    def request(self, **fields: Any) -> dict[str, Any]:
+        """Make a test_solution request of its own; `files` or `s3_uri` are up to the caller."""
         return {
             "action": "test_solution",
             "id": f"job-{next(self._numbers)}",
             "track_slug": "hostile",
             "exercise_slug": "two-fer",
             "container_version": VERSION,
-            "files": dict(files),
             **fields,
         }
 
@@ -128,7 +152,7 @@ class Arena:
         program = (program or case.program).replace(ROUTER_PORT, str(self.own.port))
         files = {**case.files, "program": program}
         seconds = case.asked_s or case.wall_s
-        return self.request(files, track_slug=case.track, execution_timeout=seconds)
+        return self.request(files=files, track_slug=case.track, execution_timeout=seconds)
 
     def play(self, case: Case) -> Answer:
         """Run a case's job, after the one before it if there is one."""
@@ -137,7 +161,7 @@ class Arena:
         return self.ask(self.case_request(case))
 
     def honest_request(self, word: str, track: str = "hostile") -> dict[str, Any]:
-        return self.request({"program": HONEST, "word": word}, track_slug=track)
+        return self.request(files={"program": HONEST, "word": word}, track_slug=track)
 
     def honest(self, track: str = "hostile") -> Answer:
         """Run an honest job, which has to be right whatever was before it."""
@@ -145,6 +169,23 @@ class Arena:
         answer = self.ask(self.honest_request(word, track))
         assert (answer.code, answer.text) == (200, word), answer.reply
         return answer
+
+    def honest_everywhere(self) -> None:
+        """See each track work."""
+        for track in TRACKS:
+            self.honest(track)
+
+    def find_files(self, name: str) -> list[Path]:
+        """List the live jobs' folders, on the host, that have a file."""
+        return [found.parent for found in (self.worker_folder / "run/jobs").glob(f"*/job/{name}")]
+
+    def await_files(self, name: str, jobs: int = 1, seconds: float = 20.0) -> list[Path]:
+        """Wait until so many live jobs have a file in their folders; those folders."""
+        until = time.monotonic() + seconds
+        while len(found := self.find_files(name)) < jobs:
+            assert time.monotonic() < until, f"{len(found)} of {jobs} jobs have made {name}"
+            time.sleep(0.005)
+        return found
 
     def traces(self) -> Traces:
         return find_traces(self.worker_folder, self.worker.pid)

@@ -4,8 +4,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from hostile.arena import Arena
+from hostile.arena import SECRET, Arena
 from hostile.image import make_image
+from hostile.traces import Traces
 from support.images import Image
 from support.processes import machine
 
@@ -17,7 +18,15 @@ def hostile_image(tmp_path_factory: pytest.TempPathFactory) -> Image:
 
 @pytest.fixture(scope="module")
 def arena(module_folder: Path, hostile_image: Image) -> Iterator[Arena]:
-    with machine(module_folder) as own:
+    """Give an arena whose worker has something to hide."""
+    with machine(module_folder) as own, pytest.MonkeyPatch.context() as patch:
+        patch.setenv("AWS_SECRET_ACCESS_KEY", SECRET)
         arena = Arena(own, hostile_image)
         arena.start_worker()
         yield arena
+
+
+@pytest.fixture(scope="module")
+def before(arena: Arena) -> Traces:
+    """Count what there is when nothing has happened yet."""
+    return arena.at_rest()

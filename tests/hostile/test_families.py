@@ -26,12 +26,6 @@ CASES = [
 ]
 
 
-@pytest.fixture(scope="module")
-def before(arena: Arena) -> Traces:
-    """What there is when nothing has happened yet."""
-    return arena.at_rest()
-
-
 def check(case: Case, answer: Answer) -> None:
     said = f"{answer.code}:\n{answer.text[:4000]}"
     assert answer.code == case.code, said

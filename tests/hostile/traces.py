@@ -34,7 +34,7 @@ def find_traces(worker_folder: Path, worker: int) -> Traces:
         cgroups=len(cgroups),
         folders=sum(len(os.listdir(run / name)) for name in ("jobs", "runtime")),
         files=_count_files(worker_folder, set(mounts)),
-        descriptors=len(os.listdir(f"/proc/{worker}/fd")),
+        descriptors=_count_descriptors(worker),
     )
 
 
@@ -66,6 +66,13 @@ def _cgroups(run: Path) -> list[Path]:
 def _processes(cgroups: list[Path]) -> set[str]:
     """List what runs in the cgroups: no process gets out of its own."""
     return {pid for cgroup in cgroups for pid in (cgroup / "cgroup.procs").read_text().split()}
+
+
+def _count_descriptors(process: int) -> int:
+    try:
+        return len(os.listdir(f"/proc/{process}/fd"))
+    except FileNotFoundError:
+        return 0  # it is dead
 
 
 def _count_files(folder: Path, mounts: set[str]) -> int:
