@@ -13,9 +13,11 @@ import pytest
 from pipeline_containers.building.build import (
     BuildOutcome,
     BuildRequest,
+    Workshop,
     build_and_publish,
 )
 from pipeline_containers.building.builder import Builder, BuildOptions, open_builder
+from pipeline_containers.building.git import Sources
 from pipeline_containers.errors import (
     BadReference,
     BuildCancelled,
@@ -25,7 +27,7 @@ from pipeline_containers.errors import (
     ContainersError,
     ImageInvalid,
     RegistryError,
-    SourceError,
+    SourceRefused,
     StoreError,
 )
 from pipeline_containers.images.folder import FolderRegistry
@@ -61,7 +63,9 @@ def builder(work: Path, base_images: Path) -> Builder:
 
 
 @pytest.fixture
-def build(work: Path, repository: Path, builder: Builder, registry: FolderRegistry) -> Build:
+def build(
+    work: Path, repository: Path, builder: Builder, registry: FolderRegistry, sandbox: Sandbox
+) -> Build:
     """Build a reference of the test's repository; whatever comes of it, nothing else stays."""
 
     def do(
@@ -76,16 +80,15 @@ def build(work: Path, repository: Path, builder: Builder, registry: FolderRegist
         try:
             return build_and_publish(
                 request,
-                builder,
+                Workshop(builder, sandbox, Sources(work / "clones"), work / "sources"),
                 registry,
-                work / "sources",
                 options=options,
                 on_line=on_line,
                 cancelled=cancelled,
             )
         finally:
-            assert list((work / "sources/checkouts").iterdir()) == []
-            assert list((work / "builder/builds").iterdir()) == []
+            assert not list((work / "sources/checkouts").glob("scratch-*"))
+            assert not list((work / "builder/builds").glob("scratch-*"))
             assert list(mounts_below(work / "builder")) == []
             assert not list((work / "registry").glob("*/.push-*"))
 
@@ -198,11 +201,11 @@ def test_a_failing_command_is_told_with_the_log(build: Build, commit: Commit) ->
     [
         ("FROM localhost/pipeline-base/nothing:1\n", BuildFailed, "nothing"),
         (f"{DOCKERFILE}NONSENSE\n", BuildFailed, "(?i)nonsense"),
-        (f"# syntax=docker/dockerfile:1\n{DOCKERFILE}", SourceError, "foreign front end"),
-        (f"#Syntax = x\n{DOCKERFILE}", SourceError, "foreign front end"),
+        (f"# syntax=docker/dockerfile:1\n{DOCKERFILE}", SourceRefused, "foreign front end"),
+        (f"#Syntax = x\n{DOCKERFILE}", SourceRefused, "foreign front end"),
         ("FROM localhost/pipeline-base/busybox:1\n", ImageInvalid, r"run\.sh is missing"),
         (f"{DOCKERFILE}RUN chmod -x bin/run.sh\n", ImageInvalid, "not executable"),
-        (f"{DOCKERFILE}RUN --mount=type=bind,source=etc,target=/y id\n", SourceError, "--mount"),
+        (f"{DOCKERFILE}RUN --mount=type=bind,source=etc,target=/y id\n", SourceRefused, "--mount"),
         (f"{DOCKERFILE}USER nobody\n", ImageInvalid, "USER 'nobody'"),
     ],
 )
@@ -240,11 +243,11 @@ def test_a_repository_without_a_dockerfile_or_with_a_link(
     build: Build, commit: Commit, repository: Path
 ) -> None:
     commit({"bin/run.sh": RUN})
-    with pytest.raises(SourceError, match="no Dockerfile"):
+    with pytest.raises(SourceRefused, match="no Dockerfile"):
         build()
     (repository / "Dockerfile").symlink_to("/etc/passwd")
     commit({})
-    with pytest.raises(SourceError, match="Dockerfile is a link"):
+    with pytest.raises(SourceRefused, match="Dockerfile is a link"):
         build()
     with pytest.raises(BadReference):
         build("--upload-pack=x")
@@ -276,7 +279,7 @@ def test_a_build_that_prints_too_much_is_ended(build: Build, commit: Commit) -> 
     commit({"Dockerfile": f"{DOCKERFILE}RUN yes\n", "bin/run.sh": RUN})
     with pytest.raises(BuildOutputLimit) as caught:
         build(options=replace(OPTIONS, log_bytes=100_000, log_tail_bytes=1_000))
-    assert len(caught.value.log_tail) == 1_000
+    assert 900 < len(caught.value.log_tail) <= 1_000
 
 
 @pytest.mark.e2e
@@ -358,9 +361,9 @@ def test_several_pulls_at_once_and_one_cancelled(
 
 
 def test_unknown_kinds_are_named(work: Path) -> None:
-    with pytest.raises(RegistryError, match="is not one of: folder"):
+    with pytest.raises(RegistryError, match="is not one of: folder, docker, ecr"):
         open_registry("nonsense", str(work))
-    with pytest.raises(ContainersError, match="is not one of: auto, buildah"):
+    with pytest.raises(ContainersError, match="is not one of: auto, img, buildah"):
         open_builder("nonsense", work)
 
 

@@ -18,7 +18,7 @@ def call(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
 
 
 @pytest.mark.e2e
-def test_build_list_run(
+def test_build_publish_list_validate_run(
     work: Path, repository: Path, commit: Callable[..., str], base_images: Path
 ) -> None:
     sha = commit(
@@ -28,21 +28,26 @@ def test_build_list_run(
         }
     )
     places: list[str | Path] = ["--registry", work / "registry"]
-    source: list[str | Path] = [
-        f"file://{repository}",
-        "main",
-        "--repository",
-        "x",
-        "--base-images",
-        base_images,
-    ]
-    options: list[str | Path] = [*places, "--work", work, "--network", "none"]
-    built = call("build", *source, *options, "--json")
+    source: list[str | Path] = [f"file://{repository}", "main", "--base-images", base_images]
+    source += ["--work", work, "--network", "none"]
+    built = call("build", *source, "--json")
     assert built.returncode == 0, built.stderr
-    assert json.loads(built.stdout)["outcome"] == "built"
+    assert json.loads(built.stdout) == {"git_sha": sha, "valid": True}
     assert "STEP 2/2" in built.stderr
-    assert call("build", *source, *options).stdout.startswith(f"ignored x:git-{sha} sha256:")
+    assert "==> validating" in built.stderr
+    assert "warning: no tests/*/" in built.stderr
+    assert call("list", "x", *places).stdout == "\n"
+    published = call("publish", *source, "--repository", "x", *places, "--json")
+    assert json.loads(published.stdout)["outcome"] == "built", published.stderr
+    assert "Using cache" in published.stderr
+    again = call("publish", *source, "--repository", "x", *places)
+    assert again.stdout.startswith(f"ignored x:git-{sha} sha256:")
     assert call("list", "x", *places).stdout.startswith(f"git-{sha} sha256:")
+    valid = call("validate", f"x:git-{sha}", "--source", repository, *places, "--work", work)
+    assert valid.stdout.startswith("valid sha256:"), valid.stderr
+    other = call("validate", f"x:git-{sha}", "--kind", "analyser", *places, "--work", work)
+    assert other.returncode == 3
+    assert "not a usable analyser image" in other.stderr
     ran = call("run", f"x:git-{sha}", "two-fer", repository, *places, "--work", work, "--json")
     assert ran.returncode == 0, ran.stderr
     report = json.loads(ran.stdout)
@@ -68,10 +73,10 @@ def test_run_a_folder_that_gives_no_result(
 
 @pytest.mark.e2e
 def test_errors_are_one_line(work: Path) -> None:
-    failed = call("build", f"file://{work}/none", "-x", "--repository", "x", "--work", work)
+    failed = call("publish", f"file://{work}/none", "-x", "--repository", "x", "--work", work)
     assert failed.returncode == 2
     options: list[str | Path] = ["--repository", "x", "--work", work]
-    failed = call("build", *options, "--", f"file://{work}/none", "--upload-pack=x")
+    failed = call("publish", *options, "--", f"file://{work}/none", "--upload-pack=x")
     assert failed.returncode == 3
     assert failed.stderr.startswith("error: '--upload-pack=x' is not a git reference")
     assert len(failed.stderr.splitlines()) == 1

@@ -6,7 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from pipeline_containers.building.git import Reference, check_url, checkout
+from pipeline_containers.building.git import Sources, checkout
+from pipeline_containers.building.reference import Reference, check_url
+from pipeline_containers.deadline import Deadline
 from pipeline_containers.errors import BadReference, BuildCancelled, SourceError
 
 Commit = Callable[..., str]
@@ -102,7 +104,8 @@ def resolve(work: Path, repository: Path) -> Callable[[str], str]:
 
     def do(reference: str) -> str:
         destination = work / f"checkout-{next(numbers)}"
-        return checkout(f"file://{repository}", reference, work / "clones", destination)
+        url, sources = f"file://{repository}", Sources(work / "clones")
+        return checkout(url, reference, sources, destination, Deadline(60))
 
     return do
 
@@ -182,8 +185,9 @@ def test_short_and_absent_references(resolve: Callable[[str], str], commit: Comm
 
 @pytest.mark.e2e
 def test_a_missing_repository(work: Path) -> None:
+    sources = Sources(work / "clones")
     with pytest.raises(SourceError, match="cannot be fetched"):
-        checkout(f"file://{work}/nothing", "main", work / "clones", work / "checkout")
+        checkout(f"file://{work}/nothing", "main", sources, work / "checkout", Deadline(60))
     assert not (work / "checkout").exists()
 
 
@@ -225,7 +229,6 @@ def test_cancelling(work: Path, repository: Path, commit: Commit) -> None:
     commit({"a": "1"})
     event = threading.Event()
     event.set()
+    sources, deadline = Sources(work / "clones"), Deadline(60, event)
     with pytest.raises(BuildCancelled):
-        checkout(
-            f"file://{repository}", "main", work / "clones", work / "checkout", cancelled=event
-        )
+        checkout(f"file://{repository}", "main", sources, work / "checkout", deadline)

@@ -1,4 +1,4 @@
-"""The command line: build an image, list what is published, run a tool in its sandbox.
+"""The command line: what is made of images is in `build_cli`, running a tool is here.
 
 Exit statuses: 0 done; 1 the tool did not succeed; 2 a wrong call; 3 an error, said in one line.
 """
@@ -13,32 +13,11 @@ from typing import NoReturn
 
 import click
 
+from pipeline_containers import build_cli
 from pipeline_containers.errors import ContainersError
+from pipeline_containers.images.registry import Registry
+from pipeline_containers.options import JSON, KIND, REGISTRY, WORK
 from pipeline_containers.sandbox.tools import TOOLS
-
-_KIND = click.option(
-    "--kind",
-    type=click.Choice(list(TOOLS)),
-    default="test_runner",
-    show_default=True,
-    help="The kind of tool.",
-)
-_REGISTRY = click.option(
-    "--registry",
-    metavar="FOLDER",
-    default="./registry",
-    show_default=True,
-    help="The folder that is the registry.",
-)
-_JSON = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
-_WORK = click.option(
-    "--work",
-    metavar="FOLDER",
-    type=click.Path(file_okay=False, path_type=Path),
-    default=Path("/var/lib/pipeline-containers"),
-    show_default=True,
-    help="Where clones, caches and images are kept.",
-)
 
 
 @click.group()
@@ -48,87 +27,19 @@ def commands() -> None:
 
 
 @commands.command()
-@click.argument("url")
-@click.argument("reference")
-@click.option("--repository", required=True, help="The image's name in the registry.")
-@_REGISTRY
-@_KIND
-@_WORK
-@click.option(
-    "--base-images",
-    metavar="FOLDER",
-    type=click.Path(file_okay=False, exists=True, path_type=Path),
-    help="A read-only containers-storage folder, for FROM without a network.",
-)
-@click.option(
-    "--network",
-    type=click.Choice(["private", "none"]),
-    default="private",
-    show_default=True,
-    help="What the build's commands see.",
-)
-@_JSON
-def build(
-    url: str,
-    reference: str,
-    repository: str,
-    registry: str,
-    kind: str,
-    work: Path,
-    base_images: Path | None,
-    network: str,
-    as_json: bool,
-) -> None:
-    """Build the image of a branch, a tag or a full SHA of the repository at URL; publish it."""
-    from pipeline_containers.building.build import BuildRequest, build_and_publish
-    from pipeline_containers.building.builder import BuildOptions, open_builder
-    from pipeline_containers.images.registry import open_registry
-
-    outcome = build_and_publish(
-        BuildRequest(url, reference, repository, TOOLS[kind]),
-        open_builder("auto", work / "builder", base_images),
-        open_registry("folder", registry),
-        work / "sources",
-        options=BuildOptions(network="none" if network == "none" else "private"),
-        on_line=lambda line: click.echo(line, err=True),
-    )
-    if as_json:
-        click.echo(json.dumps(asdict(outcome)))
-    else:
-        click.echo(f"{outcome.outcome} {outcome.image}:{outcome.image_tag} {outcome.digest}")
-
-
-@commands.command("list")
-@click.argument("repository")
-@_REGISTRY
-@_JSON
-def list_tags(repository: str, registry: str, as_json: bool) -> None:
-    """List the images of a repository, by tag and digest."""
-    from pipeline_containers.images.registry import open_registry
-
-    opened = open_registry("folder", registry)
-    digests = {tag: opened.digest(repository, tag) for tag in opened.tags(repository)}
-    if as_json:
-        click.echo(json.dumps(digests))
-    else:
-        for tag, digest in digests.items():
-            click.echo(f"{tag} {digest}")
-
-
-@commands.command()
 @click.argument("image")
 @click.argument("slug")
 @click.argument("solution", type=click.Path(file_okay=False, exists=True, path_type=Path))
-@_REGISTRY
-@_KIND
-@_WORK
+@REGISTRY
+@KIND
+@WORK
 @click.option("--wall-s", type=float, default=20.0, show_default=True, help="Seconds it may take.")
-@_JSON
+@JSON
 def run(
     image: str,
     slug: str,
     solution: Path,
-    registry: str,
+    registry: Registry,
     kind: str,
     work: Path,
     wall_s: float,
@@ -136,7 +47,6 @@ def run(
 ) -> None:
     """Run a tool on a SOLUTION folder. IMAGE: a root folder, or REPOSITORY:TAG in the registry."""
     from pipeline_containers.images.image import StoredImage
-    from pipeline_containers.images.registry import open_registry
     from pipeline_containers.images.store import Store
     from pipeline_containers.sandbox.limits import Limits
     from pipeline_containers.sandbox.run import Sandbox, ToolRun
@@ -146,7 +56,7 @@ def run(
     else:
         store = Store(work / "store")
         repository, _, reference = image.partition("@" if "@" in image else ":")
-        stored = store.image(store.pull(open_registry("folder", registry), repository, reference))
+        stored = store.image(store.pull(registry, repository, reference))
 
     def fill(job_folder: Path) -> None:
         shutil.copytree(solution, job_folder, symlinks=True, dirs_exist_ok=True)
@@ -167,6 +77,10 @@ def run(
         result = report.output_problem or json.dumps(report.outputs, indent=2, ensure_ascii=False)
         click.echo(result)
     sys.exit(0 if report.succeeded else 1)
+
+
+for command in build_cli.COMMANDS:
+    commands.add_command(command)
 
 
 def main() -> NoReturn:

@@ -7,6 +7,7 @@ PACKAGES = {
     "buildah": "buildah",
     "git": "git",
     "runc": "runc",
+    "setpriv": "util-linux",
     "skopeo": "skopeo",
     "unshare": "util-linux",
 }

@@ -1,14 +1,13 @@
 """A request to a builder, to an image in the registry, to a reply; with progress."""
 
 import time
-from pathlib import Path
 
 import msgspec
 
 from pipeline_containers import errors
-from pipeline_containers.building.build import BuildRequest, build_and_publish
-from pipeline_containers.building.builder import Builder, BuildOptions
-from pipeline_containers.images.registry import Registry, open_registry
+from pipeline_containers.building.build import BuildRequest, Workshop, build_and_publish
+from pipeline_containers.building.builder import BuildOptions
+from pipeline_containers.images.registry import AwsCredentials, Registry, open_registry
 from pipeline_containers.sandbox.tools import TOOLS
 from pipeline_protocol import status
 from pipeline_protocol.channels import CHANNELS
@@ -22,6 +21,7 @@ from pipeline_worker.executor import Assignment, Finished
 
 _CODES: dict[type[errors.ContainersError], int] = {
     errors.BadReference: status.UNUSABLE,
+    errors.SourceRefused: status.UNUSABLE,
     errors.BuildTimedOut: status.TIMED_OUT,
     errors.BuildOutputLimit: status.TOO_MUCH_OUTPUT,
     errors.BuildCancelled: status.CANCELLED,
@@ -34,15 +34,18 @@ _CODES: dict[type[errors.ContainersError], int] = {
 class BuildJobs:
     """Performs the builders' requests."""
 
-    def __init__(self, worker: str, builder: Builder, folder: Path) -> None:
+    def __init__(self, worker: str, workshop: Workshop) -> None:
         self._worker = worker
-        self._builder = builder
-        self._folder = folder
+        self._workshop = workshop
         self._settings = Settings()
+        self._credentials: Credentials | None = None
+        self._opened: Registry | None = None
 
     def adopt(self, settings: Settings, credentials: Credentials | None) -> None:
         """Work by these settings from the next job on."""
-        self._settings = settings
+        if (settings.registry, credentials) != (self._settings.registry, self._credentials):
+            self._opened = None
+        self._settings, self._credentials = settings, credentials
 
     def perform(self, assignment: Assignment) -> Finished:
         """Build or list; whatever goes wrong becomes a reply."""
@@ -60,12 +63,14 @@ class BuildJobs:
                     raise TypeError(f"{type(request).__name__} is not for a builder")
         except errors.ContainersError as failure:
             code = _CODES.get(type(failure), status.SETUP_FAILED)
-            error, log = str(failure), getattr(failure, "log_tail", "")
+            error, log = str(failure), failure.log_tail
+        except OSError as failure:  # the disk is full, or gone
+            code, error = status.SETUP_FAILED, f"this builder's disk: {failure}"
         context = Context(
             worker=self._worker,
             attempt=assignment.attempt,
             timing=Timing(queued_s=assignment.queued_s, total_s=time.monotonic() - began),
-            logs=Logs(stdout=log[-MAX_LOG_BYTES:]) if log else msgspec.UNSET,
+            logs=Logs(stdout=_end(log)) if log else msgspec.UNSET,
         )
         if response is None:
             return code, refusal(code, error, context)
@@ -82,9 +87,8 @@ class BuildJobs:
                 repository=self._repository(tool),
                 kind=TOOLS[str(CHANNELS[request.channel].tool_kind)],
             ),
-            self._builder,
+            self._workshop,
             self._registry(),
-            self._folder,
             options=BuildOptions(
                 timeout_s=min(left_s, limits.wall_s), memory_bytes=limits.memory_bytes
             ),
@@ -99,7 +103,16 @@ class BuildJobs:
         return AvailableContainers(repository, tuple(self._registry().tags(repository)))
 
     def _registry(self) -> Registry:
-        return open_registry(self._settings.registry.kind, self._settings.registry.location)
+        """Open the registry once: it may have a login that is good for hours."""
+        if self._opened is None:
+            place, aws = self._settings.registry, None
+            if self._credentials is not None:
+                minted = self._credentials
+                aws = AwsCredentials(
+                    minted.access_key_id, minted.secret_access_key, minted.session_token
+                )
+            self._opened = open_registry(place.kind, place.location, aws)
+        return self._opened
 
     def _tool(self, channel: str, track: str) -> str:
         template = self._settings.tools.get(channel) or CHANNELS[channel].tool or "{track}"
@@ -107,3 +120,8 @@ class BuildJobs:
 
     def _repository(self, tool: str) -> str:
         return self._settings.registry.image.replace("{tool}", tool)
+
+
+def _end(log: str) -> str:
+    """Cut a log down to what a reply may carry."""
+    return log.encode()[-MAX_LOG_BYTES:].decode(errors="ignore")

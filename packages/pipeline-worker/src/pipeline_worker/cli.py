@@ -61,6 +61,12 @@ def _common(command: Any) -> Any:
             type=_EXISTING,
             help="For builders: an image store to take base images from, without a registry.",
         ),
+        click.option(
+            "--git-credentials",
+            type=click.Path(exists=True, dir_okay=False, path_type=Path),
+            envvar="PIPELINE_GIT_CREDENTIALS",
+            help="For builders: a file of https://NAME:TOKEN@HOST lines, for private repositories.",
+        ),
         click.argument("work_folder", type=_FOLDER),
         click.argument("address", type=_AddressType()),
         click.argument("identity", type=_IdentityType()),
@@ -105,6 +111,7 @@ def listen(
     address: WorkerAddress,
     work_folder: Path,
     base_images: Path | None,
+    git_credentials: Path | None,
     runtime: str,
     wait: float,
     slots: int,
@@ -120,7 +127,12 @@ def listen(
     # as typed, not resolved: requests name files by that path
     inputs = None if file_inputs is None else Path(os.path.abspath(file_inputs))
     start = Start(
-        identity, address, slots, mode, wait, Host(runtime, inputs, base_images, warm=warm)
+        identity,
+        address,
+        slots,
+        mode,
+        wait,
+        Host(runtime, inputs, base_images, git_credentials, warm=warm),
     )
     _work(start, work_folder)
 
@@ -132,11 +144,12 @@ def configure(
     address: WorkerAddress,
     work_folder: Path,
     base_images: Path | None,
+    git_credentials: Path | None,
     runtime: str,
     wait: float,
 ) -> NoReturn:
     """Prepare the wanted versions, and exit."""
-    host = Host(runtime, base_images=base_images)
+    host = Host(runtime, base_images=base_images, git_credentials=git_credentials)
     _work(Start(identity, address, 1, Mode.CONFIGURE, wait, host), work_folder)
 
 

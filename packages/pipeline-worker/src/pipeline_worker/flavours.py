@@ -7,7 +7,9 @@ from pathlib import Path
 
 from msgspec import Struct
 
+from pipeline_containers.building.build import Workshop
 from pipeline_containers.building.builder import open_builder
+from pipeline_containers.building.git import Sources
 from pipeline_containers.errors import ToolMissing
 from pipeline_containers.images.store import Store
 from pipeline_containers.sandbox.run import Sandbox
@@ -29,6 +31,8 @@ class Host(Struct, frozen=True):
     """The folder beneath which file:// inputs are read."""
     base_images: Path | None = None
     """An image store that builders may take base images from, without a registry."""
+    git_credentials: Path | None = None
+    """What builders get at private repositories by."""
     warm: int | None = None
     """How many containers to make ahead of their jobs, at most one a slot; None: one a slot."""
 
@@ -50,7 +54,12 @@ def open_flavour(
     if kind is None:
         _require("git", "skopeo", host.runtime)
         builder = open_builder("auto", folder.folder("builder"), host.base_images)
-        yield Flavour(BuildJobs(identity, builder, folder.folder("builds")), NoReleases(), Prover())
+        builds = folder.folder("builds")
+        sources = Sources(builds / "clones", host.git_credentials)
+        with Sandbox(folder.folder("run"), runtime=host.runtime) as sandbox:
+            sandbox.canary()
+            workshop = Workshop(builder, sandbox, sources, builds)
+            yield Flavour(BuildJobs(identity, workshop), NoReleases(), Prover())
         return
     _require("skopeo", host.runtime)
     with ExitStack() as opened:

@@ -5,21 +5,24 @@ afterwards, and the registry has the image whole or not at all.
 """
 
 import os
-import tempfile
-import time
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
 from pipeline_containers.building.builder import Builder, BuildOptions
 from pipeline_containers.building.dockerfile import refusal
-from pipeline_containers.building.git import fetched
-from pipeline_containers.building.validate import validate
+from pipeline_containers.building.git import Sources, fetched
+from pipeline_containers.building.log import BuildLog
+from pipeline_containers.building.reference import Reference, check_url
+from pipeline_containers.building.validate import Candidate, validate
 from pipeline_containers.command import Cancelled, OnLine
-from pipeline_containers.errors import BuildCancelled, BuildTimedOut, RegistryError, SourceError
+from pipeline_containers.deadline import Deadline
+from pipeline_containers.errors import ContainersError, RegistryError, SourceRefused
 from pipeline_containers.files import FileRefused, read_beneath
 from pipeline_containers.images.registry import Registry
+from pipeline_containers.sandbox.run import Sandbox
 from pipeline_containers.sandbox.tools import ToolKind
+from pipeline_containers.scratch import scratch_folder
 
 _DOCKERFILE_BYTES = 1024 * 1024
 
@@ -28,7 +31,7 @@ _DOCKERFILE_BYTES = 1024 * 1024
 class BuildOutcome:
     """What came of a build: `built`, or `ignored` because the image was there.
 
-    `image` is the repository's name, `image_tag` `git-` and the SHA.
+    `image` is the repository's name, `image_tag` `git-` and the SHA, `digest` the registry's.
     """
 
     outcome: Literal["built", "ignored"]
@@ -49,102 +52,135 @@ class BuildRequest:
     kind: ToolKind
 
 
+@dataclass(frozen=True, slots=True)
+class Workshop:
+    """What a host builds with: a builder, a sandbox to try the tools in, and repositories.
+
+    Checkouts lie in `folder` while they are built.
+    """
+
+    builder: Builder
+    sandbox: Sandbox
+    sources: Sources
+    folder: Path
+
+
 def build_and_publish(
     request: BuildRequest,
-    builder: Builder,
+    workshop: Workshop,
     registry: Registry,
-    folder: Path,
     *,
     options: BuildOptions | None = None,
     on_line: OnLine | None = None,
     cancelled: Cancelled | None = None,
 ) -> BuildOutcome:
-    """Build an image and publish it, unless it is there; `folder` keeps the clones.
+    """Build an image and publish it, unless it is there.
 
-    `options.timeout_s` is for the whole of it. Raises `BadReference`, `SourceError`, the kinds of
-    `BuildError`, `ImageInvalid`, `RegistryError`.
+    `options.timeout_s` is for the whole of it. Raises `BadReference`, `SourceError`,
+    `SourceRefused`, the kinds of `BuildError`, `ImageInvalid`, `RegistryError`; each has the end of
+    the log.
     """
     options = options or BuildOptions()
-    deadline = _Deadline(options.timeout_s, cancelled)
-    checkouts = folder.resolve() / "checkouts"
-    checkouts.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=checkouts) as aside:
-        context = Path(aside, "context")
-        with fetched(
-            request.url, request.reference, folder / "clones", deadline.left_s(), on_line, cancelled
-        ) as commit:
-            sha = commit.sha
-            ignored = _published(request, registry, sha)
-            if ignored is not None:
-                return ignored
-            commit.write(context)
-        _check_dockerfile(context, options)
-        image, log_tail = builder.build(
+    name = f"{request.repository} {request.reference[:80]}"
+    log = BuildLog(name, options.log_tail_bytes, on_line)
+    deadline = Deadline(options.timeout_s, cancelled)
+    try:
+        outcome = _Build(request, workshop, registry, options, log, deadline).perform()
+    except ContainersError as error:
+        error.log_tail = log.tail
+        raise
+    log.step(f"{outcome.outcome} {outcome.image}:{outcome.image_tag} {outcome.digest}")
+    return replace(outcome, log_tail=log.tail)
+
+
+@dataclass(frozen=True, slots=True)
+class _Build:
+    """One build on its way."""
+
+    request: BuildRequest
+    workshop: Workshop
+    registry: Registry
+    options: BuildOptions
+    log: BuildLog
+    deadline: Deadline
+
+    def perform(self) -> BuildOutcome:
+        """Go all the way, or only as far as it takes to see that the image is there."""
+        wanted = Reference.parse(self.request.reference)
+        check_url(self.request.url)
+        if wanted.is_sha:  # what has been published came from the repository: no need to ask it
+            there = self._published(wanted.text)
+            if there is not None:
+                return there
+        with scratch_folder(self.workshop.folder.resolve() / "checkouts") as aside:
+            context = aside / "context"
+            there, sha = self._check_out(context)
+            if there is not None:
+                return there
+            check_dockerfile(context, self.options)
+            return self._build(sha, context, aside)
+
+    def _published(self, sha: str) -> BuildOutcome | None:
+        repository, tag = self.request.repository, f"git-{sha}"
+        digest = self.registry.digest(repository, tag)
+        return None if digest is None else BuildOutcome("ignored", repository, tag, digest, sha)
+
+    def _check_out(self, context: Path) -> tuple[BuildOutcome | None, str]:
+        """Resolve the reference, and write the commit's files unless its image is there."""
+        request = self.request
+        self.log.step(f"fetching {request.url}")
+        sources, line = self.workshop.sources, self.log.line
+        with fetched(request.url, request.reference, sources, self.deadline, line) as commit:
+            there = self._published(commit.sha)
+            if there is None:
+                commit.write(context)
+            return there, commit.sha
+
+    def _build(self, sha: str, context: Path, aside: Path) -> BuildOutcome:
+        request, log, deadline = self.request, self.log, self.deadline
+        log.step(f"building {sha}")
+        with self.workshop.builder.build(
             context,
-            f"localhost/{request.repository}:{_tag(sha)}",
-            replace(options, timeout_s=deadline.left_s()),
-            on_line=on_line,
-            cancelled=cancelled,
-        )
-        validate(builder.inspect(image), request.kind, Path(aside))
-        try:
-            digest = registry.push(
-                builder.source(image),
-                request.repository,
-                _tag(sha),
-                timeout_s=deadline.left_s(),
-                cancelled=cancelled,
-            )
-        except RegistryError:
-            deadline.left_s()  # out of time, or cancelled, are other errors
-            ignored = _published(request, registry, sha)
-            if ignored is None:
-                raise
-            return ignored  # another builder was faster
-    return BuildOutcome("built", request.repository, _tag(sha), digest, sha, log_tail)
+            f"localhost/{request.repository}:git-{sha}",
+            replace(self.options, timeout_s=deadline.left_s()),
+            on_line=log.line,
+            cancelled=deadline.cancelled,
+        ) as image:
+            log.step("validating")
+            candidate = Candidate(image.stored, request.kind, context / "tests", aside)
+            validate(candidate, self.workshop.sandbox, deadline, log.line)
+            log.step(f"publishing {request.repository}:git-{sha}")
+            try:
+                digest = self.registry.push(
+                    image.source,
+                    request.repository,
+                    f"git-{sha}",
+                    timeout_s=deadline.left_s(),
+                    on_line=log.line,
+                    cancelled=deadline.cancelled,
+                )
+            except RegistryError:
+                deadline.left_s()  # out of time, or cancelled, are other errors
+                there = self._published(sha)
+                if there is None:
+                    raise
+                return there  # another builder was faster
+        return BuildOutcome("built", request.repository, f"git-{sha}", digest, sha)
 
 
-def _published(request: BuildRequest, registry: Registry, sha: str) -> BuildOutcome | None:
-    digest = registry.digest(request.repository, _tag(sha))
-    if digest is None:
-        return None
-    return BuildOutcome("ignored", request.repository, _tag(sha), digest, sha)
-
-
-def _tag(sha: str) -> str:
-    return f"git-{sha}"
-
-
-def _check_dockerfile(context: Path, options: BuildOptions) -> None:
+def check_dockerfile(context: Path, options: BuildOptions) -> None:
+    """Raise `SourceRefused` if a checkout has no Dockerfile, or one that asks for too much."""
     folder = os.open(context, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         text = read_beneath(folder, "Dockerfile", _DOCKERFILE_BYTES).decode(errors="replace")
     except FileNotFoundError as error:
-        raise SourceError("the repository has no Dockerfile in its top folder") from error
+        raise SourceRefused("the repository has no Dockerfile in its top folder") from error
     except FileRefused as error:
-        raise SourceError(f"the repository's {error}") from error
+        raise SourceRefused(f"the repository's {error}") from error
     finally:
         os.close(folder)
     reason = refusal(
         text, allow_syntax=options.allow_syntax_directive, allow_mounts=options.allow_run_mounts
     )
     if reason:
-        raise SourceError(reason)
-
-
-class _Deadline:
-    """The time that is left for all of the steps together."""
-
-    def __init__(self, timeout_s: float, cancelled: Cancelled | None) -> None:
-        self._timeout_s = timeout_s
-        self._end = time.monotonic() + timeout_s
-        self._cancelled = cancelled
-
-    def left_s(self) -> float:
-        """Say how much; raises when it is none, or the build is not wanted any more."""
-        if self._cancelled is not None and self._cancelled.is_set():
-            raise BuildCancelled("the build was cancelled")
-        left = self._end - time.monotonic()
-        if left <= 0:
-            raise BuildTimedOut(f"the build took longer than {self._timeout_s:g} s")
-        return left
+        raise SourceRefused(reason)

@@ -2,6 +2,7 @@
 
 import shutil
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, Protocol
@@ -20,23 +21,39 @@ Network = Literal["private", "none"]
 class Caps:
     """What a builder can do."""
 
+    base_images: bool
+    """Take base images from a folder of the host."""
     network_off: bool
+    """Build without a network, and otherwise with one apart from the host's."""
+    memory_limit: bool
     reproducible: bool
     concurrent: bool
-    plain_http: bool
 
 
 @dataclass(frozen=True, slots=True)
 class BuildOptions:
-    """What one build may use, and what it may do."""
+    """What one build may use, and what it may do.
+
+    `authfile` lets `FROM` name images of private registries: whoever may write a Dockerfile may
+    then read all that this login may.
+    """
 
     timeout_s: float = 1_800.0
     memory_bytes: int = 6 * GIB
     log_bytes: int = 16 * MIB
     log_tail_bytes: int = 64 * 1024
     network: Network = "private"
+    authfile: Path | None = None
     allow_syntax_directive: bool = False
     allow_run_mounts: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class BuiltImage:
+    """An image that was built: unpacked, and where skopeo finds it, in its notation."""
+
+    stored: StoredImage
+    source: str
 
 
 class Builder(Protocol):
@@ -55,19 +72,11 @@ class Builder(Protocol):
         *,
         on_line: OnLine | None = None,
         cancelled: Cancelled | None = None,
-    ) -> tuple[str, str]:
-        """Build an image and name it; its id, and the end of the log.
+    ) -> AbstractContextManager[BuiltImage]:
+        """Build an image and name it; it can be used for as long as the block lasts.
 
         `BuildFailed`, `BuildTimedOut`, `BuildOutputLimit` or `BuildCancelled` when there is none.
         """
-        ...
-
-    def inspect(self, image: str) -> StoredImage:
-        """Give the layers and the configuration of an image that it built, by its id."""
-        ...
-
-    def source(self, image: str) -> str:
-        """Name an image that it built the way skopeo takes it, to be pushed from."""
         ...
 
     def prune(self) -> None:
@@ -76,16 +85,25 @@ class Builder(Protocol):
 
 
 def open_builder(kind: str, folder: Path, base_images: Path | None = None) -> Builder:
-    """Open a builder of a kind (`auto`: the first that is installed) with a state folder.
+    """Open a builder of a kind with a state folder.
 
-    `base_images` is a containers-storage root that is only read: `FROM` finds its images in it
-    without any network.
+    `auto` is the first that is installed. `base_images` is a containers-storage root that is only
+    read: `FROM` finds its images in it without any network. Only buildah can do that.
     """
     if kind == "auto":
-        kind = next((name for name in BUILDERS if shutil.which(name)), "buildah")
+        able = [name for name in BUILDERS if base_images is None or name == "buildah"]
+        kind = next((name for name in able if shutil.which(name)), "buildah")
     if kind not in BUILDERS:
         raise ContainersError(f"builder {kind!r} is not one of: auto, {', '.join(BUILDERS)}")
     return BUILDERS[kind](folder, base_images)
+
+
+def _open_img(folder: Path, base_images: Path | None) -> Builder:
+    from pipeline_containers.building.img import Img
+
+    if base_images is not None:
+        raise ContainersError("img takes base images from registries only: use buildah")
+    return Img(folder)
 
 
 def _open_buildah(folder: Path, base_images: Path | None) -> Builder:
@@ -94,5 +112,8 @@ def _open_buildah(folder: Path, base_images: Path | None) -> Builder:
     return Buildah(folder, base_images)
 
 
-BUILDERS: Mapping[str, Callable[[Path, Path | None], Builder]] = {"buildah": _open_buildah}
-"""How each builder is opened, the preferred first: `img` joins here, before buildah."""
+BUILDERS: Mapping[str, Callable[[Path, Path | None], Builder]] = {
+    "img": _open_img,
+    "buildah": _open_buildah,
+}
+"""How each builder is opened, the preferred first."""

@@ -1,106 +1,80 @@
 """A git reference becomes a commit, and the commit a folder of files.
 
+    FOLDER/KEY/lock   held while the clone is fetched and read
+    FOLDER/KEY/git/   a bare clone, KEY a hash of its address
+
 The repository is a stranger's. References are checked against an allowlist and used by their full
 names only; a commit counts only if a branch or tag of the repository leads to it, since hosts also
 serve the commits of its forks. No hook, no configuration of a user or of the host, no filter, no
-submodule and no LFS object takes part. Branches and tags are fetched anew each time, into a bare
-clone that is kept.
+submodule and no LFS object takes part. Branches and tags are fetched anew each time.
 """
 
-import fcntl
 import hashlib
-import re
+import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import unquote, urlsplit
 
-from pipeline_containers.command import (
-    Cancelled,
-    Completed,
-    OnLine,
-    clean_environment,
-    run_command,
-)
-from pipeline_containers.errors import BadReference, BuildCancelled, SourceError
-
-PROTOCOLS = ("https", "ssh", "file")
-"""How a repository may be reached; plain http and git's own protocol prove nothing of the host."""
-
-_SHA = re.compile(r"[0-9a-f]{40}")
-_SHORT_SHA = re.compile(r"[0-9a-f]{7,39}")
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/+-]{0,199}")
-_BAD_PART = re.compile(r"\.\.|//|/\.|\.lock(/|$)|[./]$")
-_URL = re.compile(r"([a-z]+)://[A-Za-z0-9/][A-Za-z0-9._~:/@%+,=-]*")
+from pipeline_containers.building.reference import PROTOCOLS, Reference, check_url, is_sha
+from pipeline_containers.command import Completed, OnLine, clean_environment, run_command
+from pipeline_containers.deadline import Deadline
+from pipeline_containers.errors import SourceError
 
 _OPTIONS = (
     *("-c", "core.hooksPath=/dev/null"),
     *("-c", "core.fsmonitor=false"),
     *("-c", "core.symlinks=true"),
-    *("-c", "credential.helper="),
+    *("-c", "credential.helper="),  # none but what is named after this
     *("-c", "gc.auto=0"),  # it would go on in the background
     *("-c", "maintenance.auto=false"),
     *("-c", "submodule.recurse=false"),
     *("-c", "advice.detachedHead=false"),
+    *("-c", "http.lowSpeedLimit=1000"),  # bytes a second, for so many seconds:
+    *("-c", "http.lowSpeedTime=60"),
 )
+_ENVIRONMENT = {
+    "GIT_ALLOW_PROTOCOL": ":".join(PROTOCOLS),
+    "GIT_ASKPASS": "/bin/false",
+    "GIT_ATTR_NOSYSTEM": "1",
+    "GIT_CONFIG_GLOBAL": "/dev/null",
+    "GIT_CONFIG_NOSYSTEM": "1",
+    "GIT_NO_REPLACE_OBJECTS": "1",
+    "GIT_OPTIONAL_LOCKS": "0",
+    "GIT_SSH_COMMAND": "ssh -o BatchMode=yes",
+    "GIT_TERMINAL_PROMPT": "0",
+}
+_OUTPUT_BYTES = 64 * 1024 * 1024
+_CREDENTIALS_BYTES = 64 * 1024
 
 
 @dataclass(frozen=True, slots=True)
-class Reference:
-    """A full SHA, or the name of a tag or branch."""
+class Sources:
+    """Where clones are kept, and how private repositories are got at.
 
-    text: str
+    `credentials` is a file of `https://NAME:TOKEN@HOST` lines, as git-credential-store(1) reads it;
+    git sends each to its own host only. ssh has the keys of the account that this runs as.
+    """
 
-    @classmethod
-    def parse(cls, text: str) -> "Reference":
-        """Check a reference against the allowlist; `BadReference` says what it may be."""
-        if _SHA.fullmatch(text):
-            return cls(text)
-        if _NAME.fullmatch(text) is None or _BAD_PART.search(text):
-            raise BadReference(
-                f"{text[:80]!r} is not a git reference: give a branch, a tag, or a full SHA"
-            )
-        return cls(text)
-
-    @property
-    def is_sha(self) -> bool:
-        """Whether this is a commit's full name."""
-        return _SHA.fullmatch(self.text) is not None
-
-    @property
-    def candidates(self) -> tuple[str, ...]:
-        """What it may stand for, by full name, the first that exists wins: tags, then branches."""
-        if self.is_sha:
-            return (f"{self.text}^{{commit}}",)
-        return (f"refs/tags/{self.text}^{{commit}}", f"refs/heads/{self.text}^{{commit}}")
-
-
-def check_url(url: str) -> str:
-    """Refuse an address that is not plainly a repository's; the same address."""
-    match = _URL.fullmatch(url)
-    if match is None or match[1] not in PROTOCOLS or ".." in url:
-        raise SourceError(
-            f"{url[:200]!r} is not a repository's address: give {', '.join(PROTOCOLS)}://..."
-        )
-    return url
+    clones: Path
+    credentials: Path | None = None
 
 
 def checkout(
     url: str,
     reference: str,
-    clones_folder: Path,
+    sources: Sources,
     destination: Path,
-    *,
-    timeout_s: float = 600,
+    deadline: Deadline,
     on_line: OnLine | None = None,
-    cancelled: Cancelled | None = None,
 ) -> str:
     """Write the files of a reference into `destination`, which is made; the commit's SHA.
 
     `BadReference` when it names nothing, `SourceError` when the repository cannot be read.
     """
-    with fetched(url, reference, clones_folder, timeout_s, on_line, cancelled) as commit:
+    with fetched(url, reference, sources, deadline, on_line) as commit:
         commit.write(destination)
         return commit.sha
 
@@ -126,24 +100,54 @@ class Commit:
 def fetched(
     url: str,
     reference: str,
-    clones_folder: Path,
-    timeout_s: float = 600,
+    sources: Sources,
+    deadline: Deadline,
     on_line: OnLine | None = None,
-    cancelled: Cancelled | None = None,
 ) -> Iterator[Commit]:
     """Fetch a repository and resolve a reference in it; the clone is locked meanwhile."""
     wanted = Reference.parse(reference)
     check_url(url)
-    clone = clones_folder.resolve() / hashlib.sha256(url.encode()).hexdigest()[:32]
+    clone = sources.clones.resolve() / hashlib.sha256(url.encode()).hexdigest()[:32]
     clone.mkdir(parents=True, exist_ok=True)
     with (
-        (clone / "lock").open("w") as lock,
+        deadline.locked(clone / "lock"),
         tempfile.TemporaryDirectory(prefix="pipeline-git-") as home,
     ):
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        git = _Git(clone / "git", Path(home), timeout_s, on_line, cancelled)
+        keyring = _Keyring.take(sources.credentials, Path(home))
+        git = _Git(clone / "git", Path(home), keyring, deadline, on_line)
         _fetch(git, url)
         yield Commit(_resolve(git, wanted), git)
+
+
+@dataclass(frozen=True, slots=True)
+class _Keyring:
+    """Credentials for one call: a copy, since git writes into the file that it reads."""
+
+    options: tuple[str, ...] = ()
+    secrets: tuple[str, ...] = ()
+
+    @classmethod
+    def take(cls, file: Path | None, home: Path) -> "_Keyring":
+        if file is None:
+            return cls()
+        try:
+            with file.open() as opened:
+                text = opened.read(_CREDENTIALS_BYTES)
+            copy = home / "credentials"
+            copy.touch(0o600)
+            copy.write_text(text)
+            passwords = [urlsplit(line.strip()).password for line in text.splitlines()]
+        except (OSError, ValueError) as error:
+            raise SourceError(f"the credentials file cannot be read: {file}") from error
+        written = tuple(password for password in passwords if password)
+        helper = f"credential.helper=store --file={copy}"
+        return cls(("-c", helper), (*written, *map(unquote, written)))
+
+    def redact(self, text: str) -> str:
+        """Take out what a host may have sent back."""
+        for secret in self.secrets:
+            text = text.replace(secret, "***")
+        return text
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,43 +156,54 @@ class _Git:
 
     folder: Path
     home: Path
-    timeout_s: float
+    keyring: _Keyring
+    deadline: Deadline
     on_line: OnLine | None
-    cancelled: Cancelled | None
 
     def call(self, arguments: list[str], env: dict[str, str] | None = None) -> Completed:
+        """Call git; when it is stopped since time is up, or by a cancel, the deadline raises."""
+        environment = clean_environment(self.home) | _ENVIRONMENT | (env or {})
+        if "SSL_CERT_FILE" in environment:  # curl as Debian's git has it reads another one
+            environment["GIT_SSL_CAINFO"] = environment["SSL_CERT_FILE"]
         done = run_command(
-            ["git", *_OPTIONS, f"--git-dir={self.folder}", *arguments],
-            timeout_s=self.timeout_s,
-            output_bytes=64 * 1024 * 1024,
-            env=clean_environment(self.home) | _ENVIRONMENT | (env or {}),
+            ["git", *_OPTIONS, *self.keyring.options, f"--git-dir={self.folder}", *arguments],
+            timeout_s=self.deadline.left_s(),
+            output_bytes=_OUTPUT_BYTES,
+            env=environment,
             cwd=self.home,
-            on_line=self.on_line if arguments[0] == "fetch" else None,
-            cancelled=self.cancelled,
+            on_line=self._say if arguments[0] == "fetch" else None,
+            cancelled=self.deadline.cancelled,
         )
-        if done.stop is not None and self.cancelled is not None and self.cancelled.is_set():
-            raise BuildCancelled("cancelled while the repository was read")
+        if done.stop is not None:
+            self.deadline.left_s()
         return done
 
+    def reason(self, done: Completed) -> str:
+        """Say why a call failed, and no secret."""
+        said = self.keyring.redact(done.tail.strip())
+        return done.stop.value if done.stop else said or "git said nothing"
 
-_ENVIRONMENT = {
-    "GIT_ALLOW_PROTOCOL": ":".join(PROTOCOLS),
-    "GIT_ASKPASS": "/bin/false",
-    "GIT_ATTR_NOSYSTEM": "1",
-    "GIT_CONFIG_GLOBAL": "/dev/null",
-    "GIT_CONFIG_NOSYSTEM": "1",
-    "GIT_NO_REPLACE_OBJECTS": "1",
-    "GIT_OPTIONAL_LOCKS": "0",
-    "GIT_SSH_COMMAND": "ssh -o BatchMode=yes",
-    "GIT_TERMINAL_PROMPT": "0",
-}
+    def _say(self, line: str) -> None:
+        if self.on_line is not None:
+            self.on_line(self.keyring.redact(line))
 
 
 def _fetch(git: _Git, url: str) -> None:
-    if not (git.folder / "HEAD").exists():
-        done = git.call(["init", "--quiet", "--bare", "--template=", "--", str(git.folder)])
-        if not done.ok:
-            raise SourceError(f"no clone could be made: {done.tail.strip()}")
+    """Bring the clone up to date; one that is broken is made anew, if the host is not to blame."""
+    for lock in git.folder.rglob("*.lock"):
+        lock.unlink()  # a killed git's: the clone is ours alone
+    done = _fetch_into(git, url)
+    if not done.ok and git.folder.exists() and git.call(["ls-remote", "--quiet", "--", url]).ok:
+        shutil.rmtree(git.folder)
+        done = _fetch_into(git, url)
+    if not done.ok:
+        raise SourceError(f"{url} cannot be fetched: {git.reason(done)}")
+
+
+def _fetch_into(git: _Git, url: str) -> Completed:
+    done = git.call(["init", "--quiet", "--bare", "--template=", "--", str(git.folder)])
+    if not done.ok:
+        return done
     options = [
         "--force",
         "--no-tags",
@@ -197,24 +212,18 @@ def _fetch(git: _Git, url: str) -> None:
         "--no-write-fetch-head",
     ]
     everything = ["+refs/heads/*:refs/heads/*", "+refs/tags/*:refs/tags/*"]
-    done = git.call(["fetch", "--quiet", *options, "--", url, *everything])
-    if not done.ok:
-        reason = done.stop.value if done.stop else done.tail.strip() or "git said nothing"
-        raise SourceError(f"{url} cannot be fetched: {reason}")
+    return git.call(["fetch", "--quiet", *options, "--", url, *everything])
 
 
 def _resolve(git: _Git, reference: Reference) -> str:
     for candidate in reference.candidates:
         done = git.call(["rev-parse", "--verify", "--quiet", "--end-of-options", candidate])
         sha = done.stdout.strip()
-        if done.ok and _SHA.fullmatch(sha):
+        if done.ok and is_sha(sha):
             if reference.is_sha and not _is_reachable(git, sha):
                 break
             return sha
-    hint = ""
-    if _SHORT_SHA.fullmatch(reference.text):
-        hint = "; a short SHA will not do, give all 40 digits"
-    raise BadReference(f"{reference.text!r} is not on any branch or tag of the repository{hint}")
+    raise reference.unknown
 
 
 def _is_reachable(git: _Git, sha: str) -> bool:

@@ -1,82 +1,160 @@
-"""Whether an image may be released.
-
-Checked here is what can be seen in the files. The checks that start the tool join as further rows
-of `CHECKS`, when they come: each takes the same image and gives its problems.
-"""
+"""Whether an image may be released: what its files show, what a probe finds, what the tool does."""
 
 import stat
-import tempfile
-from collections.abc import Callable
-from dataclasses import dataclass
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+from pipeline_containers.building.fixtures import find_fixtures, judge
+from pipeline_containers.building.probe import DONE, probe_run
+from pipeline_containers.command import OnLine
+from pipeline_containers.deadline import Deadline
 from pipeline_containers.errors import ImageInvalid, SandboxError
 from pipeline_containers.images.image import StoredImage
 from pipeline_containers.sandbox import mounts
+from pipeline_containers.sandbox.report import RunReport
 from pipeline_containers.sandbox.roots import check_tool, user_of
+from pipeline_containers.sandbox.run import Sandbox, ToolRun
 from pipeline_containers.sandbox.tools import ToolKind
+
+_CANNOT_EXECUTE = (126, 127)  # a shell's exit statuses; the kernel's refusal is the runtime's error
 
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """An image that wants to be released as a kind of tool, and its root folder."""
+    """An image that wants to be released as a kind of tool.
+
+    `tests` is where its repository may have fixtures, `folder` where it may be mounted.
+    """
 
     image: StoredImage
     kind: ToolKind
-    root: Path
+    tests: Path
+    folder: Path
 
 
-Check = Callable[[Candidate], list[str]]
-"""Looks at a candidate and gives its problems, none when all is well."""
+def validate(candidate: Candidate, sandbox: Sandbox, deadline: Deadline, say: OnLine) -> None:
+    """Raise `ImageInvalid` with the problems of an image; those found first hide the later ones."""
+    with _trials(candidate.image, sandbox, deadline) as trials:
+        for examine in (_files, _surroundings, _behaviour):
+            problems = list(examine(candidate, trials, say))
+            if problems:
+                raise ImageInvalid(
+                    f"not a usable {candidate.kind.name} image: {'; '.join(problems)}"
+                )
 
 
-def validate(image: StoredImage, kind: ToolKind, folder: Path) -> None:
-    """Raise `ImageInvalid` with all problems of an image; `folder` is where it may be mounted."""
-    with tempfile.TemporaryDirectory(prefix="validate-", dir=folder) as aside:
-        empty, root = Path(aside, "empty"), Path(aside, "root")
-        empty.mkdir()
-        root.mkdir()
-        mounts.mount_root((empty, *image.layers), root, user_namespace=None)
-        try:
-            candidate = Candidate(image, kind, root)
-            problems = [problem for check in CHECKS for problem in check(candidate)]
-        finally:
-            mounts.unmount(root)
-    if problems:
-        raise ImageInvalid(f"not a usable {kind.name} image: {'; '.join(problems)}")
+@dataclass(frozen=True, slots=True)
+class _Trials:
+    """Runs of a candidate, under a name that no other run of the image has."""
+
+    image: StoredImage
+    sandbox: Sandbox
+    deadline: Deadline
+
+    def run(self, run: ToolRun) -> RunReport:
+        """Run it; raises when the build's time is up, or when it is cancelled."""
+        left_s = self.deadline.left_s()
+        if self.deadline.cancelled is not None:
+            run = replace(run, cancelled=self.deadline.cancelled)
+        wall_s = min(run.limits.wall_s, left_s)
+        report = self.sandbox.run(replace(run, limits=replace(run.limits, wall_s=wall_s)))
+        self.deadline.left_s()
+        return report
 
 
-def has_run_script(candidate: Candidate) -> list[str]:
+@contextmanager
+def _trials(image: StoredImage, sandbox: Sandbox, deadline: Deadline) -> Iterator[_Trials]:
+    own = replace(image, digest=f"candidate:{uuid.uuid4()}")
+    try:
+        yield _Trials(own, sandbox, deadline)
+    finally:
+        sandbox.forget(own.digest)
+
+
+def _files(candidate: Candidate, _: _Trials, __: OnLine) -> Iterator[str]:
+    """Look at the image's files, without running any."""
+    empty, root = candidate.folder / "empty", candidate.folder / "root"
+    empty.mkdir()
+    root.mkdir()
+    mounts.mount_root((empty, *candidate.image.layers), root, user_namespace=None)
+    try:
+        for check in CHECKS:
+            yield from check(candidate, root)
+    finally:
+        mounts.unmount(root)
+
+
+def has_run_script(candidate: Candidate, root: Path) -> Iterator[str]:
     """Look for `bin/run.sh` in the kind's own folder, a file that may be executed."""
     try:
-        check_tool(candidate.root, candidate.kind)
+        check_tool(root, candidate.kind)
     except ImageInvalid as error:
-        return [str(error)]
-    return []
+        yield str(error)
 
 
-def has_plain_folders(candidate: Candidate) -> list[str]:
+def has_plain_folders(_: Candidate, root: Path) -> Iterator[str]:
     """See that what the container's own mounts cover is a folder, if there, and no link."""
-    problems = []
     for name in ("dev", "proc", "sys", "tmp", "mnt"):
-        place = candidate.root / name
         try:
-            status = place.lstat()
+            status = (root / name).lstat()
         except FileNotFoundError:
             continue
         if not stat.S_ISDIR(status.st_mode):
-            problems.append(f"/{name} is not a folder")
-    return problems
+            yield f"/{name} is not a folder"
 
 
-def has_its_user(candidate: Candidate) -> list[str]:
+def has_its_user(candidate: Candidate, root: Path) -> Iterator[str]:
     """See that the USER which the image asks for is one that it has."""
     try:
-        user_of(candidate.image, candidate.root)
+        user_of(candidate.image, root)
     except SandboxError as error:
-        return [str(error)]
-    return []
+        yield str(error)
 
 
-CHECKS: tuple[Check, ...] = (has_run_script, has_plain_folders, has_its_user)
-"""Every check, in the order of their problems."""
+CHECKS: tuple[Callable[[Candidate, Path], Iterator[str]], ...] = (
+    has_run_script,
+    has_plain_folders,
+    has_its_user,
+)
+"""Every check of the files, in the order of their problems."""
+
+
+def _surroundings(candidate: Candidate, trials: _Trials, _: OnLine) -> Iterator[str]:
+    """Have a probe look around where the tool would run."""
+    report = trials.run(probe_run(trials.image, candidate.kind, candidate.folder))
+    *found, last = report.stdout.splitlines() or [""]
+    yield from found
+    if last != DONE:
+        yield f"a probe in it did not get to its end: {report.stderr.strip()[:200] or report}"
+
+
+def _behaviour(candidate: Candidate, trials: _Trials, say: OnLine) -> Iterator[str]:
+    """Start the tool; on its repository's own fixtures, if there are any."""
+    fixtures = find_fixtures(candidate.tests, candidate.kind)
+    for fixture in fixtures:
+        run = ToolRun(trials.image, candidate.kind, fixture.slug, fixture.fill)
+        say(f"fixture {fixture.name}")
+        try:
+            for problem in judge(fixture, candidate.kind, trials.run(run)):
+                yield f"tests/{fixture.name}: {problem}"
+        except (OSError, SandboxError) as error:  # the probe went the same road before it
+            yield f"tests/{fixture.name}: the tool does not start: {error}"
+    if not fixtures:
+        names = " or ".join(f"expected_{output.file}" for output in candidate.kind.outputs)
+        say(f"warning: no tests/*/ with {names}: nothing is known of what the tool does")
+        yield from _start(candidate, trials)
+
+
+def _start(candidate: Candidate, trials: _Trials) -> Iterator[str]:
+    """See whether the tool starts, on an empty folder; what it makes of it is its own affair."""
+    run = ToolRun(trials.image, candidate.kind, "validation", lambda _: None)
+    try:
+        report = trials.run(run)
+    except SandboxError as error:
+        yield f"the tool does not start: {error}"
+        return
+    if report.exit_status in _CANNOT_EXECUTE:
+        yield f"the tool does not start: {report.stderr.strip()[:500] or report.stdout[:500]}"

@@ -4,6 +4,7 @@ Places are in skopeo's notation (`oci:DIR:TAG`, `containers-storage:...`, `docke
 """
 
 import json
+import re
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -19,6 +20,7 @@ from pipeline_containers.command import (
 LOOK_S = 60.0
 """How long a look at a place may take."""
 
+_LOGGED = re.compile(r'level=fatal msg="(.*)"$')
 _OUTPUT_BYTES = 16 * 1024 * 1024  # of a listing too: a tag has up to 128 characters
 
 
@@ -66,7 +68,11 @@ def parse_tags(printed: str) -> list[str]:
 
 def reason(done: Completed) -> str:
     """Say in one line why a call failed."""
-    return done.stop.value if done.stop else done.tail.strip().split("\n")[-1]
+    if done.stop is not None:
+        return done.stop.value
+    last = done.tail.strip().rpartition("\n")[2]
+    message = _LOGGED.search(last)
+    return message[1].replace('\\"', '"') if message else last
 
 
 def _skopeo(
