@@ -45,6 +45,9 @@ SERVED: Final = {
 }
 """By their type."""
 
+_UNVERSIONED: Final = (BuildContainer, ListAvailableContainers)
+"""Types that any worker of their channel serves."""
+
 
 class Admission:
     """The door to the dispatcher."""
@@ -78,7 +81,7 @@ class Admission:
         work = Work(
             self._jobs,
             lane,
-            event.envelope,
+            [event.envelope],
             event.body,
             now,
             now + min(timeout_s, dispatcher.options.max_timeout_s),
@@ -123,7 +126,7 @@ class Admission:
         if name is not None and self._dispatcher.ledger.named(name) is not None:
             error = f"`id`: {name[2]!r} is in use by another request in flight"
             return Refusal(status.MALFORMED, error)
-        if isinstance(request, BuildContainer | ListAvailableContainers):
+        if isinstance(request, _UNVERSIONED):
             return scheduler.lanes[ANY_LANE]
         track, version = request.track_slug, request.container_version
         lane = scheduler.lanes.get((track, version))
@@ -147,6 +150,6 @@ class Admission:
 
 
 def _is_background(request: WorkerServed) -> bool:
-    if isinstance(request, BuildContainer | ListAvailableContainers):
+    if isinstance(request, _UNVERSIONED):
         return False
     return request.priority is Priority.BACKGROUND

@@ -121,7 +121,15 @@ class Core:
 
     def handle(self, event: Event, now: float) -> list[Command]:
         """Take in what happened; return what is to be done, in this order."""
+        self.take_in(event, now)
+        return self.commands()
+
+    def take_in(self, event: Event, now: float) -> None:
+        """Take in one of several things that happened; `commands` says what is to be done."""
         self._handlers[type(event)](event, now)
+
+    def commands(self) -> list[Command]:
+        """Return what is to be done since this was last asked, in this order."""
         commands = self._out[:]
         self._out.clear()
         return commands

@@ -20,7 +20,6 @@ from pipeline_protocol.codec import encode_link
 from pipeline_protocol.link import ToWorker
 from pipeline_router.commands import (
     Answer,
-    Command,
     Finish,
     Note,
     Probe,
@@ -99,7 +98,6 @@ class Loop:
         self._finished = False
         self._gone: dict[bytes, list[ToWorker]] = {}
         self._carry: dict[type, Callable[[Any], None]] = {
-            Answer: self._answer,
             Tell: self._tell,
             TellAll: self._tell_all,
             Probe: self._probe,
@@ -138,40 +136,49 @@ class Loop:
             self._mailbox.close()
 
     def _turn(self, ready: dict[Any, int]) -> None:
-        handle = self._handle
+        take_in = self._core.take_in
         now = monotonic()
         if self._mailbox.reader in ready:
             for event in self._mailbox.take():
-                handle(event, now)
+                take_in(event, now)
         if self._link.socket in ready:
             for said in self._link.messages(MESSAGES_A_TURN):
-                handle(said, now)
+                take_in(said, now)
         if self._front.socket in ready:
             for request in self._front.requests(MESSAGES_A_TURN):
-                handle(request, now)
+                take_in(request, now)
         now = monotonic()
         if now >= self._core.wake_at():
-            handle(Tick(), now)
-
-    def _handle(self, event: Event, now: float) -> None:
-        carry = self._carry
-        for command in self._core.handle(event, now):
-            carry[type(command)](command)
+            take_in(Tick(), now)
+        self._carry_out()
         while self._events or self._gone:
-            self._handle_next(now)
+            self._tell_the_core(now)
+            self._carry_out()
 
-    def _handle_next(self, now: float) -> None:
-        """Tell the core what came of its commands."""
+    def _carry_out(self) -> None:
+        """Do what the core wants done: all that goes to workers, then all that goes to clients.
+
+        libzmq's own thread sleeps between sends that are far apart, and waking it costs both
+        threads a system call. Sent in one go, dozens of messages share one.
+        """
+        answers = []
+        for command in self._core.commands():
+            if type(command) is Answer:
+                answers.append(command)
+            else:
+                self._carry[type(command)](command)
+        answer = self._front.answer
+        for reply in answers:
+            answer(reply.envelope, reply.body)
+
+    def _tell_the_core(self, now: float) -> None:
+        """Let it know what came of its commands."""
         gone, self._gone = self._gone, {}
         self._events.extend(PeerGone(peer, tuple(unsent)) for peer, unsent in gone.items())
-        commands: list[Command] = self._core.handle(self._events.popleft(), now)
-        for command in commands:
-            self._carry[type(command)](command)
+        while self._events:
+            self._core.take_in(self._events.popleft(), now)
 
     # --- commands
-
-    def _answer(self, command: Answer) -> None:
-        self._front.answer(command.envelope, command.body)
 
     def _tell(self, command: Tell) -> None:
         if not self._link.tell(command.peer, encode_link(command.message), command.body):

@@ -76,19 +76,17 @@ class PeerSocket:
         while frame.more:
             frame = self._receive()
 
-    def _send_frames(self, frames: Envelope, last: bytes) -> bool:
-        """Send a message; False if the peer is gone, or does not read."""
-        send = self._send
-        flags = _MORE_NOW
+    def _send_last(self, frame: bytes) -> None:
+        self._send(frame, 0, len(frame) < ZERO_COPY_BYTES)
+
+    def _is_there(self, peer: bytes) -> bool:
+        """Begin a message to a peer; False if it is gone, or does not read."""
         try:
-            for frame in frames:
-                send(frame, flags)
-                flags = _MORE
+            self._send(peer, _MORE_NOW)
         except zmq.ZMQError as error:
             if error.errno in (zmq.EHOSTUNREACH, zmq.EAGAIN):
                 return False
             raise
-        send(last, 0, len(last) < ZERO_COPY_BYTES)
         return True
 
 
@@ -116,8 +114,13 @@ class FrontEnd(PeerSocket):
 
     def answer(self, envelope: Envelope, body: bytes) -> None:
         """Send a reply back the way its request came."""
-        if not self._send_frames((*envelope, b""), body):
+        if not self._is_there(envelope[0]):
             self.undelivered += 1
+            return
+        for frame in envelope[1:]:
+            self._send(frame, _MORE)
+        self._send(b"", _MORE)
+        self._send_last(body)
 
     def _read(self, peer: bytes) -> Requested | None:
         receive = self._receive
@@ -185,9 +188,14 @@ class WorkerLink(PeerSocket):
 
     def tell(self, peer: bytes, header: bytes, body: bytes | None = None) -> bool:
         """Send a message to a worker; False if it is not there, or does not read."""
+        if not self._is_there(peer):
+            return False
         if body is None:
-            return self._send_frames((peer,), header)
-        return self._send_frames((peer, header), body)
+            self._send(header)
+        else:
+            self._send(header, _MORE)
+            self._send_last(body)
+        return True
 
 
 _WITH_BODY = frozenset({Result, Progress})

@@ -19,11 +19,13 @@ class StoredReplies:
 
     def put(self, key: bytes, reply: bytes, expires: float) -> None:
         """Keep a reply until then."""
-        self._drop(key)
+        if key in self._replies:
+            self._drop(key)
         self._replies[key] = (expires, reply)
         self._bytes += ENTRY_BYTES + len(reply)
         while self._bytes > self._max_bytes:
-            self._drop(next(iter(self._replies)))
+            _, (_, oldest) = self._replies.popitem(last=False)
+            self._bytes -= ENTRY_BYTES + len(oldest)
 
     def get(self, key: bytes, now: float) -> bytes | None:
         """Return what was answered, if that was not too long ago."""
@@ -39,6 +41,5 @@ class StoredReplies:
             self._drop(key)
 
     def _drop(self, key: bytes) -> None:
-        entry = self._replies.pop(key, None)
-        if entry is not None:
-            self._bytes -= ENTRY_BYTES + len(entry[1])
+        _, reply = self._replies.pop(key)
+        self._bytes -= ENTRY_BYTES + len(reply)

@@ -30,64 +30,34 @@ class State(Enum):
     """On a worker."""
 
 
-class Work:
+class Work(Struct, eq=False):
     """A request that a worker is to serve.
 
     `attempt` grows with every sending and fences results; `lost` counts only the sendings that a
     worker was lost with. Times are seconds of the core's clock.
     """
 
-    __slots__ = (
-        "accepted",
-        "alone",
-        "attempt",
-        "background",
-        "body",
-        "deadline",
-        "envelopes",
-        "job",
-        "key",
-        "lane",
-        "lost",
-        "name",
-        "order",
-        "progress",
-        "rank",
-        "state",
-        "worker",
-    )
+    job: int
+    lane: Lane
+    envelopes: list[Envelope]
+    body: bytes
+    accepted: float
+    deadline: float
+    key: bytes = b""
+    name: Name | None = None
+    background: bool = False
+    progress: bool = False
+    attempt: int = 0
+    lost: int = 0
+    alone: bool = False
+    rank: int = 1
+    order: int = 0
+    state: State = State.WAITING
+    worker: Worker | None = None
 
-    def __init__(
-        self,
-        job: int,
-        lane: Lane,
-        envelope: Envelope,
-        body: bytes,
-        accepted: float,
-        deadline: float,
-        *,
-        key: bytes = b"",
-        name: Name | None = None,
-        background: bool = False,
-        progress: bool = False,
-    ) -> None:
-        self.job = job
-        self.lane = lane
-        self.envelopes = [envelope]
-        self.body = body
-        self.accepted = accepted
-        self.deadline = deadline
-        self.key = key
-        self.name = name
-        self.background = background
-        self.progress = progress
-        self.attempt = 0
-        self.lost = 0
-        self.alone = False
-        self.rank = 3 if background else 1
-        self.order = 0
-        self.state = State.WAITING
-        self.worker: Worker | None = None
+    def __post_init__(self) -> None:
+        if self.background:
+            self.rank = 3
 
     def attach(self, envelope: Envelope) -> None:
         """Answer this sender of the same request too."""
