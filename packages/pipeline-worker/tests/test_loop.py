@@ -171,3 +171,25 @@ def test_no_thread_is_left(router: Router, worker: Worker, tmp_path: Path) -> No
     worker[0].post(StopAsked())
     assert worker[1]().ending is Ending.DONE
     assert not [t for t in threading.enumerate() if t.name.startswith("job-")]
+
+
+def test_a_helper_that_outlives_the_loop_disturbs_no_other_descriptor(
+    router: Router, worker: Worker, tmp_path: Path
+) -> None:
+    router.bootstrap()
+    router.say(link.Drain())
+    worker[1]()
+    others = [(tmp_path / f"{number}").open("wb", buffering=0) for number in range(20)]
+    worker[0].post(StopAsked())
+    for other in others:
+        other.close()
+    assert [path.stat().st_size for path in tmp_path.iterdir()] == [0] * len(others)
+
+
+def test_a_defect_of_the_loop_ends_it(router: Router) -> None:
+    address = WorkerAddress.parse(f"tcp://127.0.0.1:{router.port}/builders")
+    core = Core("worker-1", "instance", address, 1)
+    loop = Loop(core, RouterSockets(address), EchoJobs(), NoReleases())
+    loop.post("no event at all")  # type: ignore[arg-type]
+    with pytest.raises(KeyError):
+        loop.run()

@@ -19,6 +19,25 @@ _TICK_S = 0.25
 _GOODBYE_S = 1.0
 
 
+class _Bell:
+    """Wakes the loop up; whoever can still ring it keeps its descriptor from being another's."""
+
+    def __init__(self) -> None:
+        self.descriptor = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+
+    def ring(self) -> None:
+        os.eventfd_write(self.descriptor, 1)
+
+    def rang(self) -> bool:
+        try:
+            return os.eventfd_read(self.descriptor) > 0
+        except BlockingIOError:
+            return False
+
+    def __del__(self) -> None:
+        os.close(self.descriptor)
+
+
 class Loop:
     """Carries the core's commands out, until it wants to leave."""
 
@@ -38,7 +57,8 @@ class Loop:
         self._releases = releases
         self._executor = Executor(jobs, self.post)
         self._posted: deque[Event] = deque()
-        self._wake = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+        self._bell = _Bell()
+        self._next_tick = 0.0
         self._left: do.Leave | None = None
         self._carry_out = {
             do.AskRouter: lambda _: sockets.ask(),
@@ -59,34 +79,35 @@ class Loop:
     def post(self, event: Event) -> None:
         """Hand an event to the loop, from any thread or signal handler."""
         self._posted.append(event)
-        os.eventfd_write(self._wake, 1)
+        self._bell.ring()
 
     def run(self) -> do.Leave:
         """Work until the core leaves; say how."""
         self._releases.report_to(self.post)
         self._prover.report_to(self.post)
-        self._sockets.register(self._wake)
-        next_tick = time.monotonic()
-        while self._left is None:
-            now = time.monotonic()
-            if now >= next_tick:
-                next_tick = now + _TICK_S
-                self._handle(Tick(os.getloadavg()[0]))
-            self._take_posted()
-            for event in self._sockets.events():
-                self._handle(event)
-            self._take_posted()
-            if self._left is None:
-                self._sockets.wait(next_tick - time.monotonic())
-        self._executor.close()
-        self._sockets.close(_GOODBYE_S)
-        os.close(self._wake)
+        self._sockets.register(self._bell.descriptor)
+        try:
+            while self._left is None:
+                self._turn()
+        finally:  # after a defect too: a process that hangs over its sockets is not started again
+            self._executor.close()
+            self._sockets.close(_GOODBYE_S)
         return self._left
 
+    def _turn(self) -> None:
+        now = time.monotonic()
+        if now >= self._next_tick:
+            self._next_tick = now + _TICK_S
+            self._handle(Tick(os.getloadavg()[0]))
+        self._take_posted()
+        for event in self._sockets.events():
+            self._handle(event)
+        self._take_posted()
+        if self._left is None:
+            self._sockets.wait(self._next_tick - time.monotonic())
+
     def _take_posted(self) -> None:
-        try:
-            os.eventfd_read(self._wake)
-        except BlockingIOError:
+        if not self._bell.rang():
             return
         while self._posted:
             self._handle(self._posted.popleft())
