@@ -127,9 +127,8 @@ class Dispatcher:
     # --- from workers
 
     def result(self, worker: Worker, message: Result, body: bytes, now: float) -> None:
-        """Acknowledge a result, answer with it if it is the first, and use the slot."""
+        """Answer with a result if it is the first, acknowledge it anyway, and use the slot."""
         fence = (message.job, message.attempt)
-        self._out.append(Tell(worker.peer, ResultAck(*fence)))
         had_slot = fence in worker.running
         held = worker.running.pop(fence, None)
         if isinstance(held, Work):
@@ -138,6 +137,7 @@ class Dispatcher:
             self._late(message, body, now)
         elif self.orphans.pop(held.key, None) is not None and message.code in _STORED:
             self.stored.put(held.key, body, now + self.options.result_ttl_s)
+        self._out.append(Tell(worker.peer, ResultAck(*fence)))
         if had_slot:
             if not worker.running:
                 worker.alone = False

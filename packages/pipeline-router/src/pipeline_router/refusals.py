@@ -47,6 +47,8 @@ def not_wanted(scheduler: Scheduler, track: str, version: str) -> Refusal:
 
 def hopeless(scheduler: Scheduler, lane: Lane, address: str) -> Refusal | None:
     """503 or 511, if no worker is there that could ever take the lane's jobs."""
+    if lane.scoped or lane.generic:
+        return None  # ready somewhere: the usual case, and cheap to see
     serving = sum(scheduler.serving(lane.track))
     if not serving:
         track = f" for {lane.track}" if lane.track else ""
