@@ -51,29 +51,27 @@ def open_flavour(
 ) -> Iterator[Flavour]:
     """Open what the channel's workers need; ContainersError if the host lacks something."""
     kind = CHANNELS[channel].tool_kind
-    if kind is None:
-        _require("git", "skopeo", host.runtime)
-        builder = open_builder("auto", folder.folder("builder"), host.base_images)
-        builds = folder.folder("builds")
-        sources = Sources(builds / "clones", host.git_credentials)
-        with Sandbox(folder.folder("run"), runtime=host.runtime) as sandbox:
-            sandbox.canary()
-            workshop = Workshop(builder, sandbox, sources, builds)
-            yield Flavour(BuildJobs(identity, workshop), NoReleases(), Prover())
-        return
-    _require("skopeo", host.runtime)
+    _require(*(("git", "skopeo") if kind is None else ("skopeo",)), host.runtime)
+    most = slots if host.warm is None else min(host.warm, slots)
     with ExitStack() as opened:
         prover = Prover(lambda: sandbox.prove())
         sandbox = opened.enter_context(
             Sandbox(
                 folder.folder("run"),
                 slots=slots,
-                warm=slots if host.warm is None else min(host.warm, slots),
+                warm=0 if kind is None else most,
                 runtime=host.runtime,
                 on_trouble=prover.doubt,
             )
         )
         sandbox.canary()
+        if kind is None:
+            builder = open_builder("auto", folder.folder("builder"), host.base_images)
+            builds = folder.folder("builds")
+            sources = Sources(builds / "clones", host.git_credentials)
+            workshop = Workshop(builder, sandbox, sources, builds)
+            yield Flavour(BuildJobs(identity, workshop), NoReleases(), prover)
+            return
         releases = Releases(channel, Store(folder.folder("store")), sandbox.forget)
         opened.callback(releases.close)
         jobs = ToolJobs(identity, TOOLS[kind], sandbox, releases, host.file_inputs)

@@ -58,6 +58,7 @@ class Bundle:
     seccomp: Mapping[str, Any]
     swap_is_counted: bool = True
     ceilings: Mapping[str, int] = field(default_factory=dict)
+    has_terminal: bool = False
 
 
 def runtime_config(bundle: Bundle, limits: Limits) -> dict[str, Any]:
@@ -68,7 +69,7 @@ def runtime_config(bundle: Bundle, limits: Limits) -> dict[str, Any]:
         "hostname": "tool",
         "root": {"path": str(bundle.root), "readonly": True},
         "process": {
-            "terminal": False,
+            "terminal": bundle.has_terminal,
             "user": {"uid": bundle.user.uid, "gid": bundle.user.gid, "umask": 0o022},
             "args": list(bundle.command),
             "cwd": bundle.cwd,

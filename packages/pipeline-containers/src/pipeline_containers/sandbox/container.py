@@ -23,15 +23,19 @@ from pipeline_containers.command import Cancelled
 from pipeline_containers.errors import SandboxError
 from pipeline_containers.sandbox import cgroups, mounts
 from pipeline_containers.sandbox.bundle import Bundle, runtime_config
+from pipeline_containers.sandbox.console import ConsoleSocket
 from pipeline_containers.sandbox.limits import Limits
 from pipeline_containers.sandbox.report import Ending
 from pipeline_containers.sandbox.runtime import Init, Runtime
 from pipeline_containers.sandbox.streams import Stream, Watch
-from pipeline_containers.sandbox.tools import late_command, tool_command
+from pipeline_containers.sandbox.tools import SHELL, late_command, tool_command
 from pipeline_containers.sandbox.users import User
 
 _TURN_S = 0.02  # how often `cancelled` is looked at: it has no file descriptor to wait on
 _DEATH_S = 10.0  # how long SIGKILL may take
+
+Attach = Callable[[int, int], None]
+"""Takes a terminal's other end and a pidfd, and returns when that process has ended."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,13 +86,23 @@ class Container:
         self._gid = host.first_host_id + recipe.user.gid
         self._init: Init | None = None
         self._state = _State.NONE
-        self._stdin, self._late_slug = -1, -1
+        self._stdin, self._late_slug = subprocess.DEVNULL, -1
         self.stdout = Stream(recipe.limits.stdout_bytes, self._uid, self._gid)
         self.stderr = Stream(recipe.limits.stderr_bytes, self._uid, self._gid)
 
     def prepare(self, slug: str | None = None) -> None:
         """Mount an empty job folder and write the bundle; without a slug, one for a later job."""
-        self._stdin = subprocess.DEVNULL if slug is not None else self._open_late_slug()
+        if slug is None:
+            self._stdin = self._open_late_slug()
+            self._prepare(late_command(self._recipe.program))
+        else:
+            self._prepare(tool_command(self._recipe.program, slug))
+
+    def prepare_shell(self) -> None:
+        """Mount an empty job folder and write the bundle of a shell on a terminal."""
+        self._prepare((SHELL,), has_terminal=True)
+
+    def _prepare(self, command: tuple[str, ...], *, has_terminal: bool = False) -> None:
         self._folder.mkdir(mode=0o711)
         self.job_folder.mkdir(mode=0o700)
         recipe, host = self._recipe, self._host
@@ -96,9 +110,7 @@ class Container:
         bundle = Bundle(
             root=recipe.root,
             job_folder=self.job_folder,
-            command=late_command(recipe.program)
-            if slug is None
-            else tool_command(recipe.program, slug),
+            command=command,
             cwd=recipe.cwd,
             env=recipe.env,
             user=recipe.user,
@@ -107,6 +119,7 @@ class Container:
             seccomp=host.seccomp,
             swap_is_counted=host.swap_is_counted,
             ceilings=host.ceilings,
+            has_terminal=has_terminal,
         )
         config = runtime_config(bundle, recipe.limits)
         (self._folder / "config.json").write_text(json.dumps(config))
@@ -124,6 +137,25 @@ class Container:
         self._stdin = _closed(self._stdin)
         self.stdout.hand_over()
         self.stderr.hand_over()
+
+    def interact(self, attach: Attach) -> int:
+        """Create and start one that has a terminal, and see it through; its exit status."""
+        console = ConsoleSocket(self._folder / "console")
+        try:
+            self._state = _State.UNKNOWN
+            none = (subprocess.DEVNULL,) * 3
+            init = self._init = self._host.runtime.create(
+                self.name, self._folder, none, console.path
+            )
+            terminal = console.receive()
+        finally:
+            console.close()
+        try:
+            self._host.runtime.start(self.name, init, self._folder)
+            attach(terminal, init.pidfd)
+        finally:
+            os.close(terminal)
+        return self._bury(init)
 
     def is_waiting(self) -> bool:
         """Say whether it is made and alive."""

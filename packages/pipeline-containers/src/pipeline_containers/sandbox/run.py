@@ -19,14 +19,14 @@ from pipeline_containers.sandbox import canary, cgroups, mounts
 from pipeline_containers.sandbox.account import Clock, account
 from pipeline_containers.sandbox.bundle import RLIMITS
 from pipeline_containers.sandbox.cleaner import Cleaner
-from pipeline_containers.sandbox.container import Container, Host, Recipe
+from pipeline_containers.sandbox.container import Attach, Container, Host, Recipe
 from pipeline_containers.sandbox.limits import Limits
 from pipeline_containers.sandbox.premises import Premises
 from pipeline_containers.sandbox.report import RunReport
 from pipeline_containers.sandbox.roots import Roots, can_wait_in_shell, check_tool, user_of
 from pipeline_containers.sandbox.runtime import Runtime, watch_orphans
 from pipeline_containers.sandbox.seccomp import load_filter
-from pipeline_containers.sandbox.tools import ToolKind, is_line, tool_program
+from pipeline_containers.sandbox.tools import SHELL, ToolKind, is_line, tool_program
 from pipeline_containers.sandbox.warm import WarmPool
 
 _log = logging.getLogger(__name__)
@@ -124,6 +124,22 @@ class Sandbox:
             clock.lap("run_s")
             report = account(container, run.kind, run.limits, stopped, exit_status, clock)
             return replace(report, was_made_ahead=is_warm)
+        finally:
+            self._cleaner.take(container)
+
+    def shell(self, run: ToolRun, attach: Attach) -> int:
+        """Run a shell where the tool would run, as the tool would; its exit status.
+
+        On a terminal, without limits on time and output; all others hold.
+        """
+        recipe = self._recipe(run)
+        if not can_wait_in_shell(recipe.root, run.kind):
+            raise SandboxError(f"the image has no {SHELL}")
+        container = self._new(replace(recipe, env=(*recipe.env, "TERM=xterm")))
+        try:
+            container.prepare_shell()
+            container.fill(run.fill)
+            return container.interact(attach)
         finally:
             self._cleaner.take(container)
 

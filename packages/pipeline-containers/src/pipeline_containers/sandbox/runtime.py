@@ -69,11 +69,18 @@ class Runtime:
     state: Path
     binary: str = "runc"
 
-    def create(self, name: str, bundle: Path, streams: Sequence[int]) -> Init:
-        """Make a container from a bundle; the three descriptors become its standard streams."""
+    def create(
+        self, name: str, bundle: Path, streams: Sequence[int], console: Path | None = None
+    ) -> Init:
+        """Make a container from a bundle; the three descriptors become its standard streams.
+
+        One with a terminal has that in their place; it is sent to the socket `console`.
+        """
         pid_file = bundle / "pid"
-        arguments = ["create", "--bundle", str(bundle), "--pid-file", str(pid_file), "--", name]
-        self._call(arguments, bundle / "log.json", streams)
+        arguments = ["create", "--bundle", str(bundle), "--pid-file", str(pid_file)]
+        if console is not None:
+            arguments += ["--console-socket", str(console)]
+        self._call([*arguments, "--", name], bundle / "log.json", streams)
         try:
             return Init(int(pid_file.read_text()))
         except (OSError, ValueError) as error:
