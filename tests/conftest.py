@@ -1,5 +1,6 @@
 """Fixtures for the tests that cross packages."""
 
+import os
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -25,3 +26,11 @@ def shared_folder() -> Iterator[Path]:
 def module_folder() -> Iterator[Path]:
     """Give such a folder to a whole module."""
     yield from _shared_folder()
+
+
+@pytest.fixture(scope="session")
+def base_images() -> Path:
+    """Where `./dev test` has made the base images."""
+    folder = Path(os.environ.get("PIPELINE_BASE_IMAGES", "/var/lib/pipeline-dev/base-images"))
+    assert folder.is_dir(), f"no base images in {folder}: run ./dev test, which makes them"
+    return folder

@@ -1,6 +1,5 @@
 """A whole pipeline on real parts, with the bash track built, for the modules here."""
 
-import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -8,14 +7,6 @@ import pytest
 from support.processes import Machine, machine
 from support.road import Road, build_road
 from support.tracks import make_repository, write_seed
-
-
-@pytest.fixture(scope="session")
-def base_images() -> Path:
-    """Where `./dev test` has made the base images."""
-    folder = Path(os.environ.get("PIPELINE_BASE_IMAGES", "/var/lib/pipeline-dev/base-images"))
-    assert folder.is_dir(), f"no base images in {folder}: run ./dev test, which makes them"
-    return folder
 
 
 @pytest.fixture(scope="module")

@@ -99,7 +99,12 @@ class Machine:
         return process
 
     def router(
-        self, seed: Path, *options: str, name: str = "router", under: Sequence[str] = ()
+        self,
+        seed: Path,
+        *options: str,
+        name: str = "router",
+        under: Sequence[str] = (),
+        config: Path | None = None,
     ) -> Process:
         """Start a router, on the ports of the one before it if there was one.
 
@@ -109,7 +114,7 @@ class Machine:
             name,
             *under,
             str(BIN / "pipeline-router"),
-            str(self.folder / "pipeline.yml"),
+            str(config or self.folder / "pipeline.yml"),
             *("--seed", str(seed)),
             *("--port", str(self.port), "--link-port", str(self.link_port)),
             *options,
@@ -122,11 +127,12 @@ class Machine:
     def address(self) -> str:
         return f"tcp://127.0.0.1:{self.port}"
 
-    def worker(self, name: str, channel: str, *options: str) -> Process:
-        """Start a worker and wait until the router has welcomed it."""
+    def worker(self, name: str, channel: str, *options: str, under: Sequence[str] = ()) -> Process:
+        """Start a worker and wait until the router has welcomed it; `under` as for routers."""
         process = self.start(
             name,
-            *("pipeline-worker", "listen", name, f"{self.address}/{channel}"),
+            *under,
+            *(str(BIN / "pipeline-worker"), "listen", name, f"{self.address}/{channel}"),
             *(str(self.folder / name), *options),
         )
         process.wait_for("serving")
