@@ -158,10 +158,26 @@ def test_another_refusal_ends_it_with_the_reason() -> None:
     worker = Driver()
     worker.tick()
     worker.feed(events.LinkFound(5556))
-    (leave,) = worker.hear(link.Refused(Refusal.IDENTITY_ALIVE, "worker-1 is alive elsewhere"))
+    (leave,) = worker.hear(link.Refused(Refusal.PROTOCOL, "this router speaks protocol 2"))
     assert isinstance(leave, do.Leave)
     assert leave.ending is do.Ending.FAILED
-    assert "alive elsewhere" in leave.reason
+    assert "protocol 2" in leave.reason
+
+
+def test_a_namesake_may_be_our_own_dead_self_so_it_asks_again_for_a_while() -> None:
+    worker = Driver()
+    worker.tick()
+    worker.feed(events.LinkFound(5556))
+    refused = link.Refused(Refusal.IDENTITY_ALIVE, "a worker called worker-1 is alive")
+    hellos = 0
+    for _ in range(2):
+        assert not of(worker.hear(refused), do.Leave)
+        hellos += len(sent(worker.tick(2.5), link.Hello))
+    assert hellos == 2
+    (leave,) = worker.hear(refused)
+    assert isinstance(leave, do.Leave)
+    assert leave.ending is do.Ending.FAILED
+    assert "is alive" in leave.reason
 
 
 def test_wanted_versions_are_prepared_and_reported() -> None:

@@ -57,6 +57,8 @@ class Patience(Struct, frozen=True):
     """Without a word from the router; longer than its `liveness_s`, so that it acts first."""
     first_answer_s: float = 10.0
     """Before the first welcome; afterwards a worker waits for ever."""
+    namesake_s: float = 5.0
+    """For another worker of the same identity to be found dead."""
     acknowledgement_s: float = 5.0
     """For held results, once all work is done and the worker wants to leave."""
 
@@ -95,6 +97,7 @@ class Core:
         self.leaving: do.Ending | None = None
         self._started_at: float | None = None
         self._welcomed = False
+        self._refused_at: float | None = None
         self._configured = False
         self._phase_at = float("-inf")
         self._heard_at = float("-inf")
@@ -117,7 +120,8 @@ class Core:
     def _tick(self, event: events.Tick, now: float) -> list[do.Command]:
         out: list[do.Command] = []
         waited = now - self._phase_at
-        if not self._welcomed and now - (self._started_at or now) > self.patience.first_answer_s:
+        unanswered = not self._welcomed and self._refused_at is None
+        if unanswered and now - (self._started_at or now) > self.patience.first_answer_s:
             return [
                 do.Leave(
                     do.Ending.UNREACHABLE,
@@ -185,6 +189,7 @@ class Core:
 
     def _welcome(self, message: Welcome, _body: bytes, now: float) -> list[do.Command]:
         self.phase, self._phase_at, self._welcomed = Phase.SERVING, now, True
+        self._refused_at = None
         self.epoch = message.epoch
         said = do.Say(f"serving {self.address}, {self.slots} at a time")
         return [said, *self._beat(0.0, now), *self._held_results()]
@@ -198,6 +203,12 @@ class Core:
     def _refused(self, message: Refused, _body: bytes, now: float) -> list[do.Command]:
         if message.why is Refusal.UNKNOWN_SESSION:
             return self._hello(now) if self.phase is Phase.SERVING else []
+        if message.why is Refusal.IDENTITY_ALIVE:
+            # perhaps it is our own dead self, whose connection is not missed yet
+            if self._refused_at is None:
+                self._refused_at = now
+            if now - self._refused_at < self.patience.namesake_s:
+                return [do.Say(f"{message.error}; asking again", warning=True)]
         return [do.Leave(do.Ending.FAILED, f"the router refuses this worker: {message.error}")]
 
     def _router_heartbeat(

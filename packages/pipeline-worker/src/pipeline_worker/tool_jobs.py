@@ -145,7 +145,12 @@ def _context(
         usage=Usage(**{name: getattr(used, name) or 0 for name in Usage.__struct_fields__}),
         logs=Logs(_end(report.stdout), _end(report.stderr)),
         exit_status=report.exit_status,
-        invocation={"command": command, "limits": dataclasses.asdict(run.limits)},
+        invocation={
+            "kind": run.kind.name,
+            "image_digest": run.image.digest,
+            "command": command,
+            "limits": dataclasses.asdict(run.limits),
+        },
         image_digest=run.image.digest,
     )
 
