@@ -8,12 +8,15 @@ from pipeline_containers.sandbox.cgroups import (
     UNIFIED,
     Counters,
     Hierarchies,
+    change_limits,
+    lift_cpu_quota,
     parse_counter,
     parse_mountinfo,
     read_counters,
     remove_if_empty,
+    swap_is_counted,
 )
-from pipeline_containers.sandbox.limits import Limits
+from pipeline_containers.sandbox.limits import MIB, Limits
 from pipeline_containers.sandbox.report import Ending, Evidence, classify, describe_limit
 
 HYBRID = """\
@@ -93,6 +96,81 @@ def test_counters_of_version_2(tmp_path: Path) -> None:
     }
     write(tmp_path / "p/a", files)
     assert read_counters(Hierarchies({UNIFIED: tmp_path}), "/p/a") == Counters(1.5, 4096, 1, 9, 4)
+
+
+CHANGED = Limits(memory_bytes=64 * MIB, cpus=0.5, pids=32)
+
+
+@pytest.mark.parametrize("was", [32 * MIB, 128 * MIB])
+def test_limits_change_in_version_1(
+    tmp_path: Path, was: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mounts = {name: tmp_path / name for name in ("memory", "cpu", "pids")}
+    memory, together = "memory.limit_in_bytes", "memory.memsw.limit_in_bytes"
+    write(mounts["memory"] / "p/a", {memory: f"{was}\n", together: f"{was}\n"})
+    write(mounts["cpu"] / "p/a", {})
+    write(mounts["pids"] / "p/a", {})
+    written: list[str] = []
+    write_text = Path.write_text
+
+    def note(path: Path, text: str) -> int:
+        written.append(path.name)
+        return write_text(path, text)
+
+    monkeypatch.setattr(Path, "write_text", note)
+    change_limits(Hierarchies(mounts), "/p/a", CHANGED)
+    first = [together, memory] if was < CHANGED.memory_bytes else [memory, together]
+    assert written[:2] == first
+    assert (mounts["memory"] / "p/a" / memory).read_text() == str(64 * MIB)
+    assert (mounts["memory"] / "p/a" / together).read_text() == str(64 * MIB)
+    assert (mounts["pids"] / "p/a/pids.max").read_text() == "32"
+    assert (mounts["cpu"] / "p/a/cpu.cfs_quota_us").read_text() == "50000"
+    assert (mounts["cpu"] / "p/a/cpu.shares").read_text() == "512"
+
+
+def test_limits_change_in_version_1_without_an_account_of_swap(tmp_path: Path) -> None:
+    folder = tmp_path / "p/a"
+    write(folder, {"memory.limit_in_bytes": "1"})
+    change_limits(Hierarchies(dict.fromkeys(("memory", "cpu", "pids"), tmp_path)), "/p/a", CHANGED)
+    assert (folder / "memory.limit_in_bytes").read_text() == str(64 * MIB)
+    assert not (folder / "memory.memsw.limit_in_bytes").exists()
+
+
+def test_limits_change_in_version_2(tmp_path: Path) -> None:
+    write(tmp_path / "p/a", {})
+    change_limits(Hierarchies({UNIFIED: tmp_path}), "/p/a", CHANGED)
+    found = {file.name: file.read_text() for file in (tmp_path / "p/a").iterdir()}
+    assert found == {
+        "memory.max": str(64 * MIB),
+        "pids.max": "32",
+        "cpu.max": "50000 100000",
+        "cpu.weight": "20",
+    }
+
+
+def test_limits_that_cannot_be_held_are_an_error(tmp_path: Path) -> None:
+    with pytest.raises(OSError, match="no hierarchy has the controller memory"):
+        change_limits(Hierarchies({"cpu": tmp_path}), "/p/a", CHANGED)
+
+
+@pytest.mark.parametrize(
+    ("mounted", "file", "text"),
+    [("cpu", "cpu.cfs_quota_us", "-1"), (UNIFIED, "cpu.max", "max")],
+)
+def test_the_quota_is_lifted_for_the_dying(
+    tmp_path: Path, mounted: str, file: str, text: str
+) -> None:
+    write(tmp_path / "p/a", {file: "1"})
+    lift_cpu_quota(Hierarchies({mounted: tmp_path}), "/p/a")
+    assert (tmp_path / "p/a" / file).read_text() == text
+
+
+def test_whether_swap_is_counted(tmp_path: Path) -> None:
+    unified = Hierarchies({UNIFIED: tmp_path})
+    assert not swap_is_counted(Hierarchies({}))
+    assert not swap_is_counted(unified)
+    write(tmp_path / "user.slice", {"memory.swap.max": "max"})
+    assert swap_is_counted(unified)
 
 
 def test_a_parent_goes_only_when_it_is_empty(tmp_path: Path) -> None:

@@ -3,9 +3,10 @@
 The contract is that of the Exercism track tooling. A new kind of tool is a new row.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+
+from pipeline_containers.sandbox import checks
 
 JOB_FOLDER = "/mnt/exercism-iteration"
 """Where a run finds its input and leaves its output, inside the container."""
@@ -19,9 +20,6 @@ _SHIM = (
 )
 _LINE_CHARACTERS = 1000
 
-Check = Callable[[Any], str | None]
-"""Says what is wrong with the content of an output file; None when nothing is."""
-
 
 @dataclass(frozen=True, slots=True)
 class Output:
@@ -32,7 +30,7 @@ class Output:
 
     file: str
     field: str | None
-    check: Check
+    check: checks.Check
     required: bool = True
     is_json: bool = True
 
@@ -46,66 +44,34 @@ class ToolKind:
     outputs: tuple[Output, ...]
 
 
-def _object(value: object) -> str | None:
-    return None if isinstance(value, dict) else "is not a JSON object"
-
-
-def _object_or_list(value: object) -> str | None:
-    return None if isinstance(value, dict | list) else "is neither a JSON object nor a list"
-
-
-def _text(value: object) -> str | None:
-    return None if isinstance(value, str) else "is not text"
-
-
-def _results(value: object) -> str | None:
-    if not isinstance(value, dict):
-        return "is not a JSON object"
-    version = value.get("version", 1)
-    if isinstance(version, bool) or version not in (1, 2, 3):
-        return "has a version that is not 1, 2 or 3"
-    if value.get("status") not in ("pass", "fail", "error"):
-        return 'has a status that is not "pass", "fail" or "error"'
-    tests = value.get("tests")
-    if tests is not None and not isinstance(tests, list):
-        return "has tests that are not a list"
-    if not isinstance(value.get("message"), str | None):
-        return "has a message that is not text"
-    return None
-
-
-def _analysis(value: object) -> str | None:
-    if not isinstance(value, dict):
-        return "is not a JSON object"
-    if not isinstance(value.get("comments", []), list):
-        return "has comments that are not a list"
-    return None
-
-
 TOOLS: Mapping[str, ToolKind] = {
     kind.name: kind
     for kind in (
-        ToolKind("test_runner", "/opt/test-runner", (Output("results.json", None, _results),)),
+        ToolKind(
+            "test_runner", "/opt/test-runner", (Output("results.json", None, checks.results),)
+        ),
         ToolKind(
             "analyser",
             "/opt/analyzer",
             (
-                Output("analysis.json", "analysis", _analysis),
-                Output("tags.json", "tags", _object_or_list, required=False),
+                Output("analysis.json", "analysis", checks.analysis),
+                Output("tags.json", "tags", checks.object_or_list, required=False),
             ),
         ),
         ToolKind(
             "recommender",
             "/opt/recommender",
-            (Output("recommendations.json", "recommendations", _object_or_list),),
+            (Output("recommendations.json", "recommendations", checks.object_or_list),),
         ),
         ToolKind(
             "representer",
             "/opt/representer",
             (
-                Output("representation.txt", "representation", _text, is_json=False),
-                Output("mapping.json", "mapping", _object),
-                Output("representation.json", "representation_json", _object, required=False),
+                Output("representation.txt", "representation", checks.text, is_json=False),
+                Output("mapping.json", "mapping", checks.mapping),
+                Output(
+                    "representation.json", "representation_json", checks.an_object, required=False
+                ),
             ),
         ),
     )
