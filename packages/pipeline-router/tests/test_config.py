@@ -217,6 +217,17 @@ def test_a_file_changed_by_hand_is_read_again_before_a_save(write: Write) -> Non
     assert file.save(VERSIONS) is None
 
 
+def test_a_change_that_no_time_stamp_shows_is_seen_too(write: Write) -> None:
+    file = write("router: {queue: 7}\n")
+    file.read()
+    before = file.path.stat()
+    file.path.write_text("router: {queue: 8}\n")
+    os.utime(file.path, ns=(before.st_atime_ns, before.st_mtime_ns))
+    changed = file.save({})
+    assert changed is not None
+    assert changed.router.queue == 8
+
+
 def test_a_file_spoilt_by_hand_is_not_written(write: Write) -> None:
     file = write("router: {queue: 7}\n")
     file.read()

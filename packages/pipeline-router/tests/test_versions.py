@@ -41,12 +41,12 @@ def test_a_deploy_is_saved_before_it_is_answered_and_before_workers_hear(house: 
     assert wanted(worker) == [house.V1, house.V2]
 
 
-def test_a_deploy_that_cannot_be_saved_is_500_and_changes_nothing(house: Any) -> None:
+def test_a_deploy_that_cannot_be_saved_is_512_and_changes_nothing(house: Any) -> None:
     house.saves_at_once = False
     worker = house.worker()
     client = deploy(house, house.V2)
     house.do(Saved(error="No space left on device"))
-    assert house.code(client) == 500
+    assert house.code(client) == 512
     assert "No space left" in house.error(client)
     assert wanted(worker) == [house.V1]
     assert house.code(house.ask(container_version=house.V2)) == 505

@@ -18,8 +18,6 @@ from pipeline_router.yamltext import BadYaml, load
 MARKER = "# --- below this line the router writes; edit it only while no router runs ---"
 MAX_FILE_BYTES = 16 << 20
 
-Signature = tuple[int, int, int]
-
 
 class ConfigLocked(Exception):
     """Another router has the file; the message says which."""
@@ -35,7 +33,8 @@ class ConfigFile:
         self.path = path
         self._real = Path(os.path.realpath(path))
         self._lock: int | None = None
-        self._signature: Signature | None = None
+        self._text = ""
+        """As it was last read or written."""
         self._entries: Entries = {}
 
     # --- beginning and end
@@ -79,9 +78,8 @@ class ConfigFile:
     def read(self) -> tuple[Config, Versions]:
         """Read the file; BadConfig with one line if it is of no use."""
         text = _read(self._real, self.path)
-        signature = self._stat()
-        config, entries = _parse(text, self.path, self._real.parent)
-        self._signature, self._entries = signature, entries
+        config, entries = self._parse(text)
+        self._text, self._entries = text, entries
         return config, {
             channel: {
                 track: {version: entry.digest for version, entry in versions.items()}
@@ -92,10 +90,13 @@ class ConfigFile:
 
     def reread(self) -> Config:
         """Read what people wrote again; what the router wrote stays as it knows it."""
-        entries = self._entries
-        config, _ = self.read()
-        self._entries = entries
+        text = _read(self._real, self.path)
+        config, _ = self._parse(text)
+        self._text = text
         return config
+
+    def _parse(self, text: str) -> tuple[Config, Entries]:
+        return _parse(text, self.path, self._real.parent)
 
     # --- saving
 
@@ -104,13 +105,16 @@ class ConfigFile:
 
         BadConfig or OSError: nothing was written.
         """
-        changed = self.reread() if self._stat() != self._signature else None
+        # the very text that is kept is the one that is looked at: somebody may be writing now
+        text = _read(self._real, self.path)
+        changed = self._parse(text)[0] if text != self._text else None
         entries = self._dated(versions)
-        above, _, _ = _split(_read(self._real, self.path))
+        above, _, _ = _split(text)
         if above and not above.endswith("\n"):
             above += "\n"
-        self._replace(f"{above}{MARKER}\n{_written(entries)}")
-        self._entries, self._signature = entries, self._stat()
+        text = f"{above}{MARKER}\n{_written(entries)}"
+        self._replace(text)
+        self._entries, self._text = entries, text
         return changed
 
     def _dated(self, versions: Versions) -> Entries:
@@ -144,10 +148,6 @@ class ConfigFile:
             os.fsync(folder)
         finally:
             os.close(folder)
-
-    def _stat(self) -> Signature:
-        stat = self._real.stat()
-        return stat.st_mtime_ns, stat.st_size, stat.st_ino
 
 
 def _read(path: Path, shown: Path | None = None) -> str:

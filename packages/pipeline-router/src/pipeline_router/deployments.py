@@ -113,9 +113,6 @@ class Deployments:
 
         Digests are still known, and are written with the next change.
         """
-        self._unsaved = (
-            False  # tried again with the next change: a full disk stays full for a while
-        )
         return self._end_save()
 
     def _end_save(self) -> list[Change]:

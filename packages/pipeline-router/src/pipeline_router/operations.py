@@ -96,7 +96,7 @@ class Operations:
     def not_saved(self, error: str) -> None:
         """Answer the changes that could not be saved: nothing has changed."""
         why = Refusal(
-            status.INTERNAL_ERROR, f"nothing was changed: the configuration was not saved: {error}"
+            status.SETUP_FAILED, f"nothing was changed: the configuration was not saved: {error}"
         )
         for change in self._deployments.not_saved():
             self._out.append(Answer(change.envelope, why.reply()))
