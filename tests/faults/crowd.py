@@ -7,7 +7,7 @@ of a 510. The same bytes go out again over a new connection, the one before is c
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from itertools import count
 
 import zmq
@@ -151,8 +151,3 @@ class Crowd:
         socket.connect(self._address)
         self._poller.register(socket, zmq.POLLIN)
         return socket
-
-
-def answered(requests: Iterable[Asked]) -> int:
-    """Count those that have an answer."""
-    return sum(asked.answered for asked in requests)

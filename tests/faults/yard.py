@@ -6,7 +6,7 @@ import socket
 import sys
 import threading
 import time
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -79,6 +79,7 @@ class Yard:
         self.terms = Terms()
         self.journal = Journal(own.folder / "journal")
         self.folder = own.folder
+        self.config = own.folder / "pipeline.yml"
         self.host = "127.0.0.1"
         own.port, own.link_port = (free_port(random.Random()) for _ in range(2))
         self._crowds: list[Crowd] = []
@@ -107,7 +108,8 @@ class Yard:
     ) -> Process:
         """Start a router, on the file and the ports of the one before it if there was one."""
         seed = self.write_seed(*deployed, **said)
-        router = self.own.router(seed, *options, name=f"router-{len(self._routers)}", under=under)
+        name = f"router-{len(self._routers)}"
+        router = self.own.router(seed, *options, name=name, under=under, config=self.config)
         self._routers.append(router)
         return router
 
@@ -249,6 +251,20 @@ class Yard:
         """Wait until a worker has begun it so many times; return the last of these."""
         await_that(lambda: len(self.executions(asked)) >= times, what=f"{asked.id} running")
         return self.executions(asked)[times - 1]
+
+    def await_ended(self, asked: Asked) -> None:
+        """Wait until a worker has ended it."""
+        ended = lambda: any(one.ended for one in self.executions(asked))  # noqa: E731
+        await_that(ended, what=f"{asked.id} ended")
+
+    def await_sent(self, requests: Iterable[Asked]) -> None:
+        """Wait until clients have sent all of these."""
+        await_that(lambda: all(asked.sent for asked in requests), what="sent")
+
+    def await_answered(self, number: int) -> None:
+        """Wait until so many of all requests are answered."""
+        answered = lambda: sum(asked.answered for asked in self.history.all) >= number  # noqa: E731
+        await_that(answered, 90, f"{number} answers")
 
     def await_work_on(self, worker: str) -> None:
         """Wait until a worker has begun something."""

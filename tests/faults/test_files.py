@@ -1,0 +1,109 @@
+"""The configuration file: killed while it is saved, broken by somebody, on a disk that is full."""
+
+import signal
+import subprocess
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import yaml
+from faults.yard import Yard, await_that
+from support.bare import say
+
+from pipeline_protocol import status
+
+
+def deployed(file: Path) -> set[str]:
+    data = yaml.safe_load(file.read_text())
+    return set(data["versions"]["test_runners"]["ruby"])
+
+
+def rounds(number: int, soak: int) -> list[object]:
+    return [number, pytest.param(soak, marks=[pytest.mark.soak, pytest.mark.timeout(600)])]
+
+
+@pytest.mark.parametrize("kills", rounds(4, 60))
+def test_killed_while_it_saves(yard: Yard, kills: int) -> None:
+    """Whenever that is: every deploy that was answered is there, and the file is whole."""
+    yard.start_router()
+    answered = {"v1"}
+    for kill in range(kills):
+        address = yard.address
+        dying = threading.Timer(yard.random.uniform(0.02, 0.15), yard.router.kill)
+        dying.start()
+        for number in range(80):  # a track has a hundred versions at most
+            version = f"v{kill}-{number}"
+            deploy = {
+                "action": "update_container_versions",
+                "track_slug": "ruby",
+                "channel": "test_runners",
+                "versions": sorted({*answered, version})[-50:],
+            }
+            try:
+                reply = say(address, deploy, 0.3)
+            except AssertionError:
+                break  # it is dead
+            assert reply["status"]["code"] == status.OK
+            answered = set(deploy["versions"])
+        dying.join()
+        found = deployed(yard.folder / "pipeline.yml")
+        assert found in (answered, set(deploy["versions"])), "the old or the new, never half"
+        answered = found
+        yard.start_router()
+        assert yard.deploy("last")["status"]["code"] == status.OK
+        answered |= {"last"}
+    yard.judge()
+
+
+@pytest.mark.parametrize("text", ["", "router: [", "router: {queues: 1}", "\x00\x01", "\xff" * 9])
+def test_a_corrupt_configuration_is_refused_and_the_last_good_one_stays(
+    yard: Yard, text: str
+) -> None:
+    yard.start_router()
+    yard.start_workers(1)
+    file = yard.folder / "pipeline.yml"
+    await_that(lambda: "sha256" in file.read_text(), what="the worker's digest saved")
+    file.write_text(text, encoding="latin-1")
+    yard.router.send(signal.SIGHUP)
+    yard.router.wait_for("the last good one stays|configuration read again")
+    told = yard.deploy("v2")
+    if text:
+        assert told["status"]["code"] == status.SETUP_FAILED, told
+        assert file.read_text(encoding="latin-1") == text, "what somebody wrote is not overwritten"
+    else:
+        assert told["status"]["code"] == status.OK, "an empty file has all the defaults"
+    crowd = yard.crowd()
+    crowd.ask(*yard.requests(10))
+    yard.judge()
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k", "none", folder], check=True)
+    yield folder
+    subprocess.run(["umount", "--lazy", folder], check=True)
+
+
+def test_a_full_disk_refuses_a_deploy_and_nothing_else(yard: Yard, small_disk: Path) -> None:
+    file = small_disk / "pipeline.yml"
+    yard.config = file
+    yard.start_router()
+    yard.start_workers(1)
+    crowd = yard.crowd()
+    before = file.read_bytes()
+    ballast = small_disk / "ballast"
+    with pytest.raises(OSError, match="No space"):
+        ballast.write_bytes(bytes(64 << 10))
+    crowd.ask(*yard.requests(10, "sleep 0.02"))
+    for number in range(3):
+        told = yard.deploy(f"v-{number}")
+        assert told["status"]["code"] == status.SETUP_FAILED, told
+        assert "No space" in told["status"]["error"]
+    assert file.read_bytes() == before
+    ballast.unlink()
+    assert yard.deploy("v2")["status"]["code"] == status.OK
+    assert deployed(file) == {"v1", "v2"}
+    yard.judge()
