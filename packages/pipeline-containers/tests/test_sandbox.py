@@ -239,6 +239,15 @@ def test_a_missing_runtime_is_named(work: Path) -> None:
         sandbox.canary()
 
 
+def test_without_root_it_is_refused_and_not_weaker(
+    work: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+    with pytest.raises(SandboxError, match=r"needs root: .* limit memory"):
+        Sandbox(work / "sandbox")
+    assert not (work / "sandbox").exists()
+
+
 def test_a_folder_has_one_owner(sandbox: Sandbox) -> None:
     with pytest.raises(SandboxError, match=f"belongs to process {os.getpid()}"):
         Sandbox(sandbox.folder)

@@ -73,6 +73,7 @@ class Sandbox:
         first_host_id: int = mounts.FIRST_HOST_ID,
         on_trouble: OnTrouble = _log.warning,
     ) -> None:
+        _require_root()
         self._premises = Premises(folder)
         self.folder = self._premises.folder
         self._on_trouble = on_trouble
@@ -271,6 +272,16 @@ class Sandbox:
         if hasattr(self, "_host"):
             cgroups.remove_if_empty(self._host.hierarchies, self._host.cgroup_parent)
         self._premises.release()
+
+
+def _require_root() -> None:
+    """Refuse to be weaker than is promised, rather than to be it silently."""
+    if os.geteuid() != 0:
+        raise SandboxError(
+            "the sandbox needs root: another user can neither mount images with mapped ids and job "
+            "folders of capped size, nor limit memory, processes and cpu, and a sandbox without "
+            "them would not be one"
+        )
 
 
 def host_ceilings() -> dict[str, int]:
