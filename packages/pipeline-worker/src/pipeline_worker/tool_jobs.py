@@ -32,6 +32,10 @@ _CODES = {
 """THE table of endings by force; EXITED, the one by itself, is judged by what was left."""
 
 
+class UnusableLimits(Exception):
+    """No container could start with what is configured."""
+
+
 class ToolJobs:
     """Performs the solution requests of one channel."""
 
@@ -65,19 +69,19 @@ class ToolJobs:
             if image is None:
                 error = f"{request.track_slug} {request.container_version} is not ready here"
                 return status.NOT_READY, refusal(status.NOT_READY, error, context)
-            run = ToolRun(
-                image=image,
-                kind=self._kind,
-                slug=request.exercise_slug,
-                fill=lambda folder: self._fill(request, folder),
-                limits=self._limits(request),
-                cancelled=assignment.cancelled,
-            )
             try:
+                run = ToolRun(
+                    image=image,
+                    kind=self._kind,
+                    slug=request.exercise_slug,
+                    fill=lambda folder: self._fill(request, folder),
+                    limits=self._limits(request),
+                    cancelled=assignment.cancelled,
+                )
                 report = self._sandbox.run(run)
             except UnusableInput as error:
                 return status.UNUSABLE, refusal(status.UNUSABLE, str(error), context)
-            except (ContainersError, OSError) as error:
+            except (ContainersError, OSError, UnusableLimits) as error:
                 reason = f"the run could not be set up: {error}"
                 return status.SETUP_FAILED, refusal(status.SETUP_FAILED, reason, context)
         context = _context(context, assignment, run, report, time.monotonic() - began)
@@ -99,11 +103,15 @@ class ToolJobs:
         copy_folder(uri, self._file_inputs, folder)
 
     def _limits(self, request: SolutionRequest) -> Limits:
+        """Take the track's; of these a request may set the time, up to the track's ceiling."""
         track = self._settings.tracks.get(request.track_slug, self._settings.defaults)
         limits = msgspec.structs.asdict(track.limits)
         if isinstance(request.execution_timeout, int | float):
             limits["wall_s"] = min(request.execution_timeout, track.ceilings.wall_s)
-        return Limits(**limits)
+        try:
+            return Limits(**limits)
+        except ValueError as error:
+            raise UnusableLimits(f"limits of {request.track_slug}: {error}") from error
 
 
 def judge(report: RunReport) -> int:
