@@ -7,6 +7,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -81,6 +82,8 @@ class Yard:
         self.folder = own.folder
         self.config = own.folder / "pipeline.yml"
         self.host = "127.0.0.1"
+        self.enter: Callable[[], None] = lambda: None
+        """Takes a thread into the clients' network."""
         own.port, own.link_port = (free_port(random.Random()) for _ in range(2))
         self._crowds: list[Crowd] = []
         self._routers: list[Process] = []
@@ -198,7 +201,13 @@ class Yard:
 
     def say(self, message: dict[str, Any]) -> dict[str, Any]:
         """Ask the router itself."""
-        return say(self.address, message, 30)
+
+        def there() -> dict[str, Any]:
+            self.enter()
+            return say(self.address, message, 30)
+
+        with ThreadPoolExecutor(1) as thread:
+            return thread.submit(there).result()
 
     def deploy(self, version: str, action: str = "deploy") -> dict[str, Any]:
         field = "new_version" if action == "deploy" else "version"
@@ -213,7 +222,7 @@ class Yard:
 
     def crowd(self, **options: Any) -> Crowd:
         """Let clients in, whose requests are judged at the end."""
-        crowd = Crowd(self.address, self.history, **options)
+        crowd = Crowd(self.address, self.history, enter=self.enter, **options)
         self._crowds.append(crowd)
         return crowd
 
