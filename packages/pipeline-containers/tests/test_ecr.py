@@ -47,7 +47,7 @@ def token(text: str, expires_at: datetime) -> dict[str, object]:
 def test_listings_are_read_to_the_last_page(amazon: Amazon) -> None:
     registry, stubber = amazon
     asked = {"repositoryName": "tool", "filter": {"tagStatus": "TAGGED"}}
-    pages = [["v3", "v1"], [], ["v2"]]
+    pages = [["v3", "v1"], ["v1"], ["v2"]]
     for number, tags in enumerate(pages):
         images = [{"imageDigest": DIGEST, "imageTag": tag} for tag in tags]
         answer: dict[str, object] = {"imageIds": images}

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
-from pipeline_containers.building.builder import Builder, BuildOptions
+from pipeline_containers.building.builder import Builder, BuildOptions, BuiltImage
 from pipeline_containers.building.dockerfile import refusal
 from pipeline_containers.building.git import Sources, fetched
 from pipeline_containers.building.log import BuildLog
@@ -150,13 +150,23 @@ class _Build:
             candidate = Candidate(image.stored, request.kind, context / "tests", aside)
             validate(candidate, self.workshop.sandbox, deadline, log.line)
             log.step(f"publishing {request.repository}:git-{sha}")
+            return self._publish(sha, image)
+
+    def _publish(self, sha: str, image: BuiltImage) -> BuildOutcome:
+        """Push the image, unless another builder was faster."""
+        repository, tag, deadline = self.request.repository, f"git-{sha}", self.deadline
+        lock = self.workshop.folder / f"publishing-{sha[0]}.lock"  # one of sixteen
+        with deadline.locked(lock):
+            there = self._published(sha)
+            if there is not None:
+                return there
             try:
                 digest = self.registry.push(
                     image.source,
-                    request.repository,
-                    f"git-{sha}",
+                    repository,
+                    tag,
                     timeout_s=deadline.left_s(),
-                    on_line=log.line,
+                    on_line=self.log.line,
                     cancelled=deadline.cancelled,
                 )
             except RegistryError:
@@ -164,8 +174,8 @@ class _Build:
                 there = self._published(sha)
                 if there is None:
                     raise
-                return there  # another builder was faster
-        return BuildOutcome("built", request.repository, f"git-{sha}", digest, sha)
+                return there
+        return BuildOutcome("built", repository, tag, digest, sha)
 
 
 def check_dockerfile(context: Path, options: BuildOptions) -> None:

@@ -25,7 +25,9 @@ from pipeline_containers.deadline import Deadline
 from pipeline_containers.errors import ContainersError, StoreError, ToolMissing
 from pipeline_containers.images.skopeo import copy_image, reason
 from pipeline_containers.images.storage import Storage
+from pipeline_containers.sandbox import cgroups
 
+_CGROUP = "/buildkit"  # the parent of those that its commands run in
 _HOUSEKEEPING = BuildOptions(timeout_s=120.0, log_bytes=16 << 20, log_tail_bytes=4096)
 
 
@@ -59,7 +61,7 @@ class Img:
         if options.network == "none":
             raise ContainersError("img cannot build without a network: use buildah")
         deadline = Deadline(options.timeout_s, cancelled)
-        with open_cell(self._folder / "builds", self._runtime) as cell:
+        with self._cell() as cell:
             archive = cell.home / "image.tar"
             with deadline.locked(self._folder / "lock"):
                 for arguments in _calls(context, reference, archive):
@@ -70,11 +72,16 @@ class Img:
     def prune(self) -> None:
         """Drop all images and the layer cache, while no build is going on."""
         deadline = Deadline(_HOUSEKEEPING.timeout_s)
-        with (
-            open_cell(self._folder / "builds", self._runtime) as cell,
-            deadline.locked(self._folder / "lock"),
-        ):
+        with self._cell() as cell, deadline.locked(self._folder / "lock"):
             self._img(cell, ["prune"], _HOUSEKEEPING)
+
+    @contextmanager
+    def _cell(self) -> Iterator[Cell]:
+        try:
+            with open_cell(self._folder / "builds", self._runtime) as cell:
+                yield cell
+        finally:
+            cgroups.remove_if_empty(cgroups.find_hierarchies(), _CGROUP)
 
     def _img(
         self,

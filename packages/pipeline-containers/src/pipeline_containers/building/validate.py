@@ -1,5 +1,6 @@
 """Whether an image may be released: what its files show, what a probe finds, what the tool does."""
 
+import re
 import stat
 import uuid
 from collections.abc import Callable, Iterator
@@ -19,7 +20,10 @@ from pipeline_containers.sandbox.roots import check_tool, user_of
 from pipeline_containers.sandbox.run import Sandbox, ToolRun
 from pipeline_containers.sandbox.tools import ToolKind
 
-_CANNOT_EXECUTE = (126, 127)  # a shell's exit statuses; the kernel's refusal is the runtime's error
+_NOT_EXECUTED = re.compile(
+    r"exec \S+: [a-z ]+\n?"
+)  # all that the runtime's last process says, with 1
+_CANNOT_EXECUTE = (126, 127)  # a shell's exit statuses
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,5 +160,6 @@ def _start(candidate: Candidate, trials: _Trials) -> Iterator[str]:
     except SandboxError as error:
         yield f"the tool does not start: {error}"
         return
-    if report.exit_status in _CANNOT_EXECUTE:
+    runtime_gave_up = report.exit_status == 1 and _NOT_EXECUTED.fullmatch(report.stderr)
+    if report.exit_status in _CANNOT_EXECUTE or runtime_gave_up:
         yield f"the tool does not start: {report.stderr.strip()[:500] or report.stdout[:500]}"
