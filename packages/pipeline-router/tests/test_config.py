@@ -82,6 +82,19 @@ channels:
     assert config.channels["builders"].defaults.limits.wall_s == 1800
 
 
+def test_a_track_may_have_a_lower_ceiling_than_its_channel(write: Write) -> None:
+    config, _ = write("""
+channels:
+  test_runners:
+    limits: {wall_s: 20}
+    ceilings: {wall_s: 60, pids: 512}
+    tracks:
+      ruby: {limits: {wall_s: 6}, ceilings: {wall_s: 10}}
+""").read()
+    ruby = config.channels["test_runners"].tracks["ruby"]
+    assert (ruby.ceilings.wall_s, ruby.ceilings.pids) == (10, 512)
+
+
 def test_a_recommender_may_run_the_analyzer(write: Write) -> None:
     config, _ = write('channels: {recommenders: {tool: "{track}-analyzer"}}').read()
     assert config.channels["recommenders"].tool == "{track}-analyzer"

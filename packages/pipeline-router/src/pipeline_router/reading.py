@@ -167,8 +167,8 @@ def _channel(
             raise BadConfig(f"{where}: {name} serve all tracks")
         told = _struct(data, _Track, where)
         held_to = _limits(told.limits, f"{where}.limits").over(own)
-        raised = _limits(told.ceilings, f"{where}.ceilings").above(ceilings.above(held_to))
-        tracks[track] = TrackLimits(held_to, raised)
+        own_ceilings = replace(ceilings, **_said(_limits(told.ceilings, f"{where}.ceilings")))
+        tracks[track] = TrackLimits(held_to, own_ceilings.above(held_to))
     return ChannelConfig(tool, TrackLimits(own, ceilings.above(own)), tracks)
 
 
