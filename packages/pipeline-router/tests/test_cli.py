@@ -2,6 +2,7 @@
 
 import json
 import re
+import resource
 import signal
 import subprocess
 import sys
@@ -78,6 +79,13 @@ def test_it_is_created_from_the_seed_says_where_it_listens_and_ends_cleanly(
     assert ping(front) == 200
     router.send_signal(signal.SIGTERM)
     assert router.wait(20) == 0
+
+
+def test_it_takes_all_the_descriptors_that_it_may_have(start: Start) -> None:
+    router = start("--seed", str(SEED))
+    addresses(router)
+    usual, most = resource.prlimit(router.pid, resource.RLIMIT_NOFILE)
+    assert usual == most
 
 
 def test_sigint_ends_it_cleanly_too(start: Start) -> None:

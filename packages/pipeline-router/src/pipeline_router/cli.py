@@ -2,6 +2,7 @@
 
 import gc
 import logging
+import resource
 import secrets
 import signal
 import sys
@@ -126,6 +127,7 @@ def _run(
         raise Unusable(str(error)) from None
     except (ConfigLocked, OSError) as error:
         raise Failure(str(error)) from None
+    _raise_descriptors()
     context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
     front, link = FrontEnd(context), WorkerLink(context)
     try:
@@ -172,6 +174,15 @@ def _bind(socket: FrontEnd | WorkerLink, host: str, port: int) -> str:
         return socket.bind(host, port)
     except zmq.ZMQError as error:
         raise Failure(f"cannot listen on {host}:{port}: {zmq.strerror(error.errno or 0)}") from None
+
+
+def _raise_descriptors() -> None:
+    """Take all descriptors that may be had: each client and each worker needs one.
+
+    The usual 1024 are there for the sake of programs that use select(2).
+    """
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
 class _Unformatted(QueueHandler):
