@@ -33,12 +33,14 @@ class Asked:
     token: str
     timeout_s: float
     codes: Collection[int]
+    abandoned: bool = False
+    """Its client has gone without waiting for the answer."""
     sent: list[float] = field(default_factory=list)
     heard: list[tuple[float, bytes]] = field(default_factory=list)
 
     @property
     def answered(self) -> bool:
-        return bool(self.heard)
+        return bool(self.heard) or self.abandoned
 
     @property
     def reply(self) -> Reply:
@@ -76,7 +78,7 @@ class History:
 
     def codes(self) -> set[int]:
         """Return every code that was answered with."""
-        return {asked.code for asked in self.all if asked.answered}
+        return {asked.code for asked in self.all if asked.heard}
 
     def await_all(self, seconds: float, alive: Callable[[], bool] = lambda: True) -> None:
         """Wait until everything is answered."""
@@ -102,7 +104,7 @@ class History:
 
 def _faults(asked: Asked, ran: list[Execution], terms: Terms) -> Iterator[str]:
     """Say all that was wrong with one request."""
-    if len(asked.heard) != 1:
+    if len(asked.heard) != (0 if asked.abandoned else 1):
         codes = [_code(body) for _, body in asked.heard]
         yield f"{len(asked.heard)} answers instead of one: {codes}"
     if len(ran) > terms.executions:

@@ -253,6 +253,11 @@ class Yard:
     def requests(self, number: int, *plan: str, **options: Any) -> list[Asked]:
         return [self.request(*plan, **options) for _ in range(number)]
 
+    def abandon(self, asked: Asked) -> Asked:
+        """Have a request judged by its executions alone: nobody will hear the answer."""
+        asked.abandoned = True
+        return self.history.add(asked)
+
     def executions(self, asked: Asked) -> list[Execution]:
         return self.journal.executions().get(asked.id, [])
 
@@ -263,17 +268,21 @@ class Yard:
 
     def await_ended(self, asked: Asked) -> None:
         """Wait until a worker has ended it."""
-        ended = lambda: any(one.ended for one in self.executions(asked))  # noqa: E731
-        await_that(ended, what=f"{asked.id} ended")
+        await_that(
+            lambda: any(one.ended for one in self.executions(asked)), what=f"{asked.id} ended"
+        )
 
     def await_sent(self, requests: Iterable[Asked]) -> None:
         """Wait until clients have sent all of these."""
         await_that(lambda: all(asked.sent for asked in requests), what="sent")
 
-    def await_answered(self, number: int) -> None:
+    def await_answered(self, number: int, seconds: float = 90.0) -> None:
         """Wait until so many of all requests are answered."""
-        answered = lambda: sum(asked.answered for asked in self.history.all) >= number  # noqa: E731
-        await_that(answered, 90, f"{number} answers")
+
+        def enough() -> bool:
+            return sum(asked.answered for asked in self.history.all) >= number
+
+        await_that(enough, seconds, f"{number} answers")
 
     def await_work_on(self, worker: str) -> None:
         """Wait until a worker has begun something."""
