@@ -3,6 +3,7 @@
 import os
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,6 +26,12 @@ class Traces:
 
 def find_traces(worker_folder: Path, worker: int) -> Traces:
     """Count what a worker, a folder and a process, has now."""
+    while True:
+        with suppress(OSError):  # something went while it was looked at
+            return _count(worker_folder, worker)
+
+
+def _count(worker_folder: Path, worker: int) -> Traces:
     run = worker_folder / "run"
     cgroups = _cgroups(run)
     mounts = [place for place in mount_points() if place.startswith(f"{run}/")]
@@ -42,10 +49,7 @@ def settle(traces: Callable[[], Traces], wanted: Traces, seconds: float = 10.0) 
     """Wait until there is as much as wanted: a container may be removed after its answer."""
     until = time.monotonic() + seconds
     while True:
-        try:
-            found = traces()
-        except FileNotFoundError:  # it went while it was looked at
-            continue
+        found = traces()
         if found == wanted or time.monotonic() > until:
             return found
         time.sleep(0.01)

@@ -79,6 +79,5 @@ CASES = (
         401,
         wall_s=0.5,
         files={"results.json": PASSED},
-        defect="what a solution brings along is taken for the tool's result",
     ),
 )
