@@ -31,8 +31,6 @@ class Case:
     before: str = ""
     """The program of a job before it, which leaves something for it to find."""
     track: str = "hostile"
-    defect: str = ""
-    """Why it does not come to that yet; to be struck out by whoever mends it."""
 
     def with_files(self, **files: str) -> "Case":
         return replace(self, files={**self.files, **files})

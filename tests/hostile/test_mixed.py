@@ -22,7 +22,7 @@ CASES = [
     case if case.code == 401 else replace(case, wall_s=20)  # beside others it may take longer
     for cases in FAMILIES.values()
     for case in cases
-    if not (case.before or case.defect)
+    if not case.before
 ]
 
 
