@@ -5,7 +5,7 @@ and ended. Whatever a test did meanwhile, the promise is the same.
 """
 
 import time
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -64,6 +64,8 @@ class Terms:
     """At most, of one request: 1 where no worker and no router died."""
     router_died: bool = False
     """Then a request's time began anew when it was sent again."""
+    journaled: bool = True
+    """Real tools keep no journal."""
 
 
 class History:
@@ -119,7 +121,9 @@ def _faults(asked: Asked, ran: list[Execution], terms: Terms) -> Iterator[str]:
     if reply.status.code not in asked.codes:
         yield f"{reply.status}, where {sorted(asked.codes)} would be right"
     yield from _untimely(asked, reply, terms)
-    yield from _unfounded(asked, reply, ran)
+    yield from _wrong(asked, reply)
+    if terms.journaled:
+        yield from _unfounded(reply, ran)
 
 
 def _untimely(asked: Asked, reply: Reply, terms: Terms) -> Iterator[str]:
@@ -131,20 +135,23 @@ def _untimely(asked: Asked, reply: Reply, terms: Terms) -> Iterator[str]:
         yield f"its deadline is said to have passed after {at - asked.sent[0]:.2f} s"
 
 
-def _unfounded(asked: Asked, reply: Reply, ran: Iterable[Execution]) -> Iterator[str]:
-    """Hold an answer against what workers did."""
-    code = reply.status.code
-    if code == status.OK:
+def _wrong(asked: Asked, reply: Reply) -> Iterator[str]:
+    if reply.status.code == status.OK:
         said: Any = msgspec.json.decode(bytes(reply.response))  # type: ignore[arg-type]
         if said["token"] != asked.token:
             yield f"it got the answer to {said['token']}"
+    if reply.status.code == status.NO_WORKER and reply.context.retry_after_s is msgspec.UNSET:
+        yield "its 503 does not say when to try again"
+
+
+def _unfounded(reply: Reply, ran: list[Execution]) -> Iterator[str]:
+    """Hold an answer against what workers did."""
+    if reply.status.code == status.OK:
         by = (reply.context.worker, reply.context.attempt)
         if by not in {(one.worker, one.attempt) for one in ran if one.ended}:
             yield f"answered by {by}, which did not end it: {ran}"
-    if code in _NEVER_RAN and list(ran):
-        yield f"refused with {code}, but it ran: {ran}"
-    if code == status.NO_WORKER and reply.context.retry_after_s is msgspec.UNSET:
-        yield "its 503 does not say when to try again"
+    if reply.status.code in _NEVER_RAN and ran:
+        yield f"refused with {reply.status.code}, but it ran: {ran}"
 
 
 def _code(body: bytes) -> int | str:

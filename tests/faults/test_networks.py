@@ -1,6 +1,7 @@
 """Networks that lose everything for a while, in both directions or in one."""
 
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from faults.history import Terms
@@ -17,7 +18,7 @@ def lines() -> Iterator[Networks]:
         yield own
 
 
-def start(yard: Yard, lines: Networks, *cut: str, **options: float) -> None:
+def start(yard: Yard, lines: Networks, *cut: str, **options: Any) -> None:
     """Start a router, a worker beside it, and workers in networks of their own."""
     yard.host, yard.enter = ROUTER, lines.enter("router")
     yard.start_router("--bind", ROUTER, "--insecure", under=lines.under("router"), **options)

@@ -88,7 +88,8 @@ class Yard:
         self._crowds: list[Crowd] = []
         self._routers: list[Process] = []
         self._workers: dict[str, Process] = {}
-        self._asked = 0
+        self.asked = 0
+        """Requests made so far: the next one's id is one more."""
 
     # --- processes
 
@@ -235,8 +236,8 @@ class Yard:
         **fields: Any,
     ) -> Asked:
         """Make a request; `plan` is what its job does, `codes` the right answers."""
-        self._asked += 1
-        request_id = f"run-{self._asked}"
+        self.asked += 1
+        request_id = f"run-{self.asked}"
         token = f"{self.random.getrandbits(64):x}"
         request = {
             "action": "test_solution",

@@ -124,7 +124,7 @@ def main(identity: str, address: str, journal: str, slots: str) -> int:
         left = session(identity, WorkerAddress.parse(address), noting, int(slots))
         logging.info("%s %s", left.ending, left.reason)
         if left.ending is not Ending.RESTART:
-            return left.ending.value
+            return int(left.ending.value)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,107 @@
+"""The real worker and real containers: a container or a worker is killed beneath a job."""
+
+import os
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from faults.history import Asked, Terms
+from faults.yard import Yard, await_that
+from support.images import Image, Layer
+from support.leftovers import find_leftovers
+from support.processes import Process, machine
+
+from pipeline_protocol import status
+
+pytestmark = pytest.mark.e2e
+
+RUN_SH = """\
+#!/bin/sh
+# run.sh SLUG INPUT_DIR/ OUTPUT_DIR/ - follows the plan, then answers with the token.
+cd "$2" && sh ./plan &&
+    printf '{"version": 1, "status": "pass", "token": "%s"}' "$(cat token)" > "$3/results.json"
+"""
+BUSYBOX = Path("/bin/busybox")
+
+
+@pytest.fixture
+def yard(shared_folder: Path) -> Iterator[Yard]:
+    """Give a yard with a tool published, that containers can get through to."""
+    base = Layer().file("bin/busybox", BUSYBOX.read_bytes())
+    for applet in ("sh", "cat", "sleep"):
+        base.link(f"bin/{applet}", "busybox")
+    base.file("opt/test-runner/bin/run.sh", RUN_SH)
+    with machine(shared_folder) as own:
+        yard = Yard(own, seed=1)
+        yard.terms = Terms(executions=0, journaled=False)
+        try:
+            image = Image((base.archive(),), {"Env": ["PATH=/bin"]})
+            image.publish(shared_folder / "registry", "ruby-test-runner", "v1")
+            yard.start_router()
+            yield yard
+        finally:
+            own.stop()  # the last worker alive clears away what its containers leave
+            yard.close()
+
+
+def start(yard: Yard, name: str, topics: str = "") -> Process:
+    worker = yard.own.worker(name, f"test_runners{topics}", "--slots", "2")
+    yard.await_ready(name)
+    return worker
+
+
+def processes(asked: Asked) -> list[int]:
+    """Find the processes in its container that were told its id for a slug."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            try:
+                command = (entry / "cmdline").read_bytes().split(b"\0")
+            except OSError:
+                continue
+            if asked.id.encode() in command and any(b"run.sh" in word for word in command):
+                found.append(int(entry.name))
+    return found
+
+
+def request(yard: Yard, plan: str, **fields: object) -> Asked:
+    return yard.request(plan, exercise_slug=f"run-{yard.asked + 1}", **fields)  # type: ignore[arg-type]
+
+
+def test_a_container_that_is_killed_is_a_513_and_its_neighbour_is_not(yard: Yard) -> None:
+    start(yard, "worker-1")
+    crowd = yard.crowd()
+    killed = request(yard, "sleep 30", codes=[status.TOOL_FAILED])
+    neighbour = request(yard, "sleep 1")
+    crowd.ask(killed, neighbour)
+    await_that(lambda: processes(killed) and processes(neighbour), what="both running")
+    for pid in processes(killed):
+        os.kill(pid, signal.SIGKILL)
+    crowd.wait()
+    assert killed.reply.context.exit_status == 128 + signal.SIGKILL
+    crowd.ask(request(yard, "true"))
+    yard.judge()
+
+
+def test_a_worker_killed_mid_job_has_it_done_by_another_and_leaves_nothing(yard: Yard) -> None:
+    killed = start(yard, "scoped", "?topic=ruby")
+    other = start(yard, "generic")
+    crowd = yard.crowd()
+    asked = [request(yard, "sleep 1.5") for _ in range(2)]
+    crowd.ask(*asked)
+    await_that(lambda: all(processes(one) for one in asked), what="both running")
+    killed.kill()
+    crowd.wait()
+    assert [(one.reply.context.worker, one.reply.context.attempt) for one in asked] == [
+        ("generic", 2)
+    ] * 2
+    again = start(yard, "scoped", "?topic=ruby")
+    after = request(yard, "true")
+    crowd.ask(after)
+    crowd.wait()
+    assert after.reply.context.worker == "scoped"
+    assert again.stop() == 0
+    assert other.stop() == 0
+    yard.judge()
+    assert not find_leftovers(yard.folder)
