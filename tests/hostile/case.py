@@ -5,6 +5,8 @@ from dataclasses import dataclass, field, replace
 
 ROUTER_PORT = "ROUTER_PORT"
 """In a program's text: the port that the router listens on, on the host's loopback."""
+WALL_S = 3.0
+"""Time enough for what is not about time."""
 
 
 @dataclass(frozen=True)
@@ -22,7 +24,7 @@ class Case:
     code: int = 200
     says: tuple[str, ...] = ()
     hides: tuple[str, ...] = ("got through",)
-    wall_s: float = 3.0
+    wall_s: float = WALL_S
     """The request's `execution_timeout`; the answer must be there a second later."""
     asked_s: float = 0.0
     """What the request asks instead, where that is more than it gets."""
