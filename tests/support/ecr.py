@@ -121,6 +121,7 @@ def ecr(folder: Path) -> Iterator[Ecr]:
             inbox.append(own)
             yield own
             assert own.failures == []
+        own.client.close()
 
 
 @contextmanager

@@ -1,10 +1,14 @@
 """Builds with real git, buildah and skopeo, into a registry that is a folder."""
 
 import json
+import os
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -268,6 +272,37 @@ def test_a_cancelled_build_leaves_nothing(build: Build, commit: Commit) -> None:
 
 
 @pytest.mark.e2e
+def test_a_killed_builder_takes_its_build_along_and_the_next_one_clears_up(
+    build: Build, commit: Commit, repository: Path, work: Path, base_images: Path
+) -> None:
+    commit({"Dockerfile": f"{DOCKERFILE}RUN echo now; sleep 65.5\n", "bin/run.sh": RUN})
+    program = "import pipeline_containers.cli as cli; cli.main()"
+    options = ["--base-images", str(base_images), "--work", str(work), "--network", "none"]
+    with subprocess.Popen(
+        [sys.executable, "-c", program, "build", f"file://{repository}", "main", *options],
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        try:
+            assert process.stderr is not None
+            assert any(line == "now\n" for line in process.stderr)
+            _await(lambda: bool(_processes("65.5")))
+        finally:
+            process.kill()
+    _await(lambda: not _processes("65.5"))
+    until = time.monotonic() + 10
+    with suppress(ChildProcessError):
+        while time.monotonic() < until:  # its orphans are ours: a sandbox made us their reaper
+            if os.waitpid(-1, os.WNOHANG) == (0, 0):
+                time.sleep(0.01)
+    assert list((work / "checkouts").glob("scratch-*"))
+    assert list((work / "builder/builds").glob("scratch-*"))
+    commit({"Dockerfile": DOCKERFILE})
+    (work / "sources").symlink_to(work)
+    assert build().outcome == "built"
+
+
+@pytest.mark.e2e
 def test_a_build_that_prints_too_much_is_ended(build: Build, commit: Commit) -> None:
     commit({"Dockerfile": f"{DOCKERFILE}RUN yes\n", "bin/run.sh": RUN})
     with pytest.raises(BuildOutputLimit) as caught:
@@ -387,6 +422,13 @@ def test_entries_of_an_index_that_name_nothing_are_passed_over(work: Path) -> No
     for manifests in wrong:
         (work / "a/index.json").write_text(json.dumps({"manifests": manifests}))
         assert FolderRegistry(work).tags("a") == []
+
+
+def _await(what: Callable[[], bool], seconds: float = 10.0) -> None:
+    until = time.monotonic() + seconds
+    while not what():
+        assert time.monotonic() < until
+        time.sleep(0.02)
 
 
 def _processes(argument: str) -> list[str]:

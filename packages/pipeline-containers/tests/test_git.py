@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from pipeline_containers.building.git import Sources, checkout
+from pipeline_containers.building.git import Sources, checkout, fetched
 from pipeline_containers.building.reference import Reference, check_url
 from pipeline_containers.deadline import Deadline
-from pipeline_containers.errors import BadReference, BuildCancelled, SourceError
+from pipeline_containers.errors import BadReference, BuildCancelled, BuildTimedOut, SourceError
 
 Commit = Callable[..., str]
 Git = Callable[..., str]
@@ -232,3 +232,41 @@ def test_cancelling(work: Path, repository: Path, commit: Commit) -> None:
     sources, deadline = Sources(work / "clones"), Deadline(60, event)
     with pytest.raises(BuildCancelled):
         checkout(f"file://{repository}", "main", sources, work / "checkout", deadline)
+
+
+@pytest.mark.e2e
+def test_what_a_killed_git_left_is_no_hindrance(
+    resolve: Callable[[str], str], commit: Commit, work: Path
+) -> None:
+    """Neither its locks nor half a clone."""
+    first = commit({"a": "1"})
+    assert resolve("main") == first
+    clone = next((work / "clones").glob("*/git"))
+    (clone / "packed-refs.lock").touch()
+    (clone / "refs/heads/main.lock").touch()
+    second = commit({"a": "2"})
+    assert resolve("main") == second
+    for pack in clone.rglob("objects/??/*"):
+        pack.chmod(0o600)
+        pack.write_bytes(b"")
+    (clone / "HEAD").write_text("")
+    third = commit({"a": "3"})
+    assert resolve("main") == third
+    assert resolve(first) == first
+
+
+@pytest.mark.e2e
+def test_who_waits_for_a_clone_can_be_cancelled_and_has_a_deadline(
+    repository: Path, commit: Commit, work: Path
+) -> None:
+    commit({"a": "1"})
+    url, sources = f"file://{repository}", Sources(work / "clones")
+    with fetched(url, "main", sources, Deadline(60)):
+        with pytest.raises(BuildTimedOut):
+            checkout(url, "main", sources, work / "x", Deadline(0.2))
+        event = threading.Event()
+        timer = threading.Timer(0.2, event.set)
+        timer.start()
+        with pytest.raises(BuildCancelled):
+            checkout(url, "main", sources, work / "x", Deadline(60, event))
+        timer.join()

@@ -1,12 +1,14 @@
 """A request to a builder, to an image in the registry, to a reply; with progress."""
 
 import time
+from collections.abc import Callable
 
 import msgspec
 
 from pipeline_containers import errors
 from pipeline_containers.building.build import BuildRequest, Workshop, build_and_publish
 from pipeline_containers.building.builder import BuildOptions
+from pipeline_containers.command import OnLine
 from pipeline_containers.images.registry import AwsCredentials, Registry, open_registry
 from pipeline_containers.sandbox.tools import TOOLS
 from pipeline_protocol import status
@@ -29,6 +31,9 @@ _CODES: dict[type[errors.ContainersError], int] = {
     errors.ImageInvalid: status.BAD_RESULT,
 }
 """THE table of what can go wrong with a build; anything else is a matter of setting up."""
+
+LINES_A_SECOND = 200
+"""Of progress."""
 
 
 class BuildJobs:
@@ -92,7 +97,7 @@ class BuildJobs:
             options=BuildOptions(
                 timeout_s=min(left_s, limits.wall_s), memory_bytes=limits.memory_bytes
             ),
-            on_line=assignment.print_line,
+            on_line=Trickle(assignment.print_line, time.monotonic),
             cancelled=assignment.cancelled,
         )
         response = Build(built.outcome, built.image, built.image_tag, built.digest, built.git_sha)
@@ -120,6 +125,33 @@ class BuildJobs:
 
     def _repository(self, tool: str) -> str:
         return self._settings.registry.image.replace("{tool}", tool)
+
+
+class Trickle:
+    """Lets so many lines a second through to whoever waits, and says how many it kept back.
+
+    A build may print millions; the end of its log comes with the reply in any case.
+    """
+
+    def __init__(self, print_line: OnLine, clock: Callable[[], float]) -> None:
+        self._print = print_line
+        self._clock = clock
+        self._second = -1
+        self._printed = 0
+        self._kept_back = 0
+
+    def __call__(self, line: str) -> None:
+        """Take a line."""
+        second = int(self._clock())
+        if second != self._second:
+            if self._kept_back:
+                self._print(f"... {self._kept_back} lines left out")
+            self._second, self._printed, self._kept_back = second, 0, 0
+        if self._printed < LINES_A_SECOND:
+            self._printed += 1
+            self._print(line)
+        else:
+            self._kept_back += 1
 
 
 def _end(log: str) -> str:

@@ -6,12 +6,12 @@ import time
 from collections.abc import Callable
 from typing import Protocol
 
+import msgspec
 from msgspec import Struct
 
 from pipeline_protocol import status
-from pipeline_protocol.codec import encode_json, refusal
+from pipeline_protocol.codec import refusal
 from pipeline_protocol.link import MAX_LINK_BYTES, Job
-from pipeline_protocol.replies import ProgressLines, ProgressReply
 from pipeline_protocol.settings import Credentials, Settings
 from pipeline_worker.events import Event, RunEnded, RunPrinted
 
@@ -65,7 +65,7 @@ class Executor:
             deadline=time.monotonic() + job.remaining_ms / 1000,
             cancelled=cancelled,
             print_line=lambda line: self._post(
-                RunPrinted(job.job, job.attempt, encode_json(ProgressReply(ProgressLines((line,)))))
+                RunPrinted(job.job, job.attempt, msgspec.json.encode([line]))
             ),
         )
         self._cancels[job.job, job.attempt] = cancelled

@@ -1,0 +1,143 @@
+"""What comes of a builder's request, whatever the build does; the builds are made up."""
+
+import json
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pipeline_containers import errors
+from pipeline_containers.building.build import BuildOutcome, BuildRequest
+from pipeline_containers.images.folder import FolderRegistry
+from pipeline_containers.images.registry import AwsCredentials
+from pipeline_protocol.settings import Credentials, Registry, Settings, Sources
+from pipeline_worker import build_jobs
+from pipeline_worker.build_jobs import LINES_A_SECOND, BuildJobs, Trickle
+from pipeline_worker.executor import Assignment
+
+SHA = "0123456789" * 4
+DIGEST = f"sha256:{'0' * 64}"
+MINTED = Credentials("id", "secret", "token", 0.0)
+
+
+def assignment(**fields: Any) -> Assignment:
+    request = {"track_slug": "ruby", "channel": "test_runners"} | fields
+    return Assignment(
+        request=json.dumps(request).encode(),
+        attempt=1,
+        queued_s=0.0,
+        deadline=time.monotonic() + 60,
+        cancelled=threading.Event(),
+        print_line=lambda _: None,
+    )
+
+
+BUILD = {"action": "build_container", "git_reference": "main"}
+
+
+@pytest.fixture
+def jobs(tmp_path: Path) -> BuildJobs:
+    opened = BuildJobs("builder-1", None)  # type: ignore[arg-type] # no build is really made
+    settings = Settings(
+        registry=Registry("folder", str(tmp_path), "images/{tool}"),
+        sources=Sources("https://example.org/{tool}"),
+        tools={"test_runners": "{track}-test-runner"},
+    )
+    opened.adopt(settings, None)
+    return opened
+
+
+def test_what_is_built_and_where_it_goes(jobs: BuildJobs, monkeypatch: pytest.MonkeyPatch) -> None:
+    def build(request: BuildRequest, *_: object, **__: object) -> BuildOutcome:
+        assert request.url == "https://example.org/ruby-test-runner"
+        assert request.repository == "images/ruby-test-runner"
+        assert request.reference == "main"
+        assert request.kind.name == "test_runner"
+        return BuildOutcome("built", request.repository, f"git-{SHA}", DIGEST, SHA, "ä" * 99_999)
+
+    monkeypatch.setattr(build_jobs, "build_and_publish", build)
+    code, body = jobs.perform(assignment(**BUILD))
+    reply = json.loads(body)
+    assert code == reply["status"]["code"] == 200
+    assert reply["response"] == {
+        "outcome": "built",
+        "image": "images/ruby-test-runner",
+        "image_tag": f"git-{SHA}",
+        "digest": DIGEST,
+        "git_sha": SHA,
+    }
+    assert len(reply["context"]["logs"]["stdout"].encode()) <= 64 * 1024
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (errors.BadReference("no such branch"), 400),
+        (errors.SourceRefused("a foreign front end"), 400),
+        (errors.BuildTimedOut("too long"), 401),
+        (errors.BuildOutputLimit("too much"), 402),
+        (errors.BuildCancelled("not wanted"), 499),
+        (errors.SourceError("no such repository"), 512),
+        (errors.RegistryError("down"), 512),
+        (errors.StoreError("full"), 512),
+        (errors.SandboxError("no cgroups"), 512),
+        (errors.ToolMissing("buildah"), 512),
+        (OSError(28, "No space left on device"), 512),
+        (errors.BuildFailed(7, "the end"), 513),
+        (errors.ImageInvalid("no run.sh"), 514),
+    ],
+)
+def test_every_error_has_its_code_its_reason_and_the_logs_end(
+    jobs: BuildJobs, monkeypatch: pytest.MonkeyPatch, error: Exception, code: int
+) -> None:
+    def build(*_: object, **__: object) -> BuildOutcome:
+        if isinstance(error, errors.ContainersError):
+            error.log_tail = "==> building\nthe end"
+        raise error
+
+    monkeypatch.setattr(build_jobs, "build_and_publish", build)
+    given, body = jobs.perform(assignment(**BUILD))
+    reply = json.loads(body)
+    assert given == reply["status"]["code"] == code
+    assert str(error) in reply["status"]["error"]
+    assert "response" not in reply
+    if isinstance(error, errors.ContainersError):
+        assert reply["context"]["logs"]["stdout"].endswith("the end")
+
+
+def test_a_listing(jobs: BuildJobs) -> None:
+    code, body = jobs.perform(assignment(action="list_available_containers"))
+    assert code == 200
+    assert json.loads(body)["response"] == {"image": "images/ruby-test-runner", "versions": []}
+
+
+def test_a_registry_is_opened_once_and_anew_with_other_credentials(
+    jobs: BuildJobs, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    opened: list[AwsCredentials | None] = []
+
+    def open_registry(_: str, __: str, aws: AwsCredentials | None) -> FolderRegistry:
+        opened.append(aws)
+        return FolderRegistry(tmp_path)
+
+    monkeypatch.setattr(build_jobs, "open_registry", open_registry)
+    listing = assignment(action="list_available_containers")
+    settings = Settings()
+    for credentials in (None, None, MINTED, MINTED):
+        jobs.adopt(settings, credentials)
+        jobs.perform(listing)
+    assert opened == [None, AwsCredentials("id", "secret", "token")]
+
+
+def test_a_flood_of_lines_trickles() -> None:
+    lines: list[str] = []
+    now = 0.0
+    trickle = Trickle(lines.append, lambda: now)
+    for number in range(10_000):
+        trickle(str(number))
+    assert len(lines) == LINES_A_SECOND
+    now = 1.5
+    trickle("later")
+    assert lines[LINES_A_SECOND:] == [f"... {10_000 - LINES_A_SECOND} lines left out", "later"]
