@@ -1,6 +1,7 @@
 """Real parts for the tests: a busybox image, a sandbox that leaves nothing, a git repository."""
 
 import contextlib
+import gc
 import os
 import shutil
 import subprocess
@@ -143,6 +144,7 @@ def sandbox(
     work: Path, open_sandbox: Callable[..., Sandbox], traces: Callable[[Path], list[str]]
 ) -> Iterator[Sandbox]:
     """A sandbox that must leave nothing, whatever the test did in it."""
+    gc.collect()  # other tests' descriptors are not to vanish during this one
     descriptors = len(os.listdir("/proc/self/fd"))
     with open_sandbox() as opened:
         yield opened
