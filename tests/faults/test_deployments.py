@@ -1,6 +1,6 @@
 """Versions that come and go while there is work."""
 
-from faults.yard import Yard
+from faults.yard import HASTY_S, Yard
 
 from pipeline_protocol import status
 
@@ -25,8 +25,8 @@ def test_deploy_and_unload_under_load(yard: Yard) -> None:
     yard.judge()
 
 
-def test_a_version_that_no_worker_can_prepare_is_refused_at_once(yard: Yard) -> None:
-    yard.start_router()
+def test_a_version_that_no_worker_can_prepare_is_refused(yard: Yard) -> None:
+    yard.start_router(liveness_s=HASTY_S)
     yard.start_workers(2)
     crowd = yard.crowd()
     assert yard.deploy("broken-1")["status"]["code"] == status.OK

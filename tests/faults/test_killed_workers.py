@@ -1,6 +1,5 @@
 """A worker is killed: before, during and just after a job, and by the job itself."""
 
-import pytest
 from faults.history import Terms
 from faults.yard import Yard
 
@@ -45,7 +44,7 @@ def test_killed_just_after_a_job(yard: Yard) -> None:
     crowd = yard.crowd()
     for _ in range(6):
         delay = yard.random.uniform(0, 0.004)
-        asked = yard.request(f"crash-in {delay:.4f}")
+        asked = yard.request(f"crash-once-in {delay:.4f}")
         crowd.ask(asked)
         crowd.wait()
         for name in ("worker-1", "worker-2"):
@@ -80,12 +79,11 @@ def test_a_poison_job_alone_is_given_up_at_once_when_told_to(yard: Yard) -> None
     yard.judge()
 
 
-@pytest.mark.parametrize("workers", [3])
-def test_workers_killed_at_random_under_load(yard: Yard, workers: int) -> None:
+def test_workers_killed_at_random_under_load(yard: Yard) -> None:
     yard.terms = Terms(executions=10)
     yard.start_router(max_attempts=10)
-    yard.start_workers(workers)
-    names = [f"worker-{n}" for n in range(1, workers + 1)]
+    yard.start_workers(3)
+    names = ("worker-1", "worker-2", "worker-3")
     crowd = yard.crowd(seats=16)
     crowd.ask(*(yard.request(f"sleep {yard.random.uniform(0, 0.2):.3f}") for _ in range(150)))
     with yard.restarting(*names), yard.killing(*names, every_s=0.5):

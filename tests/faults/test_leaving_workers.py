@@ -3,7 +3,7 @@
 import signal
 
 from faults.history import Terms
-from faults.yard import Yard
+from faults.yard import HASTY_S, Yard
 
 from pipeline_protocol import status
 
@@ -13,7 +13,7 @@ def test_sigterm_under_load(yard: Yard) -> None:
     yard.start_router()
     leaving, _ = yard.start_workers(2)
     crowd = yard.crowd(seats=8)
-    asked = yard.requests(100, "sleep 0.1")
+    asked = yard.requests(60, "sleep 0.1")
     crowd.ask(*asked)
     yard.await_work_on("worker-1")
     leaving.send(signal.SIGTERM)
@@ -24,7 +24,7 @@ def test_sigterm_under_load(yard: Yard) -> None:
 
 
 def test_sigterm_of_the_last_worker_refuses_what_waits(yard: Yard) -> None:
-    yard.start_router()
+    yard.start_router(liveness_s=HASTY_S)
     (worker,) = yard.start_workers(1, slots=1)
     crowd = yard.crowd()
     running = yard.request("sleep 1")
@@ -43,7 +43,7 @@ def test_sigterm_while_the_router_is_away_loses_no_result(yard: Yard) -> None:
     yard.start_router()
     (worker,) = yard.start_workers(1)
     crowd = yard.crowd(resend_after_s=2)
-    asked = yard.request("sleep 6")
+    asked = yard.request("sleep 5")
     crowd.ask(asked)
     yard.await_running(asked)
     yard.router.kill()
@@ -90,7 +90,7 @@ def test_a_second_worker_of_the_same_name_is_refused_while_the_first_lives(yard:
 def test_the_name_of_a_dead_worker_is_free_at_once(yard: Yard) -> None:
     """Long before its silence would tell."""
     yard.terms = Terms(executions=2)
-    yard.start_router(liveness_s=60)
+    yard.start_router()
     first = yard.start_worker("worker-1")
     crowd = yard.crowd()
     asked = yard.request("sleep 0.5")
@@ -106,11 +106,12 @@ def test_a_stopped_worker_keeps_its_name_until_it_is_lost(yard: Yard) -> None:
     yard.start_router(liveness_s=3)
     first = yard.start_worker("worker-1")
     first.send(signal.SIGSTOP)
-    assert yard.start_worker("worker-1", serving=False).wait() == 1
+    second = yard.start_worker("worker-1", serving=False)
+    second.wait_for("is alive: .*; asking again")
     yard.router.wait_for("worker-1 is lost")
-    yard.start_worker("worker-1")
+    second.wait_for("serving")
     first.send(signal.SIGCONT)
-    assert first.wait() == 1
+    first.wait_for("is alive")
     crowd = yard.crowd()
     crowd.ask(*yard.requests(4))
     yard.judge()

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from faults.history import Terms
 from faults.networks import ROUTER, Networks, networks
-from faults.yard import Yard
+from faults.yard import HASTY_S, Yard
 
 CUTS = {"cut": ("input", "output"), "deaf": ("input",), "mute": ("output",)}
 """A worker's name, and what its network loses."""
@@ -29,7 +29,7 @@ def start(yard: Yard, lines: Networks, *cut: str, **options: Any) -> None:
 
 
 def test_two_seconds_without_a_network_cost_nothing_but_time(yard: Yard, lines: Networks) -> None:
-    start(yard, lines, "cut", liveness_s=8)
+    start(yard, lines, "cut")
     crowd = yard.crowd(seats=8)
     asked = yard.requests(40, "sleep 0.3")
     crowd.ask(*asked)
@@ -44,16 +44,16 @@ def test_two_seconds_without_a_network_cost_nothing_but_time(yard: Yard, lines: 
 
 @pytest.mark.parametrize(
     "seconds",
-    [6, pytest.param(60, marks=[pytest.mark.soak, pytest.mark.timeout(300)])],
+    [5, pytest.param(60, marks=[pytest.mark.soak, pytest.mark.timeout(300)])],
 )
 def test_who_is_not_heard_is_lost_and_comes_back(
     yard: Yard, lines: Networks, seconds: float
 ) -> None:
     """Both ways, and one way each: what they ran is done elsewhere, their late results are not."""
     yard.terms = Terms(executions=2)
-    start(yard, lines, *CUTS)
-    crowd = yard.crowd(seats=16)
-    asked = yard.requests(60, "sleep 0.4")
+    start(yard, lines, *CUTS, liveness_s=HASTY_S)
+    crowd = yard.crowd(seats=8)
+    asked = yard.requests(30, "sleep 0.4")
     crowd.ask(*asked)
     for name in CUTS:
         yard.await_work_on(name)

@@ -2,16 +2,15 @@
 
 import signal
 
-import pytest
 from faults.history import Terms
-from faults.yard import Yard, await_that
+from faults.yard import HASTY_S, Yard, await_that
 
 from pipeline_protocol import status
 
 
 def test_stopped_for_less_than_the_liveness(yard: Yard) -> None:
     """Nobody is lost, nothing runs twice."""
-    yard.start_router(liveness_s=30)
+    yard.start_router()
     (worker,) = yard.start_workers(1)
     crowd = yard.crowd()
     asked = yard.requests(4, "sleep 0.3")
@@ -28,7 +27,7 @@ def test_stopped_for_less_than_the_liveness(yard: Yard) -> None:
 def test_stopped_for_more_than_the_liveness(yard: Yard) -> None:
     """Its jobs are done elsewhere; when it wakes up, what it says of them is of no account."""
     yard.terms = Terms(executions=2)
-    yard.start_router()
+    yard.start_router(liveness_s=HASTY_S)
     workers = dict(zip(("worker-1", "worker-2"), yard.start_workers(2), strict=True))
     crowd = yard.crowd()
     asked = yard.requests(4, "sleep 0.5")
@@ -48,7 +47,7 @@ def test_stopped_for_more_than_the_liveness(yard: Yard) -> None:
 
 def test_a_result_that_was_late_still_counts_when_nobody_else_has_one(yard: Yard) -> None:
     """One worker only: it is lost, comes back with what it ran all the time, and that is taken."""
-    yard.start_router(liveness_s=1.5)
+    yard.start_router(liveness_s=HASTY_S)
     (worker,) = yard.start_workers(1)
     crowd = yard.crowd()
     asked = yard.request("sleep 0.2")
@@ -63,7 +62,7 @@ def test_a_result_that_was_late_still_counts_when_nobody_else_has_one(yard: Yard
 
 def test_a_wedged_worker_falls_silent_although_its_connection_lives(yard: Yard) -> None:
     yard.terms = Terms(executions=2)
-    yard.start_router()
+    yard.start_router(liveness_s=HASTY_S)
     yard.start_workers(2, slots=4)
     crowd = yard.crowd()
     neighbours = yard.requests(6, "sleep 0.4")
@@ -79,7 +78,7 @@ def test_a_wedged_worker_falls_silent_although_its_connection_lives(yard: Yard) 
 
 
 def test_a_deadline_that_passes_on_a_stopped_worker_is_a_504(yard: Yard) -> None:
-    yard.start_router(liveness_s=30)
+    yard.start_router()
     (worker,) = yard.start_workers(1)
     crowd = yard.crowd()
     asked = yard.request("sleep 0.5", timeout_s=2, codes=[status.DEADLINE_PASSED])
@@ -93,16 +92,15 @@ def test_a_deadline_that_passes_on_a_stopped_worker_is_a_504(yard: Yard) -> None
     yard.judge()
 
 
-@pytest.mark.parametrize("slots", [1, 2])
-def test_nothing_waits_behind_a_slow_worker(yard: Yard, slots: int) -> None:
+def test_nothing_waits_behind_a_slow_worker(yard: Yard) -> None:
     """It is never sent more than it has slots: all else is done by the quick one meanwhile."""
     yard.start_router()
-    yard.start_workers(1, slots=slots)
+    yard.start_workers(1)
     crowd = yard.crowd()
-    slow = yard.requests(slots, "sleep 4")
+    slow = yard.requests(2, "sleep 4")
     crowd.ask(*slow)
     await_that(lambda: all(yard.executions(one) for one in slow))
-    yard.start_worker("worker-2", slots=slots)
+    yard.start_worker("worker-2")
     quick = yard.requests(40, "sleep 0.01")
     crowd.ask(*quick)
     await_that(lambda: all(one.answered for one in quick))

@@ -70,6 +70,12 @@ def _again_and_again(act: Callable[[], None], every_s: float) -> Iterator[None]:
             raise failed[0]
 
 
+PATIENT_S = 20.0
+"""A liveness that no busy machine exceeds: where nobody has to be lost, nobody is by chance."""
+HASTY_S = 1.5
+"""The shortest liveness, where somebody has to be lost."""
+
+
 class Yard:
     """Everything is asked of the router that is there now; `close` judges the whole."""
 
@@ -95,7 +101,7 @@ class Yard:
 
     def write_seed(self, *deployed: str, **options: Any) -> Path:
         """Write a configuration: the router's options, and the versions of ruby's test runner."""
-        options = {"liveness_s": 1.5, **options}
+        options = {"liveness_s": PATIENT_S, **options}
         entries = {version: {"digest": None, "deployed_at": ""} for version in deployed}
         versions = {"test_runners": {"ruby": entries}} if entries else {}
         said = [msgspec.json.encode(part).decode() for part in (options, versions)]

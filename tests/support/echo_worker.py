@@ -68,7 +68,7 @@ class EchoJobs:
         context = Context(worker=self._identity, attempt=assignment.attempt)
         for line in request.files["plan"].splitlines():
             step, _, argument = line.partition(" ")
-            self._step(step, argument, assignment.cancelled)
+            self._step(step, argument, assignment)
             if assignment.cancelled.is_set():
                 return status.CANCELLED, refusal(status.CANCELLED, "taken back", context)
         self._journal.note(msgspec.structs.replace(note, ended=True))
@@ -76,11 +76,12 @@ class EchoJobs:
         response = {"token": request.files["token"], "padding": padding}
         return status.OK, answer(response, context)
 
-    def _step(self, step: str, argument: str, cancelled: threading.Event) -> None:
+    def _step(self, step: str, argument: str, assignment: Assignment) -> None:
         if step == "sleep":
-            cancelled.wait(float(argument))
-        elif step == "crash-in":
-            threading.Timer(float(argument), crash).start()
+            assignment.cancelled.wait(float(argument))
+        elif step == "crash-once-in":
+            if assignment.attempt == 1:
+                threading.Timer(float(argument), crash).start()
         else:
             {"crash": crash, "wedge": wedge, "fail": fail}[step]()
 
