@@ -1,5 +1,7 @@
 """Builds through a registry that answers under Amazon's name, asked for over a bare socket."""
 
+import json
+import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -8,7 +10,7 @@ from typing import Any
 import pytest
 from support.bare import say
 from support.ecr import Ecr, ecr
-from support.processes import Machine, machine
+from support.processes import BIN, Machine, machine
 from support.tracks import git, make_repository, write_seed
 
 pytestmark = pytest.mark.e2e
@@ -63,8 +65,7 @@ def test_every_kind_of_reference_goes_to_amazon(road: Machine, amazon: Ecr) -> N
         return digest
 
     digest = built("master", first)
-    details = amazon.client.describe_images(repositoryName=TOOL)["imageDetails"]
-    assert [image.get("imageDigest") for image in details] == [digest]
+    assert amazon.digest(TOOL, f"git-{first}") == digest
     settings = amazon.client.describe_repositories(repositoryNames=[TOOL])["repositories"]
     assert settings[0].get("imageTagMutability") == "IMMUTABLE"
 
@@ -92,6 +93,26 @@ def test_every_kind_of_reference_goes_to_amazon(road: Machine, amazon: Ecr) -> N
     assert reply["response"]["versions"] == sorted(f"git-{sha}" for sha in (first, second, third))
     nothing = say(road.address, listing | {"channel": "representers"})
     assert nothing["response"] == {"image": "bash-representer", "versions": []}
+
+
+def test_the_command_line_pulls_from_amazon_and_tries_what_it_got(
+    road: Machine, amazon: Ecr
+) -> None:
+    sha = build(road, "master")["response"]["git_sha"]
+    amazon.await_tag(TOOL, f"git-{sha}")
+    repository = road.folder / "repositories" / TOOL
+    options = ("--registry", "ecr", "--work", str(road.folder / "by-hand"), "--json")
+
+    def call(*arguments: str) -> dict[str, Any]:
+        command = [*amazon.command(), str(BIN / "pipeline-containers"), *arguments, *options]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+        assert done.returncode == 0, done.stderr
+        result = json.loads(done.stdout)
+        assert isinstance(result, dict)
+        return result
+
+    found = call("validate", f"{TOOL}:git-{sha}", "--source", str(repository))
+    assert found == {"digest": amazon.digest(TOOL, f"git-{sha}"), "valid": True}
 
 
 def test_no_secret_is_told(road: Machine, amazon: Ecr) -> None:

@@ -76,6 +76,11 @@ class Ecr:
         images = self.client.list_images(repositoryName=repository)["imageIds"]
         return sorted(image["imageTag"] for image in images if "imageTag" in image)
 
+    def digest(self, repository: str, tag: str) -> str | None:
+        """Say what a tag stands for in moto."""
+        found = self.client.describe_images(repositoryName=repository, imageIds=[{"imageTag": tag}])
+        return found["imageDetails"][0].get("imageDigest")
+
     def await_tag(self, repository: str, tag: str, seconds: float = 10.0) -> None:
         """Wait until the news of a push has come through."""
         until = time.monotonic() + seconds

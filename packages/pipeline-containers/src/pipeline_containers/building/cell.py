@@ -99,7 +99,7 @@ def failure_of(done: Completed, options: BuildOptions) -> ContainersError | None
     if done.stop is Stop.CANCELLED:
         return BuildCancelled("the build was cancelled", done.tail)
     if done.stop is Stop.TIMED_OUT:
-        return BuildTimedOut(f"the build took longer than {options.timeout_s:g} s", done.tail)
+        return BuildTimedOut(f"the build took longer than {options.timeout_s:.0f} s", done.tail)
     if done.stop is Stop.OUTPUT_LIMIT:
         text = f"the build printed more than {options.log_bytes} bytes"
         return BuildOutputLimit(text, done.tail)
