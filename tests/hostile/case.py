@@ -21,7 +21,8 @@ class Case:
 
     name: str
     program: str
-    code: int = 200
+    code: int | tuple[int, ...] = 200
+    """The status; several where chance decides which limit is met first."""
     says: tuple[str, ...] = ()
     hides: tuple[str, ...] = ("got through",)
     wall_s: float = WALL_S
@@ -33,6 +34,10 @@ class Case:
     before: str = ""
     """The program of a job before it, which leaves something for it to find."""
     track: str = "hostile"
+
+    @property
+    def codes(self) -> tuple[int, ...]:
+        return self.code if isinstance(self.code, tuple) else (self.code,)
 
     def with_files(self, **files: str) -> "Case":
         return replace(self, files={**self.files, **files})

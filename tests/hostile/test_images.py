@@ -199,7 +199,7 @@ def test_whatever_an_image_is(
     assert answer.code in hostile.codes, answer.reply
     check(Case(hostile.name, "", answer.code, hostile.says), answer)
     arena.unload("hostile", version)
-    arena.honest()
+    arena.honest_everywhere()
     assert arena.settle(before) == before
     assert [file.name for file in outside.iterdir()] == ["secret"]
     assert (outside / "secret").read_text() == "got through\n"
@@ -219,5 +219,5 @@ def test_a_layer_that_is_another_than_it_says(
     answer = arena.ask(arena.request(files={"program": "pass ran"}, container_version=version))
     assert answer.code == 511, answer.reply
     arena.unload("hostile", version)
-    arena.honest()
+    arena.honest_everywhere()
     assert arena.settle(before) == before
