@@ -64,9 +64,10 @@ def test_a_broken_host_leaves_the_pool_and_says_why(own: Machine) -> None:
     assert "create failed" in broken["status"]["error"]
     worker.wait_for(r"out of the pool: this host failed its check: \S+ create failed")
     until = time.monotonic() + 10
-    while not ask("describe_workers")["response"]["workers"][0]["draining"]:
+    while not (seen := ask("describe_workers")["response"]["workers"][0])["draining"]:
         assert time.monotonic() < until
         time.sleep(0.05)
+    assert "create failed" in seen["trouble"]
     assert run(3)["status"]["code"] == 503
     (own.folder / "broken").unlink()
     assert worker.stop() == 0

@@ -261,3 +261,11 @@ def test_a_worker_told_to_restart_is_still_waited_for_when_it_says_it_drains(hou
     again.say(Goodbye())
     back = house.worker(slots=2, instance="second")
     assert len(back.jobs) == 2
+
+
+def test_what_troubles_a_worker_is_shown(house: Any) -> None:
+    worker = house.worker()
+    worker.say(WorkerHeartbeat(0, 0.0, True, "this host failed its check"))
+    (described,) = house.response(house.ask(action="describe_workers"))["workers"]
+    assert described["trouble"] == "this host failed its check"
+    assert described["draining"]

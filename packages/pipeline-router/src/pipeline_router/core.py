@@ -171,7 +171,7 @@ class Core:
         if isinstance(message, Result):
             self.dispatcher.result(worker, message, event.body, now)
         elif isinstance(message, WorkerHeartbeat):
-            worker.load = message.load
+            worker.load, worker.trouble = message.load, message.trouble
             if message.draining and not (worker.draining or worker.restarting):
                 self.sessions.rest(worker, now, restarting=False)
         elif isinstance(message, Progress):

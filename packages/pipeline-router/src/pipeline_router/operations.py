@@ -220,4 +220,5 @@ def _describe(worker: Worker, now: float) -> WorkerDescription:
         silent_s=round(now - worker.heard, 3),
         load=worker.load,
         versions=tuple(worker.versions.values()),
+        trouble=worker.trouble,
     )

@@ -38,6 +38,7 @@ class Worker:
         "running",
         "slots",
         "topics",
+        "trouble",
         "versions",
     )
 
@@ -50,6 +51,8 @@ class Worker:
         self.slots = hello.slots
         self.heard = now
         self.load = 0.0
+        self.trouble = hello.trouble
+        """Why it takes no jobs, if it is its host that is not well."""
         self.versions: dict[tuple[str, str], VersionState] = {}
         self.running: dict[tuple[int, int], Work | Orphan | None] = {}
         self.alone = False
