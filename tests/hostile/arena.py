@@ -15,6 +15,7 @@ from support.processes import Machine, Process
 
 SEED = """\
 registry: {kind: folder, location: ./registry}
+sources: {url: "file://REPOSITORIES/{tool}"}
 router: {liveness_s: 1.5}
 channels:
   test_runners:
@@ -80,7 +81,7 @@ class Arena:
         self.inputs.mkdir()
         (own.folder / "secret").write_text(SECRET)
         seed = own.folder / "seed.yml"
-        seed.write_text(SEED)
+        seed.write_text(SEED.replace("REPOSITORIES", str(self.repositories)))
         own.router(seed)
         for track, user in TRACKS.items():
             self.deploy(track, Image(image.layers, {**image.config, "User": user}))
@@ -88,6 +89,11 @@ class Arena:
     @property
     def registry(self) -> Path:
         return self.own.folder / "registry"
+
+    @property
+    def repositories(self) -> Path:
+        """Where builders take tools' sources from."""
+        return self.own.folder / "repositories"
 
     @property
     def inputs(self) -> Path:
