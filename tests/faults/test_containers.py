@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 from faults.history import Asked, Terms
-from faults.yard import Yard, await_that
+from faults.waiting import await_that
+from faults.yard import Yard
 from support.images import Image, Layer
 from support.leftovers import find_leftovers
 from support.processes import Process, machine

@@ -10,7 +10,8 @@ from pathlib import Path
 import msgspec
 import pytest
 import zmq
-from faults.yard import Yard, await_that
+from faults.waiting import await_that
+from faults.yard import Yard
 
 from pipeline_protocol import status
 

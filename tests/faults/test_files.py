@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 import yaml
-from faults.yard import Yard, await_that
+from faults.waiting import await_that
+from faults.yard import Yard
 from support.bare import say
 
 from pipeline_protocol import status

@@ -3,7 +3,8 @@
 import signal
 
 from faults.history import Terms
-from faults.yard import HASTY_S, Yard, await_that
+from faults.waiting import await_that
+from faults.yard import HASTY_S, Yard
 
 from pipeline_protocol import status
 
@@ -97,7 +98,7 @@ def test_nothing_waits_behind_a_slow_worker(yard: Yard) -> None:
     yard.start_router()
     yard.start_workers(1)
     crowd = yard.crowd()
-    slow = yard.requests(2, "sleep 4")
+    slow = yard.requests(2, "sleep 50", codes=[status.CANCELLED])
     crowd.ask(*slow)
     await_that(lambda: all(yard.executions(one) for one in slow))
     yard.start_worker("worker-2")
@@ -106,4 +107,6 @@ def test_nothing_waits_behind_a_slow_worker(yard: Yard) -> None:
     await_that(lambda: all(one.answered for one in quick))
     assert {yard.executions(one)[0].worker for one in quick} == {"worker-2"}
     assert not any(one.answered for one in slow)
+    for one in slow:
+        assert yard.say({"action": "cancel", "id": one.id})["status"]["code"] == status.OK
     yard.judge()

@@ -4,7 +4,6 @@ import random
 import signal
 import socket
 import sys
-import threading
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -15,6 +14,7 @@ from typing import Any
 import msgspec
 from faults.crowd import Crowd
 from faults.history import Asked, History, Terms
+from faults.waiting import again_and_again, await_that
 from support.bare import say
 from support.journal import Execution, Journal
 from support.processes import Machine, Process
@@ -23,14 +23,6 @@ from pipeline_protocol import status
 
 TESTS = Path(__file__).parents[1]
 _MARKER = "# --- below this line the router writes; edit it only while no router runs ---"
-
-
-def await_that(true: Callable[[], object], seconds: float = 30.0, what: str = "it") -> None:
-    """Wait until something is so."""
-    until = time.monotonic() + seconds
-    while not true():
-        assert time.monotonic() < until, f"{what} did not happen within {seconds:g} s"
-        time.sleep(0.01)
 
 
 def free_port(choice: random.Random) -> int:
@@ -44,30 +36,6 @@ def free_port(choice: random.Random) -> int:
             except OSError:
                 continue
             return port
-
-
-@contextmanager
-def _again_and_again(act: Callable[[], None], every_s: float) -> Iterator[None]:
-    over = threading.Event()
-    failed: list[Exception] = []
-
-    def go_on() -> None:
-        while not over.wait(every_s):
-            try:
-                act()
-            except Exception as error:
-                failed.append(error)
-                return
-
-    thread = threading.Thread(target=go_on, daemon=True)
-    thread.start()
-    try:
-        yield
-    finally:
-        over.set()
-        thread.join(30)
-        if failed:
-            raise failed[0]
 
 
 PATIENT_S = 20.0
@@ -168,7 +136,7 @@ class Yard:
                 if not self.worker(name).alive:
                     self.start_worker(name, serving=False, **options)
 
-        with _again_and_again(restart, every_s=0.05):
+        with again_and_again(restart, every_s=0.05):
             yield
 
     @contextmanager
@@ -178,7 +146,7 @@ class Yard:
         def kill() -> None:
             self.worker(self.random.choice(names)).send(signal.SIGKILL)
 
-        with _again_and_again(kill, every_s):
+        with again_and_again(kill, every_s):
             yield
 
     def await_ready(self, *names: str, version: str = "v1") -> None:
