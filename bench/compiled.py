@@ -6,7 +6,6 @@ import subprocess
 from pathlib import Path
 
 HERE = Path(__file__).parent
-HEADERS = Path("/usr/include/zmq.h")
 
 
 class NoCompiler(RuntimeError):

@@ -24,14 +24,12 @@ KEYS = {
 
 @pytest.fixture(scope="module")
 def results(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    if not Path("/usr/include/zmq.h").exists():
-        pytest.skip("no ZeroMQ headers: ./dev bench router installs what compiles its load")
     folder = tmp_path_factory.mktemp("results")
-    command = [sys.executable, str(ROOT / "bench" / "router.py"), "--rounds", "1"]
+    command = [sys.executable, str(ROOT / "bench" / "router.py"), "--rounds", "3"]
     subprocess.run(
         [*command, "--seconds", "0.2", "--results", str(folder)],
         check=True,
-        timeout=60,
+        timeout=110,
         env={**os.environ, "PYTHONPATH": str(ROOT / "tests")},
     )
     found = json.loads((folder / "router.json").read_text())

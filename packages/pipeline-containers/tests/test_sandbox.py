@@ -126,6 +126,13 @@ def test_a_non_zero_exit_keeps_its_result_and_is_no_success(run: Run) -> None:
     assert run("kill -TERM $$").exit_status in (0, 128 + 15)  # init ignores it
 
 
+@pytest.mark.parametrize("name", ["results.json", "results.json/as/a/folder"])
+def test_what_the_input_brings_along_is_not_the_tools_result(run: Run, name: str) -> None:
+    report = run("exit 0", files={name: '{"version": 2, "status": "pass", "tests": []}'})
+    assert report.outputs is None
+    assert not report.succeeded
+
+
 def test_a_result_before_the_time_is_up_is_a_success(run: Run, quick_limits: Limits) -> None:
     report = run(f"{PASS} sleep 30", limits=replace(quick_limits, wall_s=0.5))
     assert report.ending is Ending.TIMED_OUT

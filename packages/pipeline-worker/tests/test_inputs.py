@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from pipeline_worker import inputs
-from pipeline_worker.inputs import UnusableInput, copy_folder, remove, write_files
+from pipeline_worker.inputs import UnusableInput, copy_folder, write_files
 
 
 @pytest.fixture
@@ -35,14 +35,6 @@ def test_inline_files_are_written_with_their_folders(job: Path) -> None:
 def test_inline_files_in_each_others_way_are_refused(job: Path) -> None:
     with pytest.raises(UnusableInput, match="stands in the way"):
         write_files({"a": "1", "a/b": "2"}, job)
-
-
-@pytest.mark.parametrize("name", ["results.json", "results.json/as/a/folder"])
-def test_what_stands_where_a_result_goes_is_removed(job: Path, name: str) -> None:
-    write_files({name: "brought along", "a": "kept"}, job)
-    remove(job / "results.json")
-    remove(job / "results.json")
-    assert [path.name for path in job.iterdir()] == ["a"]
 
 
 def test_a_folder_is_copied_with_its_executables(job: Path, allowed: Path) -> None:

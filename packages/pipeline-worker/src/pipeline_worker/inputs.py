@@ -51,17 +51,6 @@ def copy_folder(uri: str, allowed: Path | None, folder: Path) -> None:
         os.close(source)
 
 
-def remove(path: Path) -> None:
-    """Remove a file, or a folder with all that is in it, from a job folder; nothing there is fine.
-
-    It is what was put there from an input: there are no links to follow.
-    """
-    if path.is_dir():
-        shutil.rmtree(path)
-    else:
-        path.unlink(missing_ok=True)
-
-
 def _open_beneath(uri: str, allowed: Path | None) -> int:
     if allowed is None:
         raise UnusableInput(f"{uri}: this worker reads no file:// inputs (it has no --file-inputs)")

@@ -18,7 +18,7 @@ from pipeline_protocol.replies import Context, Logs, Timing, Usage
 from pipeline_protocol.requests import SolutionRequest
 from pipeline_protocol.settings import Credentials, Settings
 from pipeline_worker.executor import Assignment, Finished
-from pipeline_worker.inputs import UnusableInput, copy_folder, remove, write_files
+from pipeline_worker.inputs import UnusableInput, copy_folder, write_files
 from pipeline_worker.releases import Releases
 
 _CODES = {
@@ -93,11 +93,6 @@ class ToolJobs:
         return code, refusal(code, explain(code, report), context)
 
     def _fill(self, request: SolutionRequest, folder: Path) -> None:
-        self._bring(request, folder)
-        for output in self._kind.outputs:
-            remove(folder / output.file)  # or a solution could bring its result along
-
-    def _bring(self, request: SolutionRequest, folder: Path) -> None:
         if isinstance(request.files, dict):
             write_files(request.files, folder)
             return

@@ -50,6 +50,19 @@ class ToolRun:
     limits: Limits = field(default_factory=Limits)
     cancelled: Cancelled = field(default_factory=threading.Event)
 
+    def bring(self, job_folder: Path) -> None:
+        """Put the input in, but nothing in the place of the tool's own files.
+
+        A solution could otherwise bring its result along.
+        """
+        self.fill(job_folder)
+        for output in self.kind.outputs:
+            path = job_folder / output.file
+            if path.is_dir() and not path.is_symlink():
+                shutil.rmtree(path)
+            else:
+                path.unlink(missing_ok=True)
+
 
 class Sandbox:
     """Runs tools in containers; from several threads at once, at most `slots` of them.
@@ -116,7 +129,7 @@ class Sandbox:
             else:
                 container.prepare(run.slug)
             clock.lap("prepare_s")
-            container.fill(run.fill)
+            container.fill(run.bring)
             clock.lap("fill_s")
             if not is_warm:
                 container.create()
@@ -139,7 +152,7 @@ class Sandbox:
         container = self._new(replace(recipe, env=(*recipe.env, "TERM=xterm")))
         try:
             container.prepare_shell()
-            container.fill(run.fill)
+            container.fill(run.bring)
             return container.interact(attach)
         finally:
             self._cleaner.take(container)
