@@ -26,8 +26,15 @@ CASES = (
         "  (x=$(head -c 16m /dev/zero | tr '\\0' x); sleep 1) & done; wait; exit 0",
         403,
         (MEMORY,),
+        wall_s=20,  # a shell is slow to fill its memory
     ),
-    Case("an endless line in a shell", "x=$(tr '\\0' x < /dev/zero); exit 0", 403, (MEMORY,)),
+    Case(
+        "an endless line in a shell",
+        "x=$(tr '\\0' x < /dev/zero); exit 0",
+        403,
+        (MEMORY,),
+        wall_s=20,
+    ),
     Case(
         "a killed child, and a tool that copes", "bomb touched 256; pass coped", says=("^coped$",)
     ),
