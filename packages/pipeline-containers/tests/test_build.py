@@ -36,6 +36,7 @@ from pipeline_containers.errors import (
 )
 from pipeline_containers.images.folder import FolderRegistry
 from pipeline_containers.images.registry import open_registry
+from pipeline_containers.images.progress import PullProgress
 from pipeline_containers.images.skopeo import copy_image
 from pipeline_containers.images.store import Store
 from pipeline_containers.sandbox.limits import Limits
@@ -129,10 +130,10 @@ def test_built_then_ignored_then_run(
     assert (again.outcome, again.digest) == ("ignored", outcome.digest)
 
     store = Store(work / "store")
-    progress: list[str] = []
+    progress: list[PullProgress] = []
     digest = store.pull(registry, "ruby-test-runner", f"git-{sha}", progress.append)
     assert digest == outcome.digest
-    assert progress
+    assert [done.percent for done in progress][-1] == 100
     image = store.image(digest)
     assert image.config.entrypoint == ("/opt/test-runner/bin/run.sh",)
     assert "BASE=busybox" in image.config.env

@@ -140,7 +140,7 @@ def validate(
 
     store = Store(work / "store")
     repository, _, reference = image.partition("@" if "@" in image else ":")
-    digest = store.pull(registry, repository, reference, _show)
+    digest = store.pull(registry, repository, reference)
     with _sandbox(work) as sandbox, tempfile.TemporaryDirectory() as aside:
         tests = Path(aside, "none") if source is None else source / "tests"
         candidate = validation.Candidate(store.image(digest), TOOLS[kind], tests, Path(aside))

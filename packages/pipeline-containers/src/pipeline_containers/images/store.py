@@ -9,19 +9,17 @@ image. It is named after its manifest's digest, which skopeo checks on the way.
 """
 
 import fcntl
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from pipeline_containers.command import Cancelled
 from pipeline_containers.errors import RegistryError, StoreError
 from pipeline_containers.images.image import StoredImage, is_digest
+from pipeline_containers.images.progress import OnProgress, PullProgress
 from pipeline_containers.images.registry import Registry
 from pipeline_containers.images.skopeo import delete_image, reason
 from pipeline_containers.images.storage import Storage, stored_name
-
-OnProgress = Callable[[str], None]
-"""Takes one line of progress."""
 
 _DELETE_S = 60.0
 
@@ -63,7 +61,6 @@ class Store:
                 digest,
                 self._storage.name(stored_name(digest)),
                 timeout_s=timeout_s,
-                on_line=on_progress,
                 cancelled=cancelled,
             )
         if not done.ok:
@@ -71,6 +68,8 @@ class Store:
             raise StoreError(f"pulling {repository}@{digest} failed: {reason(done)}")
         if not self.has(digest):
             raise StoreError(f"{repository} gave another image than {digest}")
+        if on_progress is not None:
+            on_progress(PullProgress(0, 0))
         return digest
 
     def digests(self) -> list[str]:
