@@ -35,8 +35,8 @@ from pipeline_containers.errors import (
     StoreError,
 )
 from pipeline_containers.images.folder import FolderRegistry
-from pipeline_containers.images.registry import open_registry
 from pipeline_containers.images.progress import PullProgress
+from pipeline_containers.images.registry import open_registry
 from pipeline_containers.images.skopeo import copy_image
 from pipeline_containers.images.store import Store
 from pipeline_containers.sandbox.limits import Limits
