@@ -1,0 +1,163 @@
+"""The clients of docs/protocol.md, each in its language, against a real router."""
+
+import json
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import pytest
+from faults.waiting import await_that
+from faults.yard import HASTY_S, Yard
+from support.markdown import Document
+from support.processes import Process, machine
+from support.tracks import EXAMPLES, ROOT
+
+CLIENTS = EXAMPLES / "clients"
+LANGUAGES = {"python": "ask.py", "ruby": "ask.rb", "js": "ask.mjs", "bash": "ask.sh"}
+SAID = 'héllo "wörld"\n\\\t'
+"""What is hard to bring through unchanged: quotes, controls, more bytes than characters."""
+
+Commands = Mapping[str, list[str]]
+
+
+def tool(name: str, path: str | None = None) -> str:
+    found = shutil.which(name, path=path)
+    assert found, f"{name} is not installed: ./dev test installs what the tests need"
+    return found
+
+
+@pytest.fixture(scope="module")
+def commands(module_folder: Path) -> Commands:
+    """How each client is started; Node finds packages only beside the program."""
+    for name in ("ask.mjs", "package.json"):
+        shutil.copy(CLIENTS / name, module_folder)
+    options = ["--ignore-scripts", "--no-audit", "--no-fund", "--no-package-lock"]
+    installed = subprocess.run(
+        [tool("npm"), "install", "--prefer-offline", "--no-update-notifier", *options],
+        cwd=module_folder,
+        capture_output=True,
+        text=True,
+        timeout=100,
+    )
+    if installed.returncode:
+        pytest.fail(f"npm could not install zeromq for the client in Node:\n{installed.stderr}")
+    return {
+        "python": [sys.executable, str(CLIENTS / "ask.py")],
+        "ruby": [tool("ruby", "/usr/bin"), str(CLIENTS / "ask.rb")],  # that has ruby-ffi-rzmq
+        "js": [tool("node"), str(module_folder / "ask.mjs")],
+        "bash": [tool("bash"), str(CLIENTS / "ask.sh")],
+    }
+
+
+@pytest.fixture(scope="module")
+def yard(module_folder: Path) -> Iterator[Yard]:
+    with machine(module_folder) as own:
+        yard = Yard(own, 1)
+        yard.start_router()
+        yard.start_worker("worker-1")
+        yield yard
+        yard.close()
+
+
+def arguments(yard: Yard, version: str = "v1") -> list[str]:
+    """Say whom to ask for what: an echo worker answers with the file `token`."""
+    files = {"plan": "", "token": SAID}
+    for name, text in files.items():
+        (yard.folder / name).write_text(text)
+    names = [str(yard.folder / name) for name in files]
+    return [yard.address, "ruby", "two-fer", version, *names]
+
+
+def run(command: list[str], arguments: list[str]) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([*command, *arguments], capture_output=True, text=True, timeout=100)
+
+
+@pytest.mark.parametrize(("language", "file"), LANGUAGES.items())
+def test_the_document_shows_the_very_files(language: str, file: str) -> None:
+    blocks = Document(ROOT / "docs" / "protocol.md").blocks(language)
+    assert blocks == [(CLIENTS / file).read_text("utf-8")]
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_a_client_prints_the_result(language: str, commands: Commands, yard: Yard) -> None:
+    done = run(commands[language], arguments(yard))
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["token"] == SAID
+    assert done.stderr.startswith("router ")
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_a_client_says_why_there_is_no_result(
+    language: str, commands: Commands, yard: Yard
+) -> None:
+    done = run(commands[language], arguments(yard, "v2"))
+    assert (done.returncode, done.stdout) == (1, "")
+    status = json.loads(done.stderr.splitlines()[-1])
+    assert status["code"] == 505
+    assert "'v2' of ruby is not deployed" in status["error"]
+
+
+@pytest.fixture(scope="module")
+def idle_yard(module_folder: Path) -> Iterator[Yard]:
+    """Give a router with a version deployed, and nobody to run it."""
+    folder = module_folder / "idle"
+    folder.mkdir()
+    with machine(folder) as own:
+        yard = Yard(own, 1)
+        yard.start_router(liveness_s=HASTY_S)  # so long nobody is refused for want of workers
+        yield yard
+        yard.close()
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_a_client_is_told_that_there_is_no_worker(
+    language: str, commands: Commands, idle_yard: Yard
+) -> None:
+    done = run(commands[language], arguments(idle_yard))
+    assert (done.returncode, done.stdout) == (1, "")
+    status = json.loads(done.stderr.splitlines()[-1])
+    assert status["code"] == 503
+    assert "pipeline-worker listen" in status["error"]
+
+
+def times_out(client: Process) -> int:
+    return client.output().count("asking again")
+
+
+def test_clients_whose_router_dies_ask_the_next_one_and_each_job_runs_once(
+    commands: Commands, shared_folder: Path
+) -> None:
+    with machine(shared_folder) as own:
+        yard = Yard(own, 1)
+        yard.start_router(liveness_s=60)  # requests wait so long for the first worker
+        clients = [
+            own.start(language, *command, *arguments(yard))
+            for language, command in commands.items()
+        ]
+        await_that(lambda: waiting(yard) == len(clients), what="all clients waiting")
+        yard.router.kill()
+        yard.start_router(liveness_s=60)
+        heard = {client: times_out(client) for client in clients}
+        # twice: what the first of these sent has met the second by now, or is a job of its own
+        await_that(
+            lambda: all(times_out(client) >= heard[client] + 2 for client in clients),
+            what="each client asking twice again",
+        )
+        await_that(lambda: waiting(yard) >= len(clients), what="all clients waiting again")
+        yard.start_worker("worker-1", slots=len(clients))
+        for client in clients:
+            assert client.wait(60) == 0, client.output()
+            assert json.loads(client.output().splitlines()[-1])["token"] == SAID
+        ran = yard.journal.executions()
+        yard.close()
+    assert [len(executions) for executions in ran.values()] == [1] * len(clients)
+
+
+def waiting(yard: Yard) -> int:
+    """Return how many jobs wait for a worker."""
+    found = yard.say({"action": "current_worker_status"})
+    count = found["response"]["channels"]["test_runners"]["waiting"]
+    assert isinstance(count, int)
+    return count
