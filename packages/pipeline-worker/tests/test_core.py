@@ -6,7 +6,8 @@ from pipeline_protocol.link import Readiness, Refusal, VersionState
 from pipeline_protocol.settings import Settings, WantedVersion
 from pipeline_worker import commands as do
 from pipeline_worker import events
-from pipeline_worker.core import Core, Mode, Phase
+from pipeline_worker.bootstrap import Phase
+from pipeline_worker.core import Core, Mode
 
 DIGEST = "sha256:" + "1" * 64
 OTHER_DIGEST = "sha256:" + "2" * 64

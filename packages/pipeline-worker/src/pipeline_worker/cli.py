@@ -14,8 +14,9 @@ import msgspec
 from pipeline_containers.errors import ContainersError
 from pipeline_protocol.address import BadAddress, WorkerAddress
 from pipeline_protocol.names import Identity, described
+from pipeline_worker.bootstrap import Patience
 from pipeline_worker.commands import Ending, Leave
-from pipeline_worker.core import Core, Mode, Patience
+from pipeline_worker.core import Core, Mode
 from pipeline_worker.events import StopAsked
 from pipeline_worker.flavours import Host, open_flavour
 from pipeline_worker.loop import Loop

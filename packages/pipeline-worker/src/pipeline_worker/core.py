@@ -8,8 +8,6 @@ on: their results are held until some router acknowledges them.
 from collections.abc import Callable
 from enum import Enum
 
-from msgspec import Struct
-
 from pipeline_protocol.address import WorkerAddress
 from pipeline_protocol.link import (
     CancelJob,
@@ -32,6 +30,7 @@ from pipeline_protocol.link import (
 )
 from pipeline_worker import commands as do
 from pipeline_worker import events
+from pipeline_worker.bootstrap import Bootstrap, Patience, Phase, Step
 from pipeline_worker.health import DOUBTFUL, Health, Verdict
 from pipeline_worker.ledger import Ledger
 from pipeline_worker.preparation import Preparation
@@ -45,30 +44,6 @@ class Mode(Enum):
     """Prepare what is wanted, then exit."""
     DRYRUN = "dryrun"
     """Say what would be prepared, then exit."""
-
-
-class Patience(Struct, frozen=True):
-    """How long a worker waits for what, in seconds."""
-
-    heartbeat_s: float = 1.0
-    ask_again_s: float = 1.0
-    hello_again_s: float = 2.0
-    silence_s: float = 4.0
-    """Without a word from the router; longer than its `liveness_s`, so that it acts first."""
-    first_answer_s: float = 10.0
-    """Before the first welcome; afterwards a worker waits for ever."""
-    namesake_s: float = 5.0
-    """For another worker of the same identity to be found dead."""
-    acknowledgement_s: float = 5.0
-    """For held results, once all work is done and the worker wants to leave."""
-
-
-class Phase(Enum):
-    """How far the worker is with its router."""
-
-    ASKING = "asking"
-    GREETING = "greeting"
-    SERVING = "serving"
 
 
 class Core:
@@ -89,26 +64,25 @@ class Core:
         self.slots = slots
         self.mode = mode
         self.patience = patience or Patience()
-        self.phase = Phase.ASKING
+        self.bootstrap = Bootstrap(self.patience)
         self.ledger = Ledger()
         self.preparation = Preparation(address.topics)
         self.health = Health()
         self.epoch = 0
         self.leaving: do.Ending | None = None
-        self._started_at: float | None = None
-        self._welcomed = False
-        self._refused_at: float | None = None
         self._configured = False
-        self._phase_at = float("-inf")
-        self._heard_at = float("-inf")
         self._beat_at = float("-inf")
         self._idle_since: float | None = None
 
     def handle(self, event: events.Event, now: float) -> list[do.Command]:
         """Take in what happened at `now` (monotonic seconds); return what to do, in order."""
-        if self._started_at is None:
-            self._started_at = now
+        self.bootstrap.started(now)
         return _EVENTS[type(event)](self, event, now)
+
+    @property
+    def phase(self) -> Phase:
+        """How far the worker is with its router."""
+        return self.bootstrap.phase
 
     @property
     def draining(self) -> bool:
@@ -119,25 +93,16 @@ class Core:
 
     def _tick(self, event: events.Tick, now: float) -> list[do.Command]:
         out: list[do.Command] = []
-        waited = now - self._phase_at
-        unanswered = not self._welcomed and self._refused_at is None
-        if unanswered and now - (self._started_at or now) > self.patience.first_answer_s:
-            return [
-                do.Leave(
-                    do.Ending.UNREACHABLE,
-                    f"the router at {self.address.router} does not answer: is it running, and is "
-                    "that its address?",
-                )
-            ]
-        if self.phase is Phase.ASKING:
-            if waited >= self.patience.ask_again_s:
-                self._phase_at = now
-                out.append(do.AskRouter())
-        elif now - self._heard_at > self.patience.silence_s:
-            out.append(do.Say("the router is silent: looking for it", warning=True))
-            out += self._ask(now)
-        elif self.phase is Phase.GREETING and waited >= self.patience.hello_again_s:
-            out += self._hello(now)
+        match self.bootstrap.due(now):
+            case Step.GIVE_UP:
+                return [do.Leave(do.Ending.UNREACHABLE, self._unreachable())]
+            case Step.ASK:
+                out += self._ask(now)
+            case Step.LOOK_AGAIN:
+                out.append(do.Say("the router is silent: looking for it", warning=True))
+                out += self._ask(now)
+            case Step.HELLO:
+                out += self._hello(now)
         if self.phase is Phase.SERVING:
             if now - self._beat_at >= self.patience.heartbeat_s:
                 out += self._beat(event.load, now)
@@ -146,22 +111,28 @@ class Core:
             out.append(do.ProveHealth())
         return out + self._leave_if_idle(now)
 
+    def _unreachable(self) -> str:
+        return (
+            f"the router at {self.address.router} does not answer: is it running, and is that its "
+            "address?"
+        )
+
     def _ask(self, now: float) -> list[do.Command]:
-        self.phase, self._phase_at = Phase.ASKING, now
+        self.bootstrap.asked(now)
         return [do.AskRouter()]
 
     def _link_found(self, event: events.LinkFound, now: float) -> list[do.Command]:
         if self.phase is not Phase.ASKING:
             return []
-        self._heard_at = now
+        self.bootstrap.heard(now)
         warnings = [do.Say(text, warning=True) for text in event.warnings]
         return [*warnings, do.Connect(event.port), *self._hello(now)]
 
     def _bootstrap_refused(self, event: events.BootstrapRefused, now: float) -> list[do.Command]:
-        return [] if self._welcomed else [do.Leave(do.Ending.FAILED, event.error)]
+        return [] if self.bootstrap.welcomed else [do.Leave(do.Ending.FAILED, event.error)]
 
     def _hello(self, now: float) -> list[do.Command]:
-        self.phase, self._phase_at = Phase.GREETING, now
+        self.bootstrap.greeted(now)
         hello = Hello(
             identity=self.identity,
             instance=self.instance,
@@ -184,12 +155,11 @@ class Core:
     # --- what the router says
 
     def _received(self, event: events.Received, now: float) -> list[do.Command]:
-        self._heard_at = now
+        self.bootstrap.heard(now)
         return _MESSAGES[type(event.message)](self, event.message, event.body, now)
 
     def _welcome(self, message: Welcome, _body: bytes, now: float) -> list[do.Command]:
-        self.phase, self._phase_at, self._welcomed = Phase.SERVING, now, True
-        self._refused_at = None
+        self.bootstrap.welcome(now)
         self.epoch = message.epoch
         said = do.Say(f"serving {self.address}, {self.slots} at a time")
         return [said, *self._beat(0.0, now), *self._held_results()]
@@ -203,12 +173,8 @@ class Core:
     def _refused(self, message: Refused, _body: bytes, now: float) -> list[do.Command]:
         if message.why is Refusal.UNKNOWN_SESSION:
             return self._hello(now) if self.phase is Phase.SERVING else []
-        if message.why is Refusal.IDENTITY_ALIVE:
-            # perhaps it is our own dead self, whose connection is not missed yet
-            if self._refused_at is None:
-                self._refused_at = now
-            if now - self._refused_at < self.patience.namesake_s:
-                return [do.Say(f"{message.error}; asking again", warning=True)]
+        if message.why is Refusal.IDENTITY_ALIVE and self.bootstrap.awaits_namesake(now):
+            return [do.Say(f"{message.error}; asking again", warning=True)]
         return [do.Leave(do.Ending.FAILED, f"the router refuses this worker: {message.error}")]
 
     def _router_heartbeat(

@@ -1,0 +1,104 @@
+"""How a worker finds its router, and finds it again: when to try what. No I/O.
+
+It asks the front end for the link, says hello over it, and is welcomed. Where nobody answers it
+tries again; where nobody ever answered it gives up; a router that falls silent later is looked for
+as long as the worker lives.
+"""
+
+from enum import Enum
+
+from msgspec import Struct
+
+
+class Patience(Struct, frozen=True):
+    """How long a worker waits for what, in seconds."""
+
+    heartbeat_s: float = 1.0
+    ask_again_s: float = 1.0
+    hello_again_s: float = 2.0
+    silence_s: float = 4.0
+    """Without a word from the router; longer than its `liveness_s`, so that it acts first."""
+    first_answer_s: float = 10.0
+    """Before the first welcome; afterwards a worker waits for ever."""
+    namesake_s: float = 5.0
+    """For another worker of the same identity to be found dead."""
+    acknowledgement_s: float = 5.0
+    """For held results, once all work is done and the worker wants to leave."""
+
+
+class Phase(Enum):
+    """How far the worker is with its router."""
+
+    ASKING = "asking"
+    GREETING = "greeting"
+    SERVING = "serving"
+
+
+class Step(Enum):
+    """What it is time for."""
+
+    ASK = "ask"
+    """Ask the front end where the link is."""
+    LOOK_AGAIN = "look again"
+    """The same, because the router has fallen silent."""
+    HELLO = "hello"
+    GIVE_UP = "give up"
+
+
+class Bootstrap:
+    """How far a worker is with finding its router."""
+
+    def __init__(self, patience: Patience) -> None:
+        self.phase = Phase.ASKING
+        self.welcomed = False
+        """Whether any router ever took this worker."""
+        self._patience = patience
+        self._started_at: float | None = None
+        self._refused_at: float | None = None
+        self._phase_at = float("-inf")
+        self._heard_at = float("-inf")
+
+    def started(self, now: float) -> None:
+        """Note when the worker came to life."""
+        if self._started_at is None:
+            self._started_at = now
+
+    def due(self, now: float) -> Step | None:
+        """Say what it is time for; `asked` and `greeted` then tell that it was done."""
+        waited = now - self._phase_at
+        unanswered = not self.welcomed and self._refused_at is None
+        if unanswered and now - (self._started_at or now) > self._patience.first_answer_s:
+            return Step.GIVE_UP
+        if self.phase is Phase.ASKING:
+            return Step.ASK if waited >= self._patience.ask_again_s else None
+        if now - self._heard_at > self._patience.silence_s:
+            return Step.LOOK_AGAIN
+        if self.phase is Phase.GREETING and waited >= self._patience.hello_again_s:
+            return Step.HELLO
+        return None
+
+    def asked(self, now: float) -> None:
+        """Note that the front end is being asked."""
+        self.phase, self._phase_at = Phase.ASKING, now
+
+    def greeted(self, now: float) -> None:
+        """Note that the worker has said hello."""
+        self.phase, self._phase_at = Phase.GREETING, now
+
+    def heard(self, now: float) -> None:
+        """Note that the router said something."""
+        self._heard_at = now
+
+    def welcome(self, now: float) -> None:
+        """Note that the router has taken the worker."""
+        self.phase, self._phase_at, self.welcomed = Phase.SERVING, now, True
+        self._refused_at = None
+
+    def awaits_namesake(self, now: float) -> bool:
+        """Note that the name is taken; say whether it may yet turn out to be a dead worker's.
+
+        It may be our own dead self, whose connection is not missed yet.
+        """
+        if self._refused_at is None:
+            self._refused_at = now
+        return now - self._refused_at < self._patience.namesake_s
