@@ -357,10 +357,9 @@ def test_content_that_is_not_what_its_digest_says_is_refused(
     layer = blobs / manifest["layers"][-1]["digest"].removeprefix("sha256:")
     layer.write_bytes(layer.read_bytes()[:-1] + b"x")
     store = Store(work / "store")
-    with pytest.raises(StoreError, match="pulling"):
+    with pytest.raises(RegistryError, match=r"pulling .*push the image again"):
         store.pull(registry, "ruby-test-runner", outcome.digest)
     assert store.digests() == []
-    assert not (work / "store/root/overlay-layers/layers.json").read_text().count('"id"')
     with pytest.raises(RegistryError, match="does not hold what its name says"):
         registry.push(registry.source("ruby-test-runner", outcome.digest), "ruby-test-runner", "v2")
     (blobs / outcome.digest.removeprefix("sha256:")).unlink()

@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 from support.registry import RegistryServer, registry_server
 
-from pipeline_containers.errors import RegistryError, StoreError
+from pipeline_containers.errors import RegistryError
 from pipeline_containers.images.docker import DockerRegistry, content
+from pipeline_containers.images.limits import PullLimits
 from pipeline_containers.images.login import write_authfile
 from pipeline_containers.images.store import Store
 
@@ -190,7 +191,7 @@ def test_a_registry_that_is_down_and_a_digest_that_is_here(
     registry: DockerRegistry, trusted: RegistryServer, layout: Layout, work: Path
 ) -> None:
     digest = registry.push(layout("kept"), "kept", "v1")
-    store = Store(work / "store")
+    store = Store(work / "store", PullLimits(tries=2, pause_s=0.01))
     store.pull(registry, "kept", digest)
     down = DockerRegistry("localhost:1")
     assert store.pull(down, "kept", digest) == digest
@@ -213,7 +214,7 @@ def test_a_registry_that_forgets_what_it_was_told(
         if b"diff_ids" in blob.read_bytes():
             blob.unlink()
     store = Store(work / "store")
-    with pytest.raises(StoreError, match="pulling lost@"):
+    with pytest.raises(RegistryError, match="pulling lost@"):
         store.pull(registry, "lost", digest)
     assert store.digests() == []
 

@@ -21,6 +21,8 @@ from pipeline_containers.errors import ToolMissing
 
 OnLine = Callable[[str], None]
 """Takes one line of output, without its end."""
+OnStart = Callable[[int], None]
+"""Takes the process id of a command that has begun."""
 
 _KEPT = ("SSL_CERT_FILE", "SSL_CERT_DIR")
 _CHUNK_BYTES = 65_536
@@ -69,6 +71,7 @@ def run_command(
     tail_bytes: int = 64 * 1024,
     env: Mapping[str, str] | None = None,
     cwd: Path | None = None,
+    on_start: OnStart | None = None,
     on_line: OnLine | None = None,
     cancelled: Cancelled | None = None,
 ) -> Completed:
@@ -94,6 +97,8 @@ def run_command(
         raise ToolMissing(arguments[0]) from error
     output = _Output(output_bytes, tail_bytes, on_line)
     try:
+        if on_start is not None:
+            on_start(process.pid)
         stop = _follow(process, output, began + timeout_s, cancelled)
     finally:
         end_group(process)

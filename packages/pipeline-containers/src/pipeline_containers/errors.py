@@ -6,6 +6,7 @@ Every message says what happened and, where something can be done about it, what
 PACKAGES = {
     "buildah": "buildah",
     "git": "git",
+    "prlimit": "util-linux",
     "runc": "runc",
     "setpriv": "util-linux",
     "skopeo": "skopeo",
@@ -83,7 +84,14 @@ class ImageInvalid(ContainersError):
 
 
 class RegistryError(ContainersError):
-    """The registry could not be read or written, or what it holds is not what its digest says."""
+    """The registry could not be read or written, or what it holds is not what its digest says.
+
+    `passing`: it may well be over in a moment.
+    """
+
+    def __init__(self, message: str, *, passing: bool = False) -> None:
+        super().__init__(message)
+        self.passing = passing
 
 
 class StoreError(ContainersError):

@@ -4,7 +4,6 @@ Tags can be changed in most of them. Here they are given once all the same: a ta
 never pushed over, unless two builders push in the same moment, and then the second look finds out.
 """
 
-import hashlib
 import json
 import re
 import tempfile
@@ -17,7 +16,9 @@ from pipeline_containers.errors import RegistryError
 from pipeline_containers.images import skopeo
 from pipeline_containers.images.image import is_digest, is_repository, is_tag
 from pipeline_containers.images.login import HostLogin, Login
-from pipeline_containers.images.skopeo import reason
+from pipeline_containers.images.manifest import digest_of
+from pipeline_containers.images.skopeo import LOOK_S, Watch, reason
+from pipeline_containers.images.trouble import is_passing, remedy
 
 _LOCATION = re.compile(r"(?:http://)?([A-Za-z0-9][A-Za-z0-9.-]*(?::[0-9]{1,5})?)((?:/[^/]+)*)/?")
 _ABSENT = re.compile(
@@ -37,7 +38,7 @@ class DockerRegistry:
         match = _LOCATION.fullmatch(location)
         if match is None or (match[2] and not is_repository(match[2][1:])):
             raise RegistryError(f"{location!r} is not a registry: give host[:port][/prefix]")
-        self._place = match[1] + match[2]
+        self.place = match[1] + match[2]
         self._tls = not location.startswith("http://")
         self._login = login or HostLogin()
 
@@ -47,18 +48,34 @@ class DockerRegistry:
 
     def digest(self, repository: str, reference: str) -> str | None:
         """Give the manifest digest that a tag, or a digest, stands for; None: not there."""
+        content = self.manifest(repository, reference)
+        return None if content is None else digest_of(content)
+
+    def manifest(
+        self,
+        repository: str,
+        reference: str,
+        *,
+        timeout_s: float = LOOK_S,
+        cancelled: Cancelled | None = None,
+    ) -> bytes | None:
+        """Read the manifest that a tag, or a digest, stands for; None: not there."""
         name = self._name(repository, reference)
-        printed = self._read(repository, lambda options: skopeo.read_manifest(name, options))
-        return None if printed is None else f"sha256:{hashlib.sha256(printed.encode()).hexdigest()}"
+        printed = self._read(
+            repository,
+            lambda options, left_s: skopeo.read_manifest(name, options, left_s, cancelled),
+            timeout_s,
+        )
+        return None if printed is None else printed.encode()
 
     def tags(self, repository: str) -> list[str]:
         """List the tags, of all pages, sorted; of a repository that is not there, none."""
         name = self._name(repository)
-        printed = self._read(repository, lambda options: skopeo.list_tags(name, options))
+        printed = self._read(repository, lambda options, _: skopeo.list_tags(name, options))
         try:
             return [] if printed is None else sorted(skopeo.parse_tags(printed))
         except ValueError as error:
-            raise RegistryError(f"{self._place}/{repository} lists no tags: {error}") from error
+            raise RegistryError(f"{self.place}/{repository} lists no tags: {error}") from error
 
     def push(
         self,
@@ -109,20 +126,18 @@ class DockerRegistry:
         digest: str,
         destination: str,
         *,
-        timeout_s: float = 900,
-        on_line: OnLine | None = None,
-        cancelled: Cancelled | None = None,
+        timeout_s: float,
+        watch: Watch,
     ) -> Completed:
         """Copy an image of this digest to a place in skopeo's notation; how the copying ended."""
         return self._logged_in(
             "src",
-            lambda options, left_s: skopeo.copy_image(
+            lambda options, left_s: skopeo.watch_copy(
                 self._name(repository, digest),
                 destination,
                 ["--preserve-digests", *options],
                 timeout_s=left_s,
-                on_line=on_line,
-                cancelled=cancelled,
+                watch=watch,
             ),
             timeout_s,
         )
@@ -138,16 +153,22 @@ class DockerRegistry:
         if reference and not (is_digest(reference) or is_tag(reference)):
             raise RegistryError(f"{reference!r} is neither a tag nor a digest")
         sign = "@" if is_digest(reference) else ":"
-        return f"docker://{self._place}/{repository}" + (sign + reference if reference else "")
+        return f"docker://{self.place}/{repository}" + (sign + reference if reference else "")
 
-    def _read(self, repository: str, look: Callable[[Sequence[str]], Completed]) -> str | None:
+    def _read(
+        self,
+        repository: str,
+        look: Callable[[Sequence[str], float], Completed],
+        timeout_s: float = LOOK_S,
+    ) -> str | None:
         """Take what a look at the registry prints; None: there is no such thing."""
-        done = self._logged_in("", lambda options, _: look(options), skopeo.LOOK_S)
+        done = self._logged_in("", look, timeout_s)
         if done.ok:
             return done.stdout
         if done.stop is None and _ABSENT.search(done.tail):
             return None
-        raise RegistryError(f"{self._place}/{repository} cannot be read: {reason(done)}")
+        told = f"{self.place}/{repository} cannot be read: {reason(done)}{remedy(done)}"
+        raise RegistryError(told, passing=is_passing(done))
 
     def _logged_in(
         self, side: str, call: Callable[[Sequence[str], float], Completed], timeout_s: float
@@ -173,7 +194,7 @@ class DockerRegistry:
         """Accept what is there under a tag if it is what would have been pushed."""
         here = skopeo.read_config(source)
         name = self._name(repository, there)
-        held = self._read(repository, lambda options: skopeo.read_config(name, options))
+        held = self._read(repository, lambda options, _: skopeo.read_config(name, options))
         if here.ok and held is not None and content(here.stdout) == content(held):
             return there
         raise RegistryError(f"{repository}:{tag} is there already, as {there}")

@@ -22,6 +22,7 @@ from pipeline_containers.images.docker import DockerRegistry
 from pipeline_containers.images.image import is_digest, is_repository, is_tag
 from pipeline_containers.images.login import write_authfile
 from pipeline_containers.images.registry import AwsCredentials
+from pipeline_containers.images.skopeo import LOOK_S, Watch
 
 if TYPE_CHECKING:
     from mypy_boto3_ecr import ECRClient
@@ -50,6 +51,11 @@ class EcrRegistry:
         self._client = client
         self._tokens = _Tokens(client, clock)
 
+    @property
+    def place(self) -> str:
+        """Where it is: AWS names the host, and may be down."""
+        return f"ECR in {self._client.meta.region_name}"
+
     def exists(self, repository: str, tag: str) -> bool:
         """Say whether an image with this tag is there."""
         return self.digest(repository, tag) is not None
@@ -71,6 +77,19 @@ class EcrRegistry:
             return None
         details = found["imageDetails"]
         return details[0].get("imageDigest") if details else None
+
+    def manifest(
+        self,
+        repository: str,
+        reference: str,
+        *,
+        timeout_s: float = LOOK_S,
+        cancelled: Cancelled | None = None,
+    ) -> bytes | None:
+        """Read the manifest that a tag, or a digest, stands for; None: not there."""
+        return self._docker().manifest(
+            repository, reference, timeout_s=timeout_s, cancelled=cancelled
+        )
 
     def tags(self, repository: str) -> list[str]:
         """List the tags, of all pages, sorted; of a repository that is not there, none."""
@@ -108,9 +127,8 @@ class EcrRegistry:
         digest: str,
         destination: str,
         *,
-        timeout_s: float = 900,
-        on_line: OnLine | None = None,
-        cancelled: Cancelled | None = None,
+        timeout_s: float,
+        watch: Watch,
     ) -> Completed:
         """Copy an image of this digest to a place in skopeo's notation; how the copying ended."""
         return self._docker().pull(
@@ -118,8 +136,7 @@ class EcrRegistry:
             digest,
             destination,
             timeout_s=timeout_s,
-            on_line=on_line,
-            cancelled=cancelled,
+            watch=watch,
         )
 
     def authfile(self, folder: Path) -> Path | None:

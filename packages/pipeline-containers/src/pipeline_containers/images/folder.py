@@ -24,7 +24,7 @@ from typing import Any
 from pipeline_containers.command import Cancelled, Completed, OnLine
 from pipeline_containers.errors import RegistryError
 from pipeline_containers.images.image import is_digest, is_repository, is_tag
-from pipeline_containers.images.skopeo import copy_image, reason
+from pipeline_containers.images.skopeo import LOOK_S, Watch, copy_image, reason, watch_copy
 
 _NAME = "org.opencontainers.image.ref.name"
 _LAYOUT = '{"imageLayoutVersion": "1.0.0"}'
@@ -40,6 +40,11 @@ class FolderRegistry:
         if ":" in str(self._location):
             raise RegistryError(f"{self._location} has a colon, which skopeo takes for a tag's")
 
+    @property
+    def place(self) -> str:
+        """Where it is: the folder."""
+        return str(self._location)
+
     def exists(self, repository: str, tag: str) -> bool:
         """Say whether an image with this tag is there, and whole."""
         return self.digest(repository, tag) is not None
@@ -48,6 +53,25 @@ class FolderRegistry:
         """Give the manifest digest that a tag, or a digest, stands for; None: not there."""
         name = _tag_of(reference) if is_digest(reference) else reference
         return self._tags(self._repository(repository)).get(name)
+
+    def manifest(
+        self,
+        repository: str,
+        reference: str,
+        *,
+        timeout_s: float = LOOK_S,
+        cancelled: Cancelled | None = None,
+    ) -> bytes | None:
+        """Read the manifest that a tag, or a digest, stands for; None: not there."""
+        digest = self.digest(repository, reference)
+        if digest is None:
+            return None
+        file = _blob(self._repository(repository), digest)
+        try:
+            with file.open("rb") as opened:
+                return opened.read(_DOCUMENT_BYTES)
+        except OSError as error:
+            raise RegistryError(f"{file} cannot be read: {error}") from error
 
     def tags(self, repository: str) -> list[str]:
         """List the tags that people and builds gave, sorted."""
@@ -99,18 +123,16 @@ class FolderRegistry:
         digest: str,
         destination: str,
         *,
-        timeout_s: float = 900,
-        on_line: OnLine | None = None,
-        cancelled: Cancelled | None = None,
+        timeout_s: float,
+        watch: Watch,
     ) -> Completed:
         """Copy an image of this digest to a place in skopeo's notation; how the copying ended."""
-        return copy_image(
+        return watch_copy(
             self.source(repository, digest),
             destination,
             ["--preserve-digests"],
             timeout_s=timeout_s,
-            on_line=on_line,
-            cancelled=cancelled,
+            watch=watch,
         )
 
     def authfile(self, folder: Path) -> Path | None:

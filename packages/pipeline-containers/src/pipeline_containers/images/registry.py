@@ -7,10 +7,16 @@ from typing import Protocol
 
 from pipeline_containers.command import Cancelled, Completed, OnLine
 from pipeline_containers.errors import RegistryError
+from pipeline_containers.images.skopeo import LOOK_S, Watch
 
 
 class Registry(Protocol):
     """A registry of images, by repository and tag or digest. Every call raises `RegistryError`."""
+
+    @property
+    def place(self) -> str:
+        """Where it is, as people know it."""
+        ...
 
     def exists(self, repository: str, tag: str) -> bool:
         """Say whether an image with this tag is there, and whole."""
@@ -18,6 +24,17 @@ class Registry(Protocol):
 
     def digest(self, repository: str, reference: str) -> str | None:
         """Give the manifest digest that a tag, or a digest, stands for; None: not there."""
+        ...
+
+    def manifest(
+        self,
+        repository: str,
+        reference: str,
+        *,
+        timeout_s: float = LOOK_S,
+        cancelled: Cancelled | None = None,
+    ) -> bytes | None:
+        """Read the manifest that a tag, or a digest, stands for; None: not there."""
         ...
 
     def tags(self, repository: str) -> list[str]:
@@ -47,9 +64,8 @@ class Registry(Protocol):
         digest: str,
         destination: str,
         *,
-        timeout_s: float = 900,
-        on_line: OnLine | None = None,
-        cancelled: Cancelled | None = None,
+        timeout_s: float,
+        watch: Watch,
     ) -> Completed:
         """Copy an image of this digest to a place in skopeo's notation; how the copying ended."""
         ...

@@ -5,23 +5,45 @@ Places are in skopeo's notation (`oci:DIR:TAG`, `containers-storage:...`, `docke
 
 import json
 import re
+import shutil
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Protocol
 
 from pipeline_containers.command import (
     Cancelled,
     Completed,
     OnLine,
+    OnStart,
     clean_environment,
     run_command,
 )
+from pipeline_containers.errors import ToolMissing
+from pipeline_containers.sandbox.limits import GIB
 
 LOOK_S = 60.0
 """How long a look at a place may take."""
 
+_BOUND = (
+    *("setpriv", "--pdeathsig", "KILL", "--"),  # it ends with the process that called it
+    *("prlimit", f"--data={2 * GIB}", "--"),  # what strangers packed is unpacked in its memory
+)
 _LOGGED = re.compile(r'level=fatal msg="(.*)"$')
 _OUTPUT_BYTES = 16 * 1024 * 1024  # of a listing too: a tag has up to 128 characters
+
+
+class Watch(Cancelled, Protocol):
+    """Whoever looks at a copy while it is made, and may end it."""
+
+    @property
+    def folder(self) -> Path:
+        """Where blobs lie until they are unpacked: a folder of this copy alone."""
+        ...
+
+    def started(self, pid: int) -> None:
+        """Be told which process copies."""
+        ...
 
 
 def copy_image(
@@ -34,7 +56,18 @@ def copy_image(
     cancelled: Cancelled | None = None,
 ) -> Completed:
     """Copy an image; its manifest and its layers."""
-    return _skopeo(["copy", *options, "--", source, destination], timeout_s, on_line, cancelled)
+    arguments = ["copy", *options, "--", source, destination]
+    return _skopeo(arguments, timeout_s, on_line=on_line, cancelled=cancelled)
+
+
+def watch_copy(
+    source: str, destination: str, options: Sequence[str], *, timeout_s: float, watch: Watch
+) -> Completed:
+    """Copy an image under somebody's eyes."""
+    arguments = ["copy", *options, "--", source, destination]
+    return _skopeo(
+        arguments, timeout_s, folder=watch.folder, on_start=watch.started, cancelled=watch
+    )
 
 
 def delete_image(name: str, timeout_s: float) -> Completed:
@@ -42,9 +75,15 @@ def delete_image(name: str, timeout_s: float) -> Completed:
     return _skopeo(["delete", "--", name], timeout_s)
 
 
-def read_manifest(name: str, options: Sequence[str] = ()) -> Completed:
+def read_manifest(
+    name: str,
+    options: Sequence[str] = (),
+    timeout_s: float = LOOK_S,
+    cancelled: Cancelled | None = None,
+) -> Completed:
     """Print an image's manifest, byte for byte."""
-    return _skopeo(["inspect", "--raw", *options, "--", name], LOOK_S)
+    arguments = ["inspect", "--raw", *options, "--", name]
+    return _skopeo(arguments, min(timeout_s, LOOK_S), cancelled=cancelled)
 
 
 def read_config(name: str, options: Sequence[str] = ()) -> Completed:
@@ -78,16 +117,22 @@ def reason(done: Completed) -> str:
 def _skopeo(
     arguments: Sequence[str],
     timeout_s: float,
+    *,
+    folder: Path | None = None,
+    on_start: OnStart | None = None,
     on_line: OnLine | None = None,
     cancelled: Cancelled | None = None,
 ) -> Completed:
     """Call skopeo with a home and a place for blobs of its own, gone afterwards."""
-    with tempfile.TemporaryDirectory(prefix="pipeline-skopeo-") as home:
+    if shutil.which("skopeo") is None:
+        raise ToolMissing("skopeo")
+    with tempfile.TemporaryDirectory(prefix="pipeline-skopeo-", dir=folder) as home:
         return run_command(
-            ["skopeo", "--insecure-policy", "--tmpdir", home, *arguments],
+            [*_BOUND, "skopeo", "--insecure-policy", "--tmpdir", home, *arguments],
             timeout_s=timeout_s,
             output_bytes=_OUTPUT_BYTES,
             env=clean_environment(Path(home)),
+            on_start=on_start,
             on_line=on_line,
             cancelled=cancelled,
         )

@@ -1,16 +1,18 @@
 """A containers-storage folder, read without its programs: which images it has, and their layers.
 
 The folder is what skopeo and buildah fill. It is only read here, but for one thing: layers that a
-killed copy left are removed, which no program of Debian 12 does. Source: github.com/containers/
-storage, `images.go`, `layers.go`, `drivers/overlay`.
+failed or killed copy left are removed, which no program of Debian 12 does. Source:
+github.com/containers/storage, `images.go`, `layers.go`, `drivers/overlay`.
 """
 
 import base64
 import contextlib
 import json
+import math
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -68,23 +70,60 @@ class Storage:
                     )
         raise StoreError(f"{self.root} has no image {image}")
 
-    def remove_orphans(self) -> int:
-        """Remove layers that no image has, how many; no program may be at work on the store."""
+    def layer_sizes(self) -> dict[str, int]:
+        """Give the unpacked bytes of the whole layers that are here, by each digest they have."""
+        sizes = {}
+        for entry in _whole(self._layer_entries(self.root)):
+            for key in ("diff-digest", "compressed-diff-digest"):
+                if isinstance(size := entry.get("diff-size"), int):
+                    sizes[str(entry.get(key))] = size
+        return sizes
+
+    def unpacked_bytes(self, digest: str) -> int:
+        """Add up an image's layers, as they were packed in archives; 0 if it is not here."""
+        entries = {entry["id"]: entry for entry in self._layer_entries(self.root)}
+        total = 0
+        for image in _entries(self.root / "overlay-images/images.json"):
+            layer = image.get("layer") if image.get("digest") == digest else None
+            while layer in entries:
+                entry = entries.pop(layer)  # each once, wherever the parents lead
+                size, layer = entry.get("diff-size"), entry.get("parent")
+                total += size if isinstance(size, int) else 0
+        return total
+
+    def orphans(self, before_s: float = math.inf) -> list[str]:
+        """List layers that no image has: half-written ones, and whole ones made before a time.
+
+        Seconds since the epoch.
+        """
+        entries = list(self._layer_entries(self.root))
+        parents = _parents(entries)
+        wanted = [
+            entry.get("layer") for entry in _entries(self.root / "overlay-images/images.json")
+        ]
+        wanted += [entry.get("id") for entry in _whole(entries) if _made_s(entry) >= before_s]
         kept: set[str] = set()
-        parents = self._parents(self.root)
-        for entry in _entries(self.root / "overlay-images/images.json"):
-            layer = entry.get("layer")
+        for layer in wanted:
             while isinstance(layer, str) and layer in parents and layer not in kept:
                 kept.add(layer)
                 layer = parents[layer]
-        orphans = [layer for layer in parents if layer not in kept]
+        folders = self.root / "overlay"
+        written = {place.name for place in folders.iterdir()} if folders.is_dir() else set()
+        strays = {name for name in written if is_digest(f"sha256:{name}")}
+        return sorted((parents.keys() | strays) - kept)
+
+    def remove_orphans(self, before_s: float = math.inf) -> int:
+        """Remove these `orphans`, how many; no program may be at work on the store."""
+        orphans = set(self.orphans(before_s))
         if not orphans:
             return 0
-        index = self.root / "overlay-layers/layers.json"
-        left = [entry for entry in _entries(index) if entry.get("id") in kept]
-        aside = index.with_suffix(".new")
-        aside.write_text(json.dumps(left))
-        aside.rename(index)
+        for file in self._layer_files(self.root):
+            entries = _entries(file)
+            left = [entry for entry in entries if entry.get("id") not in orphans]
+            if len(left) != len(entries):
+                aside = file.with_suffix(".new")
+                aside.write_text(json.dumps(left))
+                aside.rename(file)
         for layer in orphans:
             self._remove_layer(layer)
         return len(orphans)
@@ -96,19 +135,20 @@ class Storage:
         shutil.rmtree(folder, ignore_errors=True)
         (self.root / "overlay-layers" / f"{layer}.tar-split.gz").unlink(missing_ok=True)
 
-    def _parents(self, root: Path) -> dict[str, str | None]:
-        """Read every layer's parent."""
-        parents = {}
-        for file in ("layers.json", "volatile-layers.json"):
-            for entry in _entries(root / "overlay-layers" / file):
-                layer, parent = str(entry.get("id")), entry.get("parent")
-                if is_digest(f"sha256:{layer}"):
-                    parents[layer] = parent if isinstance(parent, str) else None
-        return parents
+    def _layer_files(self, root: Path) -> tuple[Path, ...]:
+        return tuple(
+            root / "overlay-layers" / name for name in ("layers.json", "volatile-layers.json")
+        )
+
+    def _layer_entries(self, root: Path) -> Iterator[dict[str, Any]]:
+        """Read the record of every layer."""
+        for file in self._layer_files(root):
+            yield from (e for e in _entries(file) if is_digest(f"sha256:{e.get('id')}"))
 
     def _layers(self, top: object) -> tuple[Path, ...]:
         """Follow the parents down, from this store into those that it leans on."""
-        stores = [(root, self._parents(root)) for root in (self.root, *self.additional)]
+        roots = (self.root, *self.additional)
+        stores = [(root, _parents(self._layer_entries(root))) for root in roots]
         layers: list[Path] = []
         layer = top
         while layer is not None and len(layers) < _MAX_DEPTH:
@@ -129,6 +169,31 @@ class Storage:
             )
         except (OSError, ValueError) as error:
             raise StoreError(f"{root} has no configuration for image {image}: {error}") from error
+
+
+def _parents(entries: Iterable[dict[str, Any]]) -> dict[str, str | None]:
+    """Take every layer's parent."""
+    parents = {}
+    for entry in entries:
+        parent = entry.get("parent")
+        parents[str(entry["id"])] = parent if isinstance(parent, str) else None
+    return parents
+
+
+def _whole(entries: Iterable[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    """Leave out the layers that were being written when their writer died."""
+    for entry in entries:
+        flags = entry.get("flags")
+        if not (isinstance(flags, dict) and flags.get("incomplete")):
+            yield entry
+
+
+def _made_s(entry: dict[str, Any]) -> float:
+    """Say when a layer was made; at the beginning of time, if it does not say."""
+    try:
+        return datetime.fromisoformat(str(entry.get("created"))).timestamp()
+    except ValueError:
+        return 0.0
 
 
 def stored_name(digest: str) -> str:

@@ -2,13 +2,19 @@
 
     FOLDER/root/   containers-storage, filled by skopeo
     FOLDER/run/    its runtime state
-    FOLDER/lock    shared by pulls; exclusive for the removal of what a killed pull left
+    FOLDER/tmp/    blobs on their way
+    FOLDER/lock    shared by pulls; exclusive for the removal of what a failed or killed one left
 
 An image is in the store when skopeo has written its record, which it does last: half a pull is no
-image. It is named after its manifest's digest, which skopeo checks on the way.
+image. It is named after its manifest's digest, which skopeo checks on the way. Whole layers of a
+failed pull stay for an hour, for the next try; they go at once when images are collected by hand,
+or where the disk is full.
 """
 
 import fcntl
+import shutil
+import tempfile
+import time
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,22 +22,32 @@ from pathlib import Path
 from pipeline_containers.command import Cancelled
 from pipeline_containers.errors import RegistryError, StoreError
 from pipeline_containers.images.image import StoredImage, is_digest
-from pipeline_containers.images.progress import OnProgress, PullProgress
+from pipeline_containers.images.limits import PullLimits
+from pipeline_containers.images.manifest import Manifest
+from pipeline_containers.images.progress import OnProgress
+from pipeline_containers.images.pull import Patience, Pull
 from pipeline_containers.images.registry import Registry
+from pipeline_containers.images.sharing import Sharing
 from pipeline_containers.images.skopeo import delete_image, reason
 from pipeline_containers.images.storage import Storage, stored_name
+from pipeline_containers.images.watch import disk_trouble, too_large
 
 _DELETE_S = 60.0
+_RETRY_S = 3600.0
+"""How long layers that no image has are kept: a pull that failed may be tried again."""
 
 
 class Store:
     """The images of one host folder; several threads and processes at a time."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, limits: PullLimits | None = None) -> None:
         self.folder = folder.resolve()
         if any(character in str(self.folder) for character in ":,+[]"):
             raise StoreError(f"{self.folder} has one of :,+[] in it, which skopeo cannot take")
+        self._limits = limits or PullLimits()
         self._storage = Storage(self.folder / "root", self.folder / "run")
+        self._tmp = self.folder / "tmp"
+        self._sharing = Sharing()
         self.folder.mkdir(parents=True, exist_ok=True)
 
     def pull(
@@ -46,31 +62,25 @@ class Store:
     ) -> str:
         """Bring an image here, by tag or digest, unless it is here; its manifest digest.
 
-        `RegistryError` when there is no such image, `StoreError` when it could not be written.
+        `RegistryError` when there is no such image, or what comes is not what it should be;
+        `StoreError` when it could not be written, took too long or was cancelled.
         """
         if is_digest(reference) and self.has(reference):
             return reference  # the registry may be down
-        digest = registry.digest(repository, reference)
-        if digest is None:
-            raise RegistryError(f"{repository} has no {reference}: build it first")
-        if self.has(digest):
-            return digest
-        with self._locked(fcntl.LOCK_SH):
-            done = registry.pull(
-                repository,
-                digest,
-                self._storage.name(stored_name(digest)),
-                timeout_s=timeout_s,
-                cancelled=cancelled,
-            )
-        if not done.ok:
-            self.collect_orphans()
-            raise StoreError(f"pulling {repository}@{digest} failed: {reason(done)}")
-        if not self.has(digest):
-            raise StoreError(f"{repository} gave another image than {digest}")
-        if on_progress is not None:
-            on_progress(PullProgress(0, 0))
-        return digest
+        patience = Patience(time.monotonic() + timeout_s, cancelled)
+        pull = Pull(
+            registry, repository, reference, self._storage, self._limits, patience, on_progress
+        )
+        try:
+            manifest = pull.manifest()
+            if not self.has(manifest.digest):
+                self._fetch(pull, manifest, patience)
+            pull.finish()
+            return manifest.digest
+        except (RegistryError, StoreError) as error:
+            sign = "@" if is_digest(reference) else ":"
+            what = f"pulling {repository}{sign}{reference} from {registry.place} failed"
+            raise type(error)(f"{what}: {error}") from error
 
     def digests(self) -> list[str]:
         """List the images that are here and whole, by their manifests' digests."""
@@ -99,20 +109,57 @@ class Store:
         removed = []
         for digest in self.digests():
             if digest not in keep:
-                done = delete_image(self._storage.name(stored_name(digest)), _DELETE_S)
-                if not done.ok:
-                    raise StoreError(f"removing {digest} failed: {done.tail.strip()}")
+                self._remove(digest)
                 removed.append(digest)
         self.collect_orphans()
         return removed
 
-    def collect_orphans(self) -> int:
-        """Remove layers that a failed or killed pull left, unless a pull is going on; how many."""
+    def collect_orphans(self, older_than_s: float = _RETRY_S) -> int:
+        """Remove layers that no image has, half-written or this old; how many.
+
+        None while a pull is going on: the last one to end sees to it.
+        """
         try:
             with self._locked(fcntl.LOCK_EX | fcntl.LOCK_NB):
-                return self._storage.remove_orphans()
+                shutil.rmtree(self._tmp, ignore_errors=True)
+                return self._storage.remove_orphans(time.time() - older_than_s)
         except BlockingIOError:
             return 0
+
+    def _fetch(self, pull: Pull, manifest: Manifest, patience: Patience) -> None:
+        """Lay an image down; what failed leaves whole layers at most."""
+        if disk_trouble(self.folder, self._limits, 2 * pull.left_bytes(manifest)):
+            self.collect_orphans(0)
+        try:
+            with self._locked(fcntl.LOCK_SH), self._aside() as folder:
+                pull.announce(manifest)
+                with self._sharing.held(lambda: self._wanted(pull, manifest), patience.left_s):
+                    if not self.has(manifest.digest):
+                        pull.fetch(manifest, folder)
+            if not self.has(manifest.digest):
+                raise StoreError(f"it gave another image than {manifest.digest}")
+            if self._storage.unpacked_bytes(manifest.digest) > self._limits.unpacked_bytes:
+                self._remove(manifest.digest)
+                raise too_large(self._limits)
+        finally:
+            self.collect_orphans()
+
+    def _wanted(self, pull: Pull, manifest: Manifest) -> set[str]:
+        """Say what has to come, the image itself too, by digest."""
+        if self.has(manifest.digest):
+            return set()
+        return {manifest.digest, *(layer.digest for layer in pull.missing(manifest))}
+
+    def _remove(self, digest: str) -> None:
+        done = delete_image(self._storage.name(stored_name(digest)), _DELETE_S)
+        if not done.ok:
+            raise StoreError(f"removing {digest} failed: {reason(done)}")
+
+    @contextmanager
+    def _aside(self) -> Iterator[Path]:
+        self._tmp.mkdir(exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=self._tmp) as folder:
+            yield Path(folder)
 
     @contextmanager
     def _locked(self, kind: int) -> Iterator[None]:
