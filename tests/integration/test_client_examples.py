@@ -33,9 +33,10 @@ def commands(module_folder: Path) -> Commands:
     """How each client is started; Node finds packages only beside the program."""
     for name in ("ask.mjs", "package.json"):
         shutil.copy(CLIENTS / name, module_folder)
-    options = ["--ignore-scripts", "--no-audit", "--no-fund", "--no-package-lock"]
+    quiet = ["--no-audit", "--no-fund", "--no-package-lock", "--no-update-notifier"]
+    patience = ["--prefer-offline", "--fetch-retries=1", "--fetch-timeout=30000"]
     installed = subprocess.run(
-        [tool("npm"), "install", "--prefer-offline", "--no-update-notifier", *options],
+        [tool("npm"), "install", "--ignore-scripts", *quiet, *patience],
         cwd=module_folder,
         capture_output=True,
         text=True,
