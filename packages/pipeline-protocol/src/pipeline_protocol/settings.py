@@ -1,6 +1,6 @@
 """What the router tells its workers of the configuration. Sizes in bytes, times in seconds."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from msgspec import Meta, Struct
 
@@ -60,6 +60,14 @@ class Credentials(Struct, frozen=True):
     session_token: str
     expires_at: float
     """Seconds since the epoch, UTC."""
+
+    def __repr__(self) -> str:
+        """Show which they are and how long they last, nothing that could be used."""
+        return f"Credentials({self.access_key_id!r}, expires_at={self.expires_at!r})"
+
+    def __rich_repr__(self) -> list[tuple[str, Any]]:
+        """Show no more to those who print prettily."""
+        return [("access_key_id", self.access_key_id), ("expires_at", self.expires_at)]
 
 
 class WantedVersion(Struct, frozen=True):
