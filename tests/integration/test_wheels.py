@@ -16,17 +16,34 @@ from support.processes import machine
 ROOT = Path(__file__).parents[2]
 DEPENDENCIES = ("msgspec", "pyzmq")
 
-PROGRAM = """
+SYNC = """
 import sys
 from pipeline_client import PipelineClient, PlatformError
 
-with PipelineClient(sys.argv[1], timeout_s=30) as client:
+with PipelineClient(sys.argv[1], timeout_s=30, retries=None) as client:
     print(client.ping().version)
-    print(client.deploy_container_version("ruby", "test_runners", "v1").versions)
+    print(client.deploy_container_version("ruby", "test_runners", "v1").versions[0].version)
     try:
         client.test_solution("ruby", "two-fer", "v1", files={"two_fer.rb": ""})
     except PlatformError as error:
         print(error.code, error.retryable)
+"""
+
+ASYNC = """
+import asyncio, sys
+from pipeline_client import AsyncPipelineClient, PlatformError
+
+async def main():
+    async with AsyncPipelineClient(sys.argv[1], timeout_s=30, retries=None) as client:
+        print((await client.ping()).version)
+        deployed = await client.deploy_container_version("ruby", "test_runners", "v1")
+        print(deployed.versions[0].version)
+        try:
+            await client.test_solution("ruby", "two-fer", "v1", files={"two_fer.rb": ""})
+        except PlatformError as error:
+            print(error.code, error.retryable)
+
+asyncio.run(main())
 """
 
 
@@ -89,13 +106,16 @@ def test_nothing_else_is_installed(python: Path) -> None:
     }
 
 
-def test_installed_client_talks_to_a_router(python: Path, router_address: str) -> None:
+@pytest.mark.parametrize("program", [SYNC, ASYNC], ids=["sync", "async"])
+def test_installed_client_talks_to_a_router(
+    python: Path, router_address: str, program: str
+) -> None:
     done = subprocess.run(
-        [python, "-I", "-W", "error", "-c", PROGRAM, router_address],
+        [python, "-I", "-W", "error", "-c", program, router_address],
         capture_output=True,
         text=True,
         timeout=100,
         check=False,
     )
-    said = [version("pipeline-router"), "('v1',)", "503 True"]
+    said = [version("pipeline-router"), "v1", "503 True"]
     assert (done.stdout.splitlines(), done.stderr) == (said, "")

@@ -1,62 +1,78 @@
 import inspect
 import pickle
+import re
 from collections.abc import Callable
 from typing import Any
 
 import msgspec
 import pytest
 
-from pipeline_client import PipelineClient, calls, errors
-from pipeline_client.calls import Answer, Call
+from pipeline_client import AsyncPipelineClient, PipelineClient, errors, jobs, operations
+from pipeline_client.call import Answer, Call, read, written
+from pipeline_client.rollout import Rollout
 from pipeline_protocol import STATUSES, codec, replies, requests, responses, status
 from pipeline_protocol.status import Blame
 
 NAMES = ("ruby", "two-fer", "v1")
 PLACE = ("ruby", "test_runners")
 
+
+def rollout(version: str) -> Rollout:
+    plan = operations.deploy_container_version(*PLACE, version)
+    assert isinstance(plan, Rollout)
+    return plan
+
+
 CALLS: dict[str, Call[Any]] = {
-    "test_solution": calls.test_solution(*NAMES, s3_uri="s3://submissions/1/"),
-    "analyse_solution": calls.analyse_solution(*NAMES, files={"a.rb": ""}),
-    "recommend_solution": calls.recommend_solution(*NAMES, files={"a.rb": ""}),
-    "represent_solution": calls.represent_solution(*NAMES, files={"a.rb": ""}),
-    "build_container": calls.build_container(*PLACE, "master"),
-    "list_available_containers": calls.list_available_containers(*PLACE),
-    "deploy_container_version": calls.deploy_container_version(*PLACE, "v1"),
-    "unload_container_version": calls.unload_container_version(*PLACE, "v1"),
-    "update_container_versions": calls.update_container_versions(*PLACE, ["v1", "v2"]),
-    "deployment_check": calls.deployment_check(*PLACE),
-    "current_config": calls.current_config(),
-    "current_worker_status": calls.current_worker_status(),
-    "describe_workers": calls.describe_workers(),
-    "cancel": calls.cancel("run-1"),
-    "ping": calls.ping(),
-    "restart_workers": calls.restart_workers(),
-    "drain_worker": calls.drain_worker("worker-1"),
+    "test_solution": jobs.test_solution(*NAMES, s3_uri="s3://submissions/1/"),
+    "analyse_solution": jobs.analyse_solution(*NAMES, files={"a.rb": ""}),
+    "recommend_solution": jobs.recommend_solution(*NAMES, files={"a.rb": ""}),
+    "represent_solution": jobs.represent_solution(*NAMES, files={"a.rb": ""}),
+    "build_container": jobs.build_container(*PLACE, "master"),
+    "list_available_containers": jobs.list_available_containers(*PLACE),
+    "deploy_container_version": rollout("v1").deploy,
+    "unload_container_version": operations.unload_container_version(*PLACE, "v1"),
+    "update_container_versions": operations.update_container_versions(*PLACE, ["v1", "v2"]),
+    "deployment_check": operations.deployment_check(*PLACE),
+    "current_config": operations.current_config(),
+    "current_worker_status": operations.status(),
+    "describe_workers": operations.workers(),
+    "cancel": operations.cancel("run-1"),
+    "ping": operations.ping(),
+    "restart_workers": operations.restart_workers(),
+    "drain_worker": operations.drain_worker("worker-1"),
 }
 
 
 # --- writing
 
 
-def test_every_action_but_the_workers_own_has_a_call_and_a_method() -> None:
-    actions = set(requests.ACTIONS) - {"configure_worker"}
-    assert set(CALLS) == actions
-    assert actions <= set(vars(PipelineClient))
+SHORTER = {"current_worker_status": "status", "describe_workers": "workers"}
+"""Methods with another name than their action."""
+METHODS = sorted(SHORTER.get(action, action) for action in CALLS)
 
 
-@pytest.mark.parametrize("action", sorted(CALLS))
-def test_method_says_what_its_call_says(action: str) -> None:
-    method, make = getattr(PipelineClient, action), getattr(calls, action)
+def test_every_action_but_the_workers_own_has_a_call() -> None:
+    assert set(CALLS) == set(requests.ACTIONS) - {"configure_worker"}
+
+
+@pytest.mark.parametrize("client", [PipelineClient, AsyncPipelineClient])
+@pytest.mark.parametrize("name", METHODS)
+def test_method_says_what_its_call_says(client: type, name: str) -> None:
+    made_by = operations if hasattr(operations, name) else jobs
+    make = getattr(made_by, name)
+    method = getattr(client, name)
     signature = inspect.signature(method)
     assert list(signature.parameters) == ["self", *inspect.signature(make).parameters]
-    assert "Call[" not in str(signature.return_annotation)
+    assert not re.search(r"Call\[|Plan\[", str(signature.return_annotation))
     assert method.__doc__ == make.__doc__
+    assert inspect.iscoroutinefunction(method) is (client is AsyncPipelineClient)
 
 
 @pytest.mark.parametrize("action", sorted(CALLS))
 def test_written_is_what_the_router_reads(action: str) -> None:
     call = CALLS[action]
-    request = codec.decode_request(calls.written(call, 7.5))
+    request = codec.decode_request(written(call.request, 7.5))
     assert request.__struct_config__.tag == action
     if isinstance(request, requests.WorkerServed):
         assert request.timeout_s == 7.5
@@ -66,7 +82,7 @@ def test_written_is_what_the_router_reads(action: str) -> None:
 
 
 def test_options_are_written() -> None:
-    call = calls.test_solution(
+    call = jobs.test_solution(
         *NAMES,
         files={"a.rb": "1"},
         id="run-1",
@@ -74,7 +90,7 @@ def test_options_are_written() -> None:
         priority="background",
         on_line=print,
     )
-    assert codec.decode_request(calls.written(call, 1)) == requests.TestSolution(
+    assert codec.decode_request(written(call.request, 1)) == requests.TestSolution(
         track_slug="ruby",
         exercise_slug="two-fer",
         container_version="v1",
@@ -88,7 +104,7 @@ def test_options_are_written() -> None:
 
 
 def test_made_up_ids_differ() -> None:
-    first, second = (calls.build_container(*PLACE, "master").request for _ in range(2))
+    first, second = (jobs.build_container(*PLACE, "master").request for _ in range(2))
     assert first != second
 
 
@@ -103,28 +119,34 @@ Making = Callable[[], Call[Any]]
 @pytest.mark.parametrize(
     ("make", "why"),
     [
-        (lambda: calls.test_solution(*NAMES), "exactly one of `s3_uri` and `files`"),
-        (lambda: calls.test_solution(*NAMES, files={}), "$.files"),
-        (lambda: calls.test_solution(*NAMES, files={"../a": ""}), "a file's name"),
-        (lambda: calls.test_solution(*NAMES, files={"a": "\ud800"}), "not Unicode"),
-        (lambda: calls.test_solution(*NAMES, files={"a": "x" * (1 << 20)}), "s3_uri"),
-        (lambda: calls.test_solution(*NAMES, files={"a": b"x"}), "neither text"),  # type: ignore[dict-item]
-        (lambda: calls.test_solution("Ruby", *NAMES[1:], files={"a": ""}), "$.track_slug"),
-        (lambda: calls.test_solution(*NAMES, files={"a": ""}, id="a b"), "an id"),
-        (lambda: calls.build_container("ruby", "test_runer", "master"), "did you mean"),
-        (lambda: calls.build_container(*PLACE, "--upload-pack=x"), "a git reference"),
-        (lambda: calls.deploy_container_version("ruby", "builders", "v1"), "no versions"),
+        (lambda: jobs.test_solution(*NAMES), "exactly one of `s3_uri`, `files` and `folder`"),
+        (lambda: jobs.test_solution(*NAMES, files={"a": ""}, folder="x"), "exactly one of"),
+        (lambda: jobs.test_solution("R", *NAMES[1:], folder="x"), "$.track_slug"),
+        (lambda: jobs.test_solution(*NAMES, files={}), "$.files"),
+        (lambda: jobs.test_solution(*NAMES, files={"../a": ""}), "a file's name"),
+        (lambda: jobs.test_solution(*NAMES, files={"a": "\ud800"}), "not Unicode"),
+        (lambda: jobs.test_solution(*NAMES, files={"a": "x" * (1 << 20)}), "s3_uri"),
+        (lambda: jobs.test_solution(*NAMES, files={"a": b"x"}), "neither text"),  # type: ignore[dict-item]
+        (lambda: jobs.test_solution("Ruby", *NAMES[1:], files={"a": ""}), "$.track_slug"),
+        (lambda: jobs.test_solution(*NAMES, files={"a": ""}, id="a b"), "an id"),
+        (lambda: jobs.build_container("ruby", "test_runer", "master"), "did you mean"),
+        (lambda: jobs.build_container(*PLACE, "--upload-pack=x"), "a git reference"),
+        (lambda: operations.unload_container_version("ruby", "builders", "v1"), "no versions"),
     ],
 )
 def test_what_the_router_would_refuse_is_not_sent(make: Making, why: str) -> None:
     with pytest.raises(errors.RequestError) as caught:
-        calls.written(make(), 10)
+        written(make().request, 10)
     assert caught.value.code == status.MALFORMED
     assert why in str(caught.value)
     assert not caught.value.retryable
 
 
 # --- reading
+
+
+def result_of(call: Call[Any], data: bytes) -> Any:
+    return call.read(read(data))
 
 
 CONTEXT = replies.Context(worker="worker-1", attempt=1)
@@ -142,7 +164,7 @@ CONTEXT = replies.Context(worker="worker-1", attempt=1)
 )
 def test_answer_has_response_and_context(action: str, response: Any) -> None:
     data = codec.answer(response, CONTEXT)
-    assert calls.read(CALLS[action], data) == Answer(response, CONTEXT)
+    assert result_of(CALLS[action], data) == Answer(response, CONTEXT)
 
 
 @pytest.mark.parametrize(
@@ -166,7 +188,7 @@ def test_answer_has_response_and_context(action: str, response: Any) -> None:
     ],
 )
 def test_response_of_what_the_router_answers(action: str, response: Any) -> None:
-    assert calls.read(CALLS[action], codec.answer(response)) == response
+    assert result_of(CALLS[action], codec.answer(response)) == response
 
 
 CLASSES = {
@@ -182,7 +204,7 @@ CLASSES = {
 def test_every_status_has_its_class_of_error(code: int) -> None:
     context = replies.Context(worker="worker-1", retry_after_s=2.0)
     with pytest.raises(CLASSES[STATUSES[code].blame]) as caught:
-        calls.read(CALLS["ping"], codec.refusal(code, "do this next", context))
+        result_of(CALLS["ping"], codec.refusal(code, "do this next", context))
     error = caught.value
     assert (error.code, error.error, error.context) == (code, "do this next", context)
     assert error.retryable == (code in {101, 102, 503, 504, 510, 511, 512})
@@ -192,7 +214,7 @@ def test_every_status_has_its_class_of_error(code: int) -> None:
 
 def test_status_of_a_newer_router() -> None:
     with pytest.raises(errors.PlatformError, match="599 Unknown status: Odd") as caught:
-        calls.read(CALLS["ping"], b'{"status":{"code":599,"message":"Odd"}}')
+        result_of(CALLS["ping"], b'{"status":{"code":599,"message":"Odd"}}')
     assert not caught.value.retryable
     assert caught.value.retry_after_s is None
 
@@ -200,7 +222,7 @@ def test_status_of_a_newer_router() -> None:
 @pytest.mark.parametrize("data", [b"", b'{"status":{"code":200,"message":"OK"}}'])
 def test_missing_reply(data: bytes) -> None:
     with pytest.raises(errors.MissingReply) as caught:
-        calls.read(CALLS["ping"], data)
+        result_of(CALLS["ping"], data)
     assert caught.value.code == 102
 
 
@@ -218,13 +240,13 @@ def test_missing_reply(data: bytes) -> None:
 )
 def test_malformed_reply(data: bytes) -> None:
     with pytest.raises(errors.MalformedReply) as caught:
-        calls.read(CALLS["ping"], data)
+        result_of(CALLS["ping"], data)
     assert caught.value.code == 103
 
 
 def test_results_that_are_no_object() -> None:
     with pytest.raises(errors.MalformedReply) as caught:
-        calls.read(CALLS["test_solution"], codec.answer(["pass"], CONTEXT))
+        result_of(CALLS["test_solution"], codec.answer(["pass"], CONTEXT))
     assert caught.value.context == CONTEXT
 
 

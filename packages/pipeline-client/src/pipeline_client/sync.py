@@ -1,44 +1,36 @@
-"""The client for code that waits: every function of `calls` as a method."""
+"""The client for code that waits: whatever can be asked, as a method."""
 
-import inspect
-import itertools
 import os
-import time
+import threading
+import weakref
 from collections.abc import Callable
 from types import TracebackType
-from typing import Concatenate, ParamSpec, Self, TypeVar, get_args
+from typing import Any, Concatenate, ParamSpec, Self, TypeVar
 
-import zmq
-
-from pipeline_client import calls
-from pipeline_client.calls import Call
-from pipeline_client.connections import Connections
-from pipeline_client.errors import error_of
-from pipeline_client.exchange import Exchange
+from pipeline_client import jobs, operations
+from pipeline_client.connection import Connection
+from pipeline_client.errors import PipelineError, error_of
+from pipeline_client.line import Inbox, Line
+from pipeline_client.methods import dress
+from pipeline_client.retries import USUAL, Retries
+from pipeline_client.steps import Exchange, Pause, Plan, Step
+from pipeline_client.terms import Terms
 from pipeline_protocol import RouterAddress, status
 
 P = ParamSpec("P")
 T = TypeVar("T")
 
-_LISTEN_S = 0.25
-"""How soon a call notices that another thread closed the client."""
+_CLOSING_S = 1.0
+"""That `close` waits for the thread to let go; it takes less than a millisecond."""
 
 
-def _carrying_out(make: Callable[P, Call[T]]) -> Callable[Concatenate["PipelineClient", P], T]:
-    """Return the method that carries out what `make` makes: arguments and words are said once."""
+def _carrying_out(make: Callable[P, Plan[T]]) -> Callable[Concatenate["PipelineClient", P], T]:
+    """Return the method that carries out what `make` makes."""
 
     def method(self: "PipelineClient", /, *args: P.args, **kwargs: P.kwargs) -> T:
         return self._carry_out(make(*args, **kwargs))
 
-    said = inspect.signature(make)
-    this = inspect.Parameter("self", inspect.Parameter.POSITIONAL_ONLY)
-    (result,) = get_args(said.return_annotation)
-    method.__name__ = make.__name__
-    method.__qualname__ = f"PipelineClient.{make.__name__}"
-    method.__doc__ = make.__doc__
-    method.__signature__ = said.replace(  # type: ignore[attr-defined]
-        parameters=[this, *said.parameters.values()], return_annotation=result
-    )
+    dress(method, make, "PipelineClient")
     return method
 
 
@@ -47,48 +39,64 @@ class PipelineClient:
 
     A call returns its result or raises a PipelineError, at the latest a second after its
     `timeout_s`; if it is not told one, after that of the client, or else 60 s (1800 s for a build,
-    10 s for what the router answers by itself). After `resend_after_s` of silence a request is sent
-    again: a restart of the router costs no more than time.
+    10 s for what the router answers by itself). Within that time it is tried again as `retries` say
+    (None: not at all). After `resend_after_s` of silence, and whenever the connection was lost, a
+    request is sent again: a restart of the router costs no more than time. Folders that are too
+    large to be sent along are uploaded below `upload_to`, ``s3://bucket/prefix/``.
 
-    Usable as a context manager; `close` otherwise. After a fork the child has connections of its
+    Usable as a context manager; `close` otherwise. After a fork the child has a connection of its
     own.
     """
 
     def __init__(
-        self, address: str, *, timeout_s: float | None = None, resend_after_s: float = 5.0
+        self,
+        address: str,
+        *,
+        timeout_s: float | None = None,
+        resend_after_s: float = 5.0,
+        retries: Retries | None = USUAL,
+        upload_to: str | None = None,
     ) -> None:
         """Take a router's ``tcp://HOST:PORT``, else raise BadAddress; the first call connects."""
-        if not resend_after_s > 0:
-            raise ValueError(f"resend_after_s must be more than 0, not {resend_after_s}")
         self.address = RouterAddress.parse(address)
-        self._timeout_s = timeout_s
-        self._resend_after_s = resend_after_s
-        self._counter = itertools.count()
-        self._connections = self._new_connections()
-        self._inherited: list[Connections] = []
+        self._terms = Terms(
+            router=self.address,
+            timeout_s=timeout_s,
+            resend_after_s=resend_after_s,
+            retries=retries,
+            upload_to=upload_to,
+        )
+        self._closing = threading.Event()
+        self._lock = threading.Lock()
+        self._line: Line | None = None
+        self._inherited: list[Line | None] = []
+        _clients.add(self)
 
-    test_solution = _carrying_out(calls.test_solution)
-    analyse_solution = _carrying_out(calls.analyse_solution)
-    recommend_solution = _carrying_out(calls.recommend_solution)
-    represent_solution = _carrying_out(calls.represent_solution)
-    build_container = _carrying_out(calls.build_container)
-    list_available_containers = _carrying_out(calls.list_available_containers)
-    deploy_container_version = _carrying_out(calls.deploy_container_version)
-    unload_container_version = _carrying_out(calls.unload_container_version)
-    update_container_versions = _carrying_out(calls.update_container_versions)
-    deployment_check = _carrying_out(calls.deployment_check)
-    current_config = _carrying_out(calls.current_config)
-    current_worker_status = _carrying_out(calls.current_worker_status)
-    describe_workers = _carrying_out(calls.describe_workers)
-    cancel = _carrying_out(calls.cancel)
-    ping = _carrying_out(calls.ping)
-    restart_workers = _carrying_out(calls.restart_workers)
-    drain_worker = _carrying_out(calls.drain_worker)
+    test_solution = _carrying_out(jobs.test_solution)
+    analyse_solution = _carrying_out(jobs.analyse_solution)
+    recommend_solution = _carrying_out(jobs.recommend_solution)
+    represent_solution = _carrying_out(jobs.represent_solution)
+    build_container = _carrying_out(jobs.build_container)
+    list_available_containers = _carrying_out(jobs.list_available_containers)
+    deploy_container_version = _carrying_out(operations.deploy_container_version)
+    unload_container_version = _carrying_out(operations.unload_container_version)
+    update_container_versions = _carrying_out(operations.update_container_versions)
+    deployment_check = _carrying_out(operations.deployment_check)
+    current_config = _carrying_out(operations.current_config)
+    status = _carrying_out(operations.status)
+    workers = _carrying_out(operations.workers)
+    cancel = _carrying_out(operations.cancel)
+    ping = _carrying_out(operations.ping)
+    restart_workers = _carrying_out(operations.restart_workers)
+    drain_worker = _carrying_out(operations.drain_worker)
 
     def close(self) -> None:
-        """Let go of every connection; calls under way in other threads end with 499."""
-        if self._connections.pid == os.getpid():
-            self._connections.close()
+        """Let go of the connection; calls under way in other threads end with 499."""
+        self._closing.set()
+        line = self._line
+        if line:
+            line.close()
+            line.join(_CLOSING_S)
 
     def __enter__(self) -> Self:
         return self
@@ -101,46 +109,62 @@ class PipelineClient:
     ) -> None:
         self.close()
 
-    def _carry_out(self, call: Call[T]) -> T:
-        exchange = Exchange(
-            call,
-            next(self._counter).to_bytes(8, "big"),
-            time.monotonic(),
-            address=str(self.address),
-            timeout_s=self._timeout_s,
-            resend_after_s=self._resend_after_s,
-        )
-        return calls.read(call, self._converse(exchange))
+    def _carry_out(self, plan: Plan[T]) -> T:
+        steps = plan.steps(self._terms)
+        outcome: Any = None
+        while True:
+            try:
+                step = steps.send(outcome)
+            except StopIteration as end:
+                result: T = end.value
+                return result
+            outcome = self._take(step)
 
-    def _converse(self, exchange: Exchange) -> bytes:
-        connections = self._own_connections()
-        if connections.closed:
-            raise error_of(status.CANCELLED, "this client is closed: make a new one")
-        socket = connections.take()
-        reply = None
-        try:
-            # One call's request at a time: a socket's queue is never full, and sending never waits.
-            socket.send_multipart(exchange.frames)
-            while reply is None:
-                if connections.closed:
-                    raise error_of(status.CANCELLED, "the client was closed while this waited")
-                wait_s = min(exchange.wait_s(time.monotonic()), _LISTEN_S)
-                if socket.poll(int(wait_s * 1000) + 1, zmq.POLLIN):
-                    reply = exchange.hear(socket.recv_multipart(), time.monotonic())
-                if reply is None and exchange.is_overdue(time.monotonic()):
-                    socket = connections.renew(socket)
-                    socket.send_multipart(exchange.frames)
-        finally:
-            connections.give_back(socket, sound=reply is not None)
-        return reply
+    def _take(self, step: Step) -> Any:
+        if isinstance(step, Exchange):
+            return self._own_line().converse(step)
+        if isinstance(step, Pause):
+            if self._closing.wait(step.seconds):
+                raise _closed()
+            return None
+        return step.do()
 
-    def _own_connections(self) -> Connections:
-        # After a fork: ZeroMQ's threads are gone, and the lock may have been held. What the parent
-        # made is not used, nor let go of, which would close what the parent goes on using.
-        if self._connections.pid != os.getpid():
-            self._inherited.append(self._connections)
-            self._connections = self._new_connections()
-        return self._connections
+    def _own_line(self) -> Line:
+        with self._lock:
+            if self._closing.is_set():
+                raise _closed()
+            if self._line is None or self._line.over:
+                terms = self._terms
+                connection: Connection[Inbox] = Connection(
+                    terms.router, terms.resend_after_s, terms.chance
+                )
+                self._line = Line(connection)
+                weakref.finalize(self, self._line.close)
+            return self._line
 
-    def _new_connections(self) -> Connections:
-        return Connections(self.address.endpoint(), ipv6=":" in self.address.host)
+    def _start_anew(self) -> None:
+        """Know of no line, and wait for no lock: another thread, of the parent, may have it."""
+        closed = self._closing.is_set()
+        self._closing = threading.Event()
+        if closed:
+            self._closing.set()
+        self._lock = threading.Lock()
+        # Let go of, the parent's socket would be closed here, and the parent goes on using it.
+        self._inherited.append(self._line)
+        self._line = None
+
+
+def _closed() -> PipelineError:
+    return error_of(status.CANCELLED, "this client is closed: make a new one")
+
+
+_clients: "weakref.WeakSet[PipelineClient]" = weakref.WeakSet()
+
+
+def _start_anew_in_child() -> None:
+    for client in list(_clients):
+        client._start_anew()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_start_anew_in_child)

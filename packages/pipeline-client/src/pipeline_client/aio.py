@@ -1,0 +1,138 @@
+"""The client for code under asyncio: the same calls, awaited."""
+
+import asyncio
+import weakref
+from collections.abc import Callable, Coroutine
+from types import TracebackType
+from typing import Any, Concatenate, ParamSpec, Self, TypeVar
+
+from pipeline_client import jobs, operations
+from pipeline_client.errors import PipelineError, error_of
+from pipeline_client.loopline import LoopLine
+from pipeline_client.methods import dress
+from pipeline_client.retries import USUAL, Retries
+from pipeline_client.steps import Exchange, Pause, Plan, Step
+from pipeline_client.terms import Terms
+from pipeline_protocol import RouterAddress, status
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+def _carrying_out(
+    make: Callable[P, Plan[T]],
+) -> Callable[Concatenate["AsyncPipelineClient", P], Coroutine[Any, Any, T]]:
+    """Return the method that carries out what `make` makes."""
+
+    async def method(self: "AsyncPipelineClient", /, *args: P.args, **kwargs: P.kwargs) -> T:
+        return await self._carry_out(make(*args, **kwargs))
+
+    dress(method, make, "AsyncPipelineClient")
+    return method
+
+
+class AsyncPipelineClient:
+    """A router, for as many tasks of one event loop as like to ask it: see `PipelineClient`.
+
+    `on_line` and `on_progress` are called in the loop: plain functions, and quick ones. A task that
+    is cancelled forgets what it asked for. The job goes on, and its answer waits with the router
+    for who asks again by the same `id`, as another may have already: to take it back is to say
+    `cancel`.
+
+    Usable as an async context manager; `close` otherwise. One client belongs to one loop, that of
+    its first call, until that loop is closed. The loop has to watch file descriptors, as all do but
+    the proactor of Windows.
+    """
+
+    def __init__(
+        self,
+        address: str,
+        *,
+        timeout_s: float | None = None,
+        resend_after_s: float = 5.0,
+        retries: Retries | None = USUAL,
+        upload_to: str | None = None,
+    ) -> None:
+        """Take a router's ``tcp://HOST:PORT``, else raise BadAddress; the first call connects."""
+        self.address = RouterAddress.parse(address)
+        self._terms = Terms(
+            router=self.address,
+            timeout_s=timeout_s,
+            resend_after_s=resend_after_s,
+            retries=retries,
+            upload_to=upload_to,
+        )
+        self._closed = False
+        self._line: LoopLine | None = None
+        self._left: list[LoopLine] = []
+
+    test_solution = _carrying_out(jobs.test_solution)
+    analyse_solution = _carrying_out(jobs.analyse_solution)
+    recommend_solution = _carrying_out(jobs.recommend_solution)
+    represent_solution = _carrying_out(jobs.represent_solution)
+    build_container = _carrying_out(jobs.build_container)
+    list_available_containers = _carrying_out(jobs.list_available_containers)
+    deploy_container_version = _carrying_out(operations.deploy_container_version)
+    unload_container_version = _carrying_out(operations.unload_container_version)
+    update_container_versions = _carrying_out(operations.update_container_versions)
+    deployment_check = _carrying_out(operations.deployment_check)
+    current_config = _carrying_out(operations.current_config)
+    status = _carrying_out(operations.status)
+    workers = _carrying_out(operations.workers)
+    cancel = _carrying_out(operations.cancel)
+    ping = _carrying_out(operations.ping)
+    restart_workers = _carrying_out(operations.restart_workers)
+    drain_worker = _carrying_out(operations.drain_worker)
+
+    async def close(self) -> None:
+        """Let go of the connection; calls under way in other tasks end with 499."""
+        self._closed = True
+        if self._line:
+            self._line.close()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await self.close()
+
+    async def _carry_out(self, plan: Plan[T]) -> T:
+        steps = plan.steps(self._terms)
+        outcome: Any = None
+        while True:
+            try:
+                step = steps.send(outcome)
+            except StopIteration as end:
+                result: T = end.value
+                return result
+            outcome = await self._take(step)
+
+    async def _take(self, step: Step) -> Any:
+        if isinstance(step, Exchange):
+            return await self._own_line().converse(step)
+        if isinstance(step, Pause):
+            return await asyncio.sleep(step.seconds)
+        return await asyncio.to_thread(step.do)
+
+    def _own_line(self) -> LoopLine:
+        if self._closed:
+            raise _closed()
+        loop = asyncio.get_running_loop()
+        line = self._line
+        if line and line.belongs_to(loop):
+            return line
+        if line and not line.over():
+            why = "this client belongs to another event loop that is still open: make one for each"
+            raise RuntimeError(why)
+        self._line = LoopLine(self._terms, loop)
+        weakref.finalize(self, self._line.let_go)
+        return self._line
+
+
+def _closed() -> PipelineError:
+    return error_of(status.CANCELLED, "this client is closed: make a new one")

@@ -1,0 +1,114 @@
+"""The one socket of a client: frames in and out, whether it is connected, never a wait.
+
+ZeroMQ connects, and again when the other end is gone, 0.1 to 2 s later, at random: a restarted
+router is not met by everybody at once. It tells so on a second socket, the monitor. An end that
+went away without a word is found out within two or three times `resend_after_s`: by heartbeats when
+nothing is said, by TCP when what is said is not acknowledged.
+
+The ZeroMQ context is the process' own and is never ended: to end one waits for every socket of
+it, and an interrupt in the wrong moment leaves a socket that nobody can close.
+"""
+
+import os
+import struct
+from collections.abc import Callable, Iterator
+from typing import Generic, TypeVar
+
+import zmq
+
+from pipeline_client.inflight import Delivery, InFlight
+from pipeline_protocol import RouterAddress
+
+W = TypeVar("W")
+
+_A_TURN = 300
+"""Messages read before whatever else there is to do has its turn."""
+_NOW = zmq.DONTWAIT
+_MADE = int(zmq.EVENT_HANDSHAKE_SUCCEEDED)
+_LOST = int(zmq.EVENT_DISCONNECTED)
+_MAX_SOCKETS = 16_384
+"""ZeroMQ's own 1023 would end sooner than file descriptors do."""
+
+_contexts: dict[int, "zmq.Context[zmq.Socket[bytes]]"] = {}
+"""By process: in a fork's child the parent's is neither used nor let go of."""
+
+
+def _own_context() -> "zmq.Context[zmq.Socket[bytes]]":
+    pid = os.getpid()
+    if pid not in _contexts:
+        context = zmq.Context()
+        context.set(zmq.MAX_SOCKETS, _MAX_SOCKETS)
+        return _contexts.setdefault(pid, context)
+    return _contexts[pid]
+
+
+class Connection(Generic[W]):
+    """To be used by one thread at a time, of the process that made it."""
+
+    def __init__(
+        self, router: RouterAddress, resend_after_s: float, chance: Callable[[], float]
+    ) -> None:
+        self.in_flight = InFlight[W](resend_after_s, chance)
+        silence_ms = max(1, int(resend_after_s * 1000))
+        self._socket = socket = _own_context().socket(zmq.DEALER)
+        socket.set(zmq.LINGER, 0)
+        socket.set(zmq.IPV6, ":" in router.host)
+        socket.set(zmq.IMMEDIATE, 1)  # what a lost connection did not take is sent again by us
+        socket.set(zmq.RECONNECT_IVL, 100)
+        socket.set(zmq.RECONNECT_IVL_MAX, 2_000)
+        socket.set(zmq.HANDSHAKE_IVL, max(1_000, silence_ms))
+        socket.set(zmq.CONNECT_TIMEOUT, max(1_000, silence_ms))
+        socket.set(zmq.TCP_MAXRT, max(1_000, silence_ms))
+        socket.set(zmq.HEARTBEAT_IVL, max(1_000, silence_ms))
+        socket.set(zmq.HEARTBEAT_TIMEOUT, max(2_000, 2 * silence_ms))
+        self._monitor = socket.get_monitor_socket(_MADE | _LOST)
+        socket.connect(router.endpoint())
+        self.sockets = (self._socket, self._monitor)
+        """What to wait for, while there is nothing to do."""
+
+    def turn(self, now: float) -> Iterator[Delivery[W]]:
+        """Do what can be done without a wait; what was heard is to be handed on."""
+        self._look()
+        for _ in range(_A_TURN):
+            try:
+                frames = self._socket.recv_multipart(_NOW)
+            except zmq.Again:
+                break
+            delivery = self.in_flight.hear(frames, now)
+            if delivery:
+                yield delivery
+        self.in_flight.wake(now)
+        self._send(now)
+
+    def has_more(self) -> bool:
+        """Return whether there is more to do at once; it has to be asked after each turn."""
+        wanted = zmq.POLLIN
+        if self.in_flight.next_to_send():
+            wanted |= zmq.POLLOUT
+        return bool(int(self._socket.get(zmq.EVENTS)) & wanted)
+
+    def close(self) -> None:
+        """Let go of the connection, with all that it may yet send or hear."""
+        self._socket.disable_monitor()
+        self._monitor.close(0)
+        self._socket.close(0)
+
+    def _look(self) -> None:
+        while True:
+            try:
+                event, _endpoint = self._monitor.recv_multipart(_NOW)
+            except zmq.Again:
+                return
+            (kind,) = struct.unpack_from("=H", event)
+            if kind == _MADE:
+                self.in_flight.connect()
+            elif kind == _LOST:
+                self.in_flight.disconnect()
+
+    def _send(self, now: float) -> None:
+        while frames := self.in_flight.next_to_send():
+            try:
+                self._socket.send_multipart(frames, _NOW)
+            except zmq.Again:
+                return  # its queue is full, or the connection is gone again
+            self.in_flight.sent(now)
