@@ -1,0 +1,68 @@
+"""Versions of a tool's image, as a track would publish them: a large base, a small layer on it."""
+
+import os
+import random
+from collections.abc import Iterator
+from itertools import chain
+from pathlib import Path
+
+from support.images import Image, Layer
+
+from pipeline_containers.images.docker import DockerRegistry
+
+MIB = 1 << 20
+BASE_BYTES = 95 * MIB
+TOOL_BYTES = 5 * MIB
+REPOSITORY = "bash-test-runner"
+SCRIPT = """\
+#!/bin/sh
+printf '{"version": 1, "status": "pass"}' > "$3results.json"
+"""
+
+
+class Versions:
+    """Publishes versions to a registry. Their bases are the host's own programs and libraries."""
+
+    def __init__(self, folder: Path, location: str) -> None:
+        self._folder = folder
+        self._registry = DockerRegistry(location)
+        self._number = 0
+        self._base = _base(0)
+
+    def publish(self) -> str:
+        """Push one more version, on the same base; its name."""
+        self._number += 1
+        tool = Layer().folder("opt/test-runner").folder("opt/test-runner/bin")
+        tool.file("opt/test-runner/bin/run.sh", SCRIPT)
+        tool.file("opt/test-runner/data", random.Random(self._number).randbytes(TOOL_BYTES), 0o644)
+        name = f"git-{self._number:040x}"
+        self._base.on_top(tool).publish(self._folder / "registry", REPOSITORY, name)
+        layout = self._folder / "layouts" / f"{REPOSITORY}-{name}"
+        self._registry.push(f"oci:{layout}:{name}", REPOSITORY, name)
+        return name
+
+    def change_base(self) -> None:
+        """Have the next versions share no layer with the ones before."""
+        self._base = _base(self._number)
+
+
+def _base(number: int) -> Image:
+    layer = Layer().file("number", str(number)).folder("bin").folder("opt").folder("usr")
+    layer.file("bin/sh", Path("/bin/busybox").read_bytes())
+    left = BASE_BYTES
+    for file in _host_files():
+        content = file.read_bytes()
+        if len(content) <= left:
+            layer.file(str(file).lstrip("/"), content)
+            left -= len(content)
+    return Image(()).on_top(layer)
+
+
+def _host_files() -> Iterator[Path]:
+    """List what a base image is made of, in an order that is the same each time."""
+    for folder, folders, files in chain(os.walk("/usr/bin"), os.walk("/usr/lib")):
+        folders.sort()
+        for name in sorted(files):
+            path = Path(folder, name)
+            if path.is_file() and not path.is_symlink():
+                yield path
