@@ -1,11 +1,12 @@
 """Images made by hand, layer by layer: no builder would make the hostile ones."""
 
+import gzip
 import hashlib
 import io
 import json
 import platform
 import tarfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -68,32 +69,53 @@ class Image:
         self._write(layout, tag)
         return FolderRegistry(registry).push(f"oci:{layout}:{tag}", repository, tag)
 
-    def _write(self, layout: Path, tag: str) -> None:
-        blobs = layout / "blobs/sha256"
-        blobs.mkdir(parents=True)
+    def packed(self) -> tuple[bytes, dict[str, bytes]]:
+        """Its manifest, and all that this names, by digest, with the layers compressed."""
+        return self._pack(lambda layer: gzip.compress(layer, 1, mtime=0), f"{_LAYER}+gzip")
+
+    def _pack(
+        self, compress: Callable[[bytes], bytes], layer_type: str
+    ) -> tuple[bytes, dict[str, bytes]]:
+        blobs: dict[str, bytes] = {}
 
         def blob(content: bytes, media_type: str) -> dict[str, Any]:
-            digest = hashlib.sha256(content).hexdigest()
-            (blobs / digest).write_bytes(content)
-            return {"mediaType": media_type, "digest": f"sha256:{digest}", "size": len(content)}
+            digest = digest_of(content)
+            blobs[digest] = content
+            return {"mediaType": media_type, "digest": digest, "size": len(content)}
 
-        layers = [blob(layer, _LAYER) for layer in self.layers]
         config = {
             "os": "linux",
             "architecture": _ARCHITECTURES[platform.machine()],
             "config": self.config,
-            "rootfs": {"type": "layers", "diff_ids": [layer["digest"] for layer in layers]},
+            "rootfs": {"type": "layers", "diff_ids": [digest_of(layer) for layer in self.layers]},
         }
         manifest = {
             "schemaVersion": 2,
             "mediaType": _MANIFEST,
             "config": blob(_json(config), _CONFIG),
-            "layers": layers,
+            "layers": [blob(compress(layer), layer_type) for layer in self.layers],
         }
-        entry = blob(_json(manifest), _MANIFEST)
-        entry["annotations"] = {"org.opencontainers.image.ref.name": tag}
+        return _json(manifest), blobs
+
+    def _write(self, layout: Path, tag: str) -> None:
+        manifest, blobs = self._pack(lambda layer: layer, _LAYER)
+        digest = digest_of(manifest)
+        folder = layout / "blobs/sha256"
+        folder.mkdir(parents=True)
+        for name, content in (blobs | {digest: manifest}).items():
+            (folder / name.removeprefix("sha256:")).write_bytes(content)
+        entry = {
+            "mediaType": _MANIFEST,
+            "digest": digest,
+            "size": len(manifest),
+            "annotations": {"org.opencontainers.image.ref.name": tag},
+        }
         (layout / "oci-layout").write_text('{"imageLayoutVersion": "1.0.0"}')
         (layout / "index.json").write_bytes(_json({"schemaVersion": 2, "manifests": [entry]}))
+
+
+def digest_of(content: bytes) -> str:
+    return f"sha256:{hashlib.sha256(content).hexdigest()}"
 
 
 def _json(value: Any) -> bytes:

@@ -22,7 +22,9 @@ from pipeline_containers.images.trouble import is_passing, remedy
 
 _LOCATION = re.compile(r"(?:http://)?([A-Za-z0-9][A-Za-z0-9.-]*(?::[0-9]{1,5})?)((?:/[^/]+)*)/?")
 _ABSENT = re.compile(
-    r"manifest unknown|name unknown|tags list: invalid status code from registry 404", re.IGNORECASE
+    r"manifest unknown|name unknown|reading manifest .* status ?code: 404|"
+    r"tags list: invalid status code from registry 404",
+    re.IGNORECASE,
 )
 _REFUSED = re.compile(
     r"unauthorized|authentication required|authorization token has expired|no basic auth|"

@@ -17,8 +17,8 @@ from pipeline_containers.images.progress import OnProgress, PullProgress
 from pipeline_containers.images.registry import Registry
 from pipeline_containers.images.skopeo import LOOK_S, reason
 from pipeline_containers.images.storage import Storage, stored_name
-from pipeline_containers.images.trouble import is_passing, remedy
-from pipeline_containers.images.watch import CopyWatch, disk_trouble
+from pipeline_containers.images.trouble import is_disk_full, is_passing, remedy
+from pipeline_containers.images.watch import CopyWatch, disk_full, disk_trouble
 
 _TURN_S = 0.05
 _LONGEST_PAUSE_S = 30.0
@@ -151,8 +151,8 @@ class Pull:
             )
         if done.stop is Stop.CANCELLED:
             raise StoreError("it was cancelled")
-        if trouble := disk_trouble(folder, self._limits):
-            raise trouble
+        if is_disk_full(done):
+            raise disk_full(folder, self._limits.free_bytes + 2 * left_bytes)
         raise RegistryError(f"{reason(done)}{remedy(done)}", passing=is_passing(done))
 
     def _tried(self, attempt: Callable[[], _Got], left: Callable[[], int]) -> _Got:

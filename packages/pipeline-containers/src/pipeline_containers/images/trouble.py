@@ -32,7 +32,6 @@ _ADVICE = (
     ),
     (r"stopped after 10 redirects", False, "it leads in a circle: check its address"),
     (r"no such host", True, "check its name, and this host's name servers"),
-    (r"no space left|disk quota", False, "make room on this host's disk"),
     (
         r"toomanyrequests|too many requests|status code:? 429|registry 429",
         True,
@@ -52,7 +51,13 @@ _ADVICE = (
         "check that it is up, and that there is a way to it",
     ),
 )
+_FULL = re.compile(r"no space left on device|disk quota exceeded", re.IGNORECASE)
 _KINDS = tuple((re.compile(said, re.IGNORECASE), passing, do) for said, passing, do in _ADVICE)
+
+
+def is_disk_full(done: Completed) -> bool:
+    """Say whether it was this host's disk that made a call fail."""
+    return _FULL.search(done.tail.strip().rpartition("\n")[2]) is not None
 
 
 def is_passing(done: Completed) -> bool:

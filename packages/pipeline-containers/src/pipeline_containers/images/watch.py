@@ -111,18 +111,23 @@ def too_large(limits: PullLimits) -> RegistryError:
 def disk_trouble(folder: Path, limits: PullLimits, need_bytes: int = 0) -> StoreError | None:
     """Say what is wrong if the disk has less room than is needed, and than must stay free."""
     disk = os.statvfs(folder)
-    free_bytes = disk.f_bavail * disk.f_frsize
-    if free_bytes < need_bytes + limits.free_bytes:
-        return StoreError(
-            f"the disk of {folder} is full: {free_bytes} bytes are free, and "
-            f"{need_bytes + limits.free_bytes} are needed; unload versions, or make room"
-        )
+    if disk.f_bavail * disk.f_frsize < need_bytes + limits.free_bytes:
+        return disk_full(folder, need_bytes + limits.free_bytes)
     if disk.f_files and disk.f_favail < limits.free_files:
         return StoreError(
             f"the disk of {folder} is full: it takes {disk.f_favail} files more, and "
-            f"{limits.free_files} must stay free; unload versions, or remove files"
+            f"{limits.free_files} must stay free; unload versions, or make room"
         )
     return None
+
+
+def disk_full(folder: Path, need_bytes: int) -> StoreError:
+    """Say that the disk is full, or was, and how much room there must be at least."""
+    disk = os.statvfs(folder)
+    return StoreError(
+        f"the disk of {folder} is full: {disk.f_bavail * disk.f_frsize} bytes are free now, and "
+        f"more than {need_bytes} are needed; unload versions, or make room"
+    )
 
 
 def _size(folder: Path) -> int:
