@@ -14,7 +14,7 @@ import secrets
 import signal
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import msgspec
@@ -107,7 +107,7 @@ class EchoReleases:
             state = VersionState(*key, Readiness.READY, digest=digest)
         self._post(VersionMoved(state))
 
-    def keep(self, versions: frozenset[tuple[str, str]]) -> None:
+    def keep(self, versions: Iterable[WantedVersion]) -> None:
         pass
 
 

@@ -140,7 +140,7 @@ _WORKER = responses.WorkerDescription(
     load=0.5,
     versions=(
         _READY,
-        link.VersionState("ruby", "v2", link.Readiness.PREPARING, percent=40),
+        link.VersionState("ruby", "v2", link.Readiness.PREPARING, percent=40, phase="pulling"),
         link.VersionState("ruby", "v3", link.Readiness.FAILED, reason="no space left"),
     ),
     trouble="this host failed its check",
@@ -164,7 +164,7 @@ RESPONSES: dict[str, Struct] = {
                 DIGEST,
                 (
                     responses.WorkerVersion("worker-1", "ready"),
-                    responses.WorkerVersion("worker-2", "preparing", percent=40),
+                    responses.WorkerVersion("worker-2", "preparing", percent=40, phase="pulling"),
                     responses.WorkerVersion("worker-3", "failed", reason="no space left"),
                 ),
             ),
@@ -191,7 +191,7 @@ FROM_WORKER: dict[str, link.FromWorker] = {
         slots=2,
         versions=(
             _READY,
-            link.VersionState("ruby", "v2", link.Readiness.PREPARING, percent=40),
+            link.VersionState("ruby", "v2", link.Readiness.PREPARING, percent=40, phase="proving"),
             link.VersionState("ruby", "v3", link.Readiness.FAILED, reason="no space left"),
         ),
         jobs=(link.HeldJob(b"\x00\xffkey", 1 << 40, 1, 1500, done=True),),

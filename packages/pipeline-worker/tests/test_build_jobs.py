@@ -3,6 +3,7 @@
 import json
 import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +14,15 @@ from pipeline_containers.building.build import BuildOutcome, BuildRequest
 from pipeline_containers.images.folder import FolderRegistry
 from pipeline_containers.images.registry import AwsCredentials
 from pipeline_protocol.settings import Credentials, Registry, Settings, Sources
-from pipeline_worker import build_jobs
+from pipeline_worker import build_jobs, registries
 from pipeline_worker.build_jobs import LINES_A_SECOND, BuildJobs, Trickle
 from pipeline_worker.executor import Assignment
+from pipeline_worker.housekeeping import CacheKeeper
 
 SHA = "0123456789" * 4
 DIGEST = f"sha256:{'0' * 64}"
-MINTED = Credentials("id", "secret", "token", 0.0)
+MINTED = Credentials("id", "secret", "token", expires_at=1e12)
+EXPIRED = Credentials("id", "secret", "token", expires_at=0.0)
 
 
 def assignment(**fields: Any) -> Assignment:
@@ -38,15 +41,17 @@ BUILD = {"action": "build_container", "git_reference": "main"}
 
 
 @pytest.fixture
-def jobs(tmp_path: Path) -> BuildJobs:
-    opened = BuildJobs("builder-1", None)  # type: ignore[arg-type] # no build is really made
+def jobs(tmp_path: Path) -> Iterator[BuildJobs]:
+    cache = CacheKeeper(tmp_path, lambda: None)
+    opened = BuildJobs("builder-1", None, cache)  # type: ignore[arg-type] # no build is really made
     settings = Settings(
         registry=Registry("folder", str(tmp_path), "images/{tool}"),
         sources=Sources("https://example.org/{tool}"),
         tools={"test_runners": "{track}-test-runner"},
     )
     opened.adopt(settings, None)
-    return opened
+    yield opened
+    cache.close()
 
 
 def test_what_is_built_and_where_it_goes(jobs: BuildJobs, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -122,13 +127,20 @@ def test_a_registry_is_opened_once_and_anew_with_other_credentials(
         opened.append(aws)
         return FolderRegistry(tmp_path)
 
-    monkeypatch.setattr(build_jobs, "open_registry", open_registry)
+    monkeypatch.setattr(registries, "open_registry", open_registry)
     listing = assignment(action="list_available_containers")
     settings = Settings()
     for credentials in (None, None, MINTED, MINTED):
         jobs.adopt(settings, credentials)
         jobs.perform(listing)
     assert opened == [None, AwsCredentials("id", "secret", "token")]
+
+
+def test_credentials_that_have_expired_are_told_before_a_registry_is_asked(jobs: BuildJobs) -> None:
+    jobs.adopt(Settings(), EXPIRED)
+    code, body = jobs.perform(assignment(action="list_available_containers"))
+    assert code == 512
+    assert "see the router's log" in json.loads(body)["status"]["error"]
 
 
 def test_a_flood_of_lines_trickles() -> None:

@@ -1,5 +1,7 @@
 """The core's rules, one a test: events in, commands out, no clock but the one given."""
 
+from msgspec.structs import replace
+
 from pipeline_protocol import link
 from pipeline_protocol.address import WorkerAddress
 from pipeline_protocol.link import Readiness, Refusal, VersionState
@@ -186,7 +188,7 @@ def test_wanted_versions_are_prepared_and_reported() -> None:
     wanted = WantedVersion("ruby", "git-1")
     out = worker.serve(wanted)
     assert of(out, do.Prepare) == [do.Prepare(wanted)]
-    assert of(out, do.Keep) == [do.Keep(frozenset({("ruby", "git-1")}))]
+    assert of(out, do.Keep) == [do.Keep((wanted,))]
     ready = VersionState("ruby", "git-1", Readiness.READY, DIGEST)
     assert worker.feed(events.VersionMoved(ready)) == [do.Send(link.Versions((ready,)))]
     same = worker.hear(
@@ -206,7 +208,7 @@ def test_what_is_not_wanted_any_more_is_forgotten() -> None:
     worker = Driver()
     worker.serve(WantedVersion("ruby", "git-1"))
     out = worker.hear(link.Configure(2, Settings()))
-    assert of(out, do.Keep) == [do.Keep(frozenset())]
+    assert of(out, do.Keep) == [do.Keep(())]
     (versions,) = sent(out, link.Versions)
     assert versions == link.Versions((VersionState("ruby", "git-1", Readiness.REMOVED),))
 
@@ -221,8 +223,33 @@ def test_a_failed_version_is_tried_again_later_and_stays_failed_meanwhile() -> N
     assert not of(worker.tick(3.0), do.Prepare)
     worker.hear(link.RouterHeartbeat(EPOCH))
     assert of(worker.tick(3.0), do.Prepare) == [do.Prepare(wanted)]
-    preparing = VersionState("ruby", "git-1", Readiness.PREPARING, percent=10)
-    assert worker.feed(events.VersionMoved(preparing)) == []
+    preparing = VersionState("ruby", "git-1", Readiness.PREPARING, percent=10, phase="pulling")
+    (versions,) = sent(worker.feed(events.VersionMoved(preparing)), link.Versions)
+    assert versions == link.Versions((replace(failed, percent=10, phase="pulling"),))
+    ready = VersionState("ruby", "git-1", Readiness.READY, DIGEST)
+    assert sent(worker.feed(events.VersionMoved(ready)), link.Versions) == [link.Versions((ready,))]
+
+
+def test_what_is_wanted_is_begun_before_what_is_not_is_removed() -> None:
+    """Else a worker that starts would remove what it is about to need."""
+    worker = Driver()
+    out = worker.serve(WantedVersion("ruby", "git-1"))
+    order = [type(command) for command in out if isinstance(command, do.Prepare | do.Keep)]
+    assert order == [do.Prepare, do.Keep]
+
+
+def test_progress_reaches_the_router_and_stops_with_the_session() -> None:
+    worker = Driver()
+    worker.serve(WantedVersion("ruby", "git-1"))
+    halfway = VersionState("ruby", "git-1", Readiness.PREPARING, percent=50, phase="pulling")
+    assert sent(worker.feed(events.VersionMoved(halfway)), link.Versions) == [
+        link.Versions((halfway,))
+    ]
+    worker.tick(5.0)
+    assert worker.feed(events.VersionMoved(replace(halfway, percent=60))) == []
+    (hello,) = sent(worker.feed(events.LinkFound(5556)), link.Hello)
+    assert isinstance(hello, link.Hello)
+    assert hello.versions[0].percent == 60
 
 
 def test_another_digest_than_the_deployed_one_is_a_failure() -> None:

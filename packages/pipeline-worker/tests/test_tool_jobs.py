@@ -57,13 +57,16 @@ class FakeSandbox:
 
 
 class FakeReleases:
-    """Has one version ready."""
+    """Has v1 ready; v2 is wanted as well, and no other."""
 
     @contextmanager
     def use(self, track: str, version: str) -> Iterator[StoredImage | None]:
         config = ImageConfig(entrypoint=("sh", "bin/run.sh"))
         image = StoredImage("sha256:1", (Path("/nowhere"),), config)
         yield image if version == "v1" else None
+
+    def is_wanted(self, track: str, version: str) -> bool:
+        return version in ("v1", "v2")
 
 
 def perform(
@@ -163,6 +166,12 @@ def test_a_run_that_cannot_be_set_up_is_a_512() -> None:
 def test_a_version_that_is_not_ready_is_a_511() -> None:
     _, reply = perform(report(), container_version="v2")
     assert reply["status"]["code"] == status.NOT_READY
+
+
+def test_a_version_that_was_unloaded_while_its_job_was_on_the_way_is_a_505() -> None:
+    _, reply = perform(report(), container_version="v3")
+    assert reply["status"]["code"] == status.UNKNOWN_VERSION
+    assert "unloaded" in reply["status"]["error"]
 
 
 @pytest.mark.parametrize(

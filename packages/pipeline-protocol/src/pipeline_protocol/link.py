@@ -54,7 +54,9 @@ class VersionState(_Header, frozen=True):
     reason: Text = ""
     """Of a failed one."""
     percent: Annotated[int, Meta(ge=0, le=100)] = 0
-    """Of one being prepared."""
+    """How much has arrived of one being prepared; of a failed one, in the next try."""
+    phase: Annotated[str, Meta(max_length=32)] = ""
+    """Of one being prepared, or tried again: queued, pulling or proving."""
 
 
 class HeldJob(_Header, frozen=True):

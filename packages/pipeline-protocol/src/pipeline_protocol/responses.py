@@ -78,7 +78,10 @@ class WorkerVersion(Struct, frozen=True):
     worker: str
     state: str
     percent: int = 0
+    """Of what has to come, how much is there; of a failed one: the same, of the next try."""
     reason: str = ""
+    phase: str = ""
+    """What is being done: queued, pulling, proving, or nothing."""
 
 
 class VersionDeployment(Struct, frozen=True):

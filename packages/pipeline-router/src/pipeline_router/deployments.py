@@ -189,7 +189,7 @@ def _state(track: str, version: str, worker: Worker) -> WorkerVersion:
     known = worker.versions.get((track, version))
     if known is None:  # told of it, but not heard from yet
         return WorkerVersion(worker.identity, Readiness.PREPARING)
-    return WorkerVersion(worker.identity, known.state, known.percent, known.reason)
+    return WorkerVersion(worker.identity, known.state, known.percent, known.reason, known.phase)
 
 
 def _copy(versions: Versions) -> dict[str, dict[str, dict[str, str | None]]]:

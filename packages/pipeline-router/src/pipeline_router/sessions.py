@@ -153,10 +153,13 @@ class Sessions:
     def _learn(self, worker: Worker, states: Iterable[VersionState]) -> None:
         for told in states:
             wanted = self._deployments.of_track(worker.channel, told.track)
+            before = worker.versions.get((told.track, told.version))
             state = worker.learn(told, wanted.get(told.version))
             if told.version not in wanted:
                 continue
             if state.state is Readiness.FAILED:
+                if before is not None and before.reason == state.reason:
+                    continue  # it is being tried again
                 failed = (worker, state.version, state.track, state.reason)
                 self._note("warning", "%s could not prepare %s of %s: %s", *failed)
             elif state.state is Readiness.READY and state.digest is not None:

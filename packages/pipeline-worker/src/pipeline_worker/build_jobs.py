@@ -9,7 +9,6 @@ from pipeline_containers import errors
 from pipeline_containers.building.build import BuildRequest, Workshop, build_and_publish
 from pipeline_containers.building.builder import BuildOptions
 from pipeline_containers.command import OnLine
-from pipeline_containers.images.registry import AwsCredentials, Registry, open_registry
 from pipeline_containers.sandbox.tools import TOOLS
 from pipeline_protocol import status
 from pipeline_protocol.channels import CHANNELS
@@ -20,6 +19,8 @@ from pipeline_protocol.requests import BuildContainer, ListAvailableContainers
 from pipeline_protocol.responses import AvailableContainers, Build
 from pipeline_protocol.settings import Credentials, Settings
 from pipeline_worker.executor import Assignment, Finished
+from pipeline_worker.housekeeping import CacheKeeper
+from pipeline_worker.registries import OpenRegistry
 
 _CODES: dict[type[errors.ContainersError], int] = {
     errors.BadReference: status.UNUSABLE,
@@ -39,18 +40,17 @@ LINES_A_SECOND = 200
 class BuildJobs:
     """Performs the builders' requests."""
 
-    def __init__(self, worker: str, workshop: Workshop) -> None:
+    def __init__(self, worker: str, workshop: Workshop, cache: CacheKeeper) -> None:
         self._worker = worker
         self._workshop = workshop
+        self._cache = cache
         self._settings = Settings()
-        self._credentials: Credentials | None = None
-        self._opened: Registry | None = None
+        self._registry = OpenRegistry()
 
     def adopt(self, settings: Settings, credentials: Credentials | None) -> None:
         """Work by these settings from the next job on."""
-        if (settings.registry, credentials) != (self._settings.registry, self._credentials):
-            self._opened = None
-        self._settings, self._credentials = settings, credentials
+        self._settings = settings
+        self._registry.adopt(settings, credentials)
 
     def perform(self, assignment: Assignment) -> Finished:
         """Build or list; whatever goes wrong becomes a reply."""
@@ -61,7 +61,8 @@ class BuildJobs:
         try:
             match request:
                 case BuildContainer():
-                    response, log = self._build(request, assignment)
+                    with self._cache.building():
+                        response, log = self._build(request, assignment)
                 case ListAvailableContainers():
                     response = self._list(request)
                 case _:
@@ -93,7 +94,7 @@ class BuildJobs:
                 kind=TOOLS[str(CHANNELS[request.channel].tool_kind)],
             ),
             self._workshop,
-            self._registry(),
+            self._registry.get(),
             options=BuildOptions(
                 timeout_s=min(left_s, limits.wall_s), memory_bytes=limits.memory_bytes
             ),
@@ -105,19 +106,7 @@ class BuildJobs:
 
     def _list(self, request: ListAvailableContainers) -> AvailableContainers:
         repository = self._repository(self._tool(request.channel, request.track_slug))
-        return AvailableContainers(repository, tuple(self._registry().tags(repository)))
-
-    def _registry(self) -> Registry:
-        """Open the registry once: it may have a login that is good for hours."""
-        if self._opened is None:
-            place, aws = self._settings.registry, None
-            if self._credentials is not None:
-                minted = self._credentials
-                aws = AwsCredentials(
-                    minted.access_key_id, minted.secret_access_key, minted.session_token
-                )
-            self._opened = open_registry(place.kind, place.location, aws)
-        return self._opened
+        return AvailableContainers(repository, tuple(self._registry.get().tags(repository)))
 
     def _tool(self, channel: str, track: str) -> str:
         template = self._settings.tools.get(channel) or CHANNELS[channel].tool or "{track}"

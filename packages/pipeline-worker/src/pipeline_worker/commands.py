@@ -65,8 +65,7 @@ class Prepare(Struct, frozen=True):
 class Keep(Struct, frozen=True):
     """Forget every version but these; what still runs keeps its own until it ends."""
 
-    versions: frozenset[tuple[str, str]]
-    """Track and version."""
+    versions: tuple[WantedVersion, ...]
 
 
 class ProveHealth(Struct, frozen=True):

@@ -210,8 +210,8 @@ class Core:
                 do.Leave(do.Ending.DONE),
             ]
         out: list[do.Command] = [do.Adopt(message.settings, message.credentials)]
-        out.append(do.Keep(self.preparation.wanted_keys()))
         out += map(do.Prepare, wanted.prepare)
+        out.append(do.Keep(self.preparation.wanted()))
         if wanted.changed:
             out.append(do.Send(Versions(wanted.changed)))
         return out + self._leave_if_idle(now)

@@ -17,6 +17,8 @@ from pipeline_containers.sandbox.tools import TOOLS
 from pipeline_protocol.channels import CHANNELS
 from pipeline_worker.build_jobs import BuildJobs
 from pipeline_worker.executor import Jobs
+from pipeline_worker.housekeeping import CacheKeeper
+from pipeline_worker.proof import Proof
 from pipeline_worker.prover import Prover
 from pipeline_worker.releases import NoReleases, Preparer, Releases
 from pipeline_worker.tool_jobs import ToolJobs
@@ -70,9 +72,12 @@ def open_flavour(
             builds = folder.folder("builds")
             sources = Sources(builds / "clones", host.git_credentials)
             workshop = Workshop(builder, sandbox, sources, builds)
-            yield Flavour(BuildJobs(identity, workshop), NoReleases(), prover)
+            cache = CacheKeeper(folder.folder("builder"), builder.prune)
+            opened.callback(cache.close)
+            yield Flavour(BuildJobs(identity, workshop, cache), NoReleases(), prover)
             return
-        releases = Releases(channel, Store(folder.folder("store")), sandbox.forget)
+        prove = Proof(sandbox, TOOLS[kind], folder.folder("proofs"))
+        releases = Releases(channel, Store(folder.folder("store")), prove, sandbox.forget)
         opened.callback(releases.close)
         jobs = ToolJobs(identity, TOOLS[kind], sandbox, releases, host.file_inputs)
         yield Flavour(jobs, releases, prover)

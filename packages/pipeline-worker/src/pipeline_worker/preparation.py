@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from pipeline_protocol.link import Readiness, VersionState
 from pipeline_protocol.settings import WantedVersion
@@ -52,7 +53,7 @@ class Preparation:
             del self._versions[gone.track, gone.version]
         prepare = [one for key, one in wanted.items() if self._must_prepare(key, one)]
         for one in prepare:
-            state = VersionState(one.track, one.version, Readiness.PREPARING)
+            state = VersionState(one.track, one.version, Readiness.PREPARING, phase="queued")
             self._versions[one.track, one.version] = _Version(one, state)
         changed = [*removed, *(self._versions[one.track, one.version].state for one in prepare)]
         return Change(tuple(prepare), tuple(changed))
@@ -72,7 +73,9 @@ class Preparation:
         if known is None:
             return None
         if state.state is Readiness.PREPARING and known.failures:
-            return None  # until it is ready it stays failed: nobody should wait for it
+            # until it is ready it stays failed: nobody should wait for it
+            known.state = replace(known.state, percent=state.percent, phase=state.phase)
+            return known.state
         digest = known.wanted.digest
         if state.state is Readiness.READY and digest not in (None, state.digest):
             reason = f"the tag led to {state.digest}, but {digest} is deployed"
@@ -95,9 +98,9 @@ class Preparation:
         """Return every version's state, for a hello."""
         return tuple(version.state for version in self._versions.values())
 
-    def wanted_keys(self) -> frozenset[Key]:
+    def wanted(self) -> tuple[WantedVersion, ...]:
         """Return what is to be kept."""
-        return frozenset(self._versions)
+        return tuple(version.wanted for version in self._versions.values())
 
     def settled(self) -> bool:
         """Whether every version is ready or failed."""

@@ -1,28 +1,39 @@
-"""Wanted versions to unpacked images, in the background, while jobs run on others."""
+"""Wanted versions to proved images, in the background, while jobs run on others.
+
+A version is ready when its image is here, whole, and has been tried; until then, and whatever
+fails on the way, what was ready before goes on serving. What is kept is what is wanted, or in use
+by a job that still runs; the rest is collected, when nothing is being prepared.
+"""
 
 import logging
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Protocol
 
+from pipeline_containers.command import Cancelled
 from pipeline_containers.errors import ContainersError
 from pipeline_containers.images.image import StoredImage
-from pipeline_containers.images.registry import open_registry
 from pipeline_containers.images.store import Store
 from pipeline_protocol.channels import CHANNELS
-from pipeline_protocol.link import Readiness, VersionState
 from pipeline_protocol.settings import Credentials, Settings, WantedVersion
-from pipeline_worker.events import Event, VersionMoved
+from pipeline_worker.crew import Crew
+from pipeline_worker.events import Event
+from pipeline_worker.registries import OpenRegistry
+from pipeline_worker.release import Release, explain
 
 _log = logging.getLogger(__name__)
 
-_AT_A_TIME = 2
+AT_A_TIME = 3
+"""Versions: one that hangs leaves the others their way."""
+_CLOSE_S = 10.0
 
 Key = tuple[str, str]
 """Track and version."""
+
+Prove = Callable[[StoredImage, Cancelled], None]
+"""Tries an image; ContainersError and OSError are its no."""
 
 
 class Preparer(Protocol):
@@ -37,7 +48,7 @@ class Preparer(Protocol):
     def prepare(self, wanted: WantedVersion) -> None:
         """Get a version ready, in the background."""
 
-    def keep(self, versions: frozenset[Key]) -> None:
+    def keep(self, versions: Iterable[WantedVersion]) -> None:
         """Forget every version but these."""
 
 
@@ -54,29 +65,36 @@ class NoReleases:
         """Refuse: the router sends builders no versions."""
         raise ValueError(f"builders prepare no versions, not even {wanted.version}")
 
-    def keep(self, versions: frozenset[Key]) -> None:
+    def keep(self, versions: Iterable[WantedVersion]) -> None:
         """Nothing is there to be forgotten."""
 
 
 class Releases:
     """The versions of one channel on this host."""
 
-    def __init__(self, channel: str, store: Store, forget: Callable[[str], None]) -> None:
+    def __init__(
+        self, channel: str, store: Store, prove: Prove, forget: Callable[[str], None]
+    ) -> None:
         """Use `store` for images; `forget` is told a digest before its layers are removed."""
         self._tool = CHANNELS[channel].tool or "{track}"
         self._channel = channel
         self._store = store
+        self._prove = prove
         self._forget = forget
         self._settings = Settings()
+        self._registry = OpenRegistry()
         self._post: Callable[[Event], None] = lambda _: None
         self._lock = threading.Condition()
-        self._wanted: frozenset[Key] = frozenset()
+        self._wanted: dict[Key, str | None] = {}
+        self._underway: dict[Key, Release] = {}
+        self._here: dict[Key, str] = {}
+        """What a wanted version's last pull brought, proved or not: it is not fetched again."""
         self._ready: dict[Key, StoredImage] = {}
         self._used: Counter[str] = Counter()
         self._preparing = 0
         self._collecting = False
         self._litter = False
-        self._pool = ThreadPoolExecutor(_AT_A_TIME, thread_name_prefix="release")
+        self._crew = Crew("release", AT_A_TIME)
 
     def report_to(self, post: Callable[[Event], None]) -> None:
         """Say how far versions are there, from any thread."""
@@ -85,19 +103,31 @@ class Releases:
     def adopt(self, settings: Settings, credentials: Credentials | None) -> None:
         """Work by these settings from the next version on."""
         self._settings = settings
+        self._registry.adopt(settings, credentials)
 
     def prepare(self, wanted: WantedVersion) -> None:
-        """Get a version ready, in the background."""
-        self._pool.submit(self._prepare, wanted)
+        """Get a version ready, in the background; an attempt that is under way is given up."""
+        release = Release(wanted, self._post)
+        with self._lock:
+            former = self._underway.get(release.key)
+            self._underway[release.key] = release
+            self._wanted[release.key] = wanted.digest
+            self._preparing += 1
+        if former is not None:
+            former.cancelled.set()
+        self._crew.submit(lambda: self._carry_out(release))
 
-    def keep(self, versions: frozenset[Key]) -> None:
+    def keep(self, versions: Iterable[WantedVersion]) -> None:
         """Forget every version but these; what still runs keeps its image until it ends."""
         with self._lock:
-            self._wanted = versions
-            for key in self._ready.keys() - versions:
-                del self._ready[key]
+            self._wanted = {(one.track, one.version): one.digest for one in versions}
+            for key in self._underway.keys() - self._wanted.keys():
+                self._underway.pop(key).cancelled.set()
+            for known in (self._ready, self._here):
+                for key in known.keys() - self._wanted.keys():
+                    del known[key]
             self._litter = True
-        self._pool.submit(self._collect)
+        self._crew.submit(self._collect)
 
     @contextmanager
     def use(self, track: str, version: str) -> Iterator[StoredImage | None]:
@@ -110,52 +140,80 @@ class Releases:
             yield image
         finally:
             if image is not None:
-                with self._lock:
-                    self._used[image.digest] -= 1
-                    self._litter |= not self._used[image.digest] and not self._is_wanted(image)
-                if self._litter:
-                    self._pool.submit(self._collect)
+                self._let_go(image.digest)
+
+    def is_wanted(self, track: str, version: str) -> bool:
+        """Say whether a version is to be had here, ready or not."""
+        with self._lock:
+            return (track, version) in self._wanted
 
     def close(self) -> None:
-        """Wait for what is being prepared; begin nothing more."""
-        self._pool.shutdown(wait=True, cancel_futures=True)
-
-    def _is_wanted(self, image: StoredImage) -> bool:
-        return any(ready.digest == image.digest for ready in self._ready.values())
-
-    def _prepare(self, wanted: WantedVersion) -> None:
-        key = (wanted.track, wanted.version)
+        """Give up what is being prepared; begin nothing more."""
         with self._lock:
-            if key not in self._wanted:
+            for release in self._underway.values():
+                release.cancelled.set()
+        if not self._crew.close(_CLOSE_S):
+            _log.warning("what is being prepared does not end: leaving it behind")
+
+    def _let_go(self, digest: str) -> None:
+        with self._lock:
+            self._used[digest] -= 1
+            if self._used[digest] or digest in self._kept():
                 return
+            self._litter = True
+        self._crew.submit(self._collect)
+
+    def _carry_out(self, release: Release) -> None:
+        with self._lock:
             self._lock.wait_for(lambda: not self._collecting)
-            self._preparing += 1
+        image, reason = None, ""
         try:
-            image = self._pull(wanted)
-            with self._lock:
-                if key in self._wanted:
-                    self._ready[key] = image
-            state = VersionState(*key, Readiness.READY, digest=image.digest, percent=100)
-            _log.info("%s %s is ready", *key)
+            if not release.cancelled.is_set():
+                image = self._bring(release)
         except (ContainersError, OSError) as error:
-            state = VersionState(*key, Readiness.FAILED, reason=str(error)[:1000])
-            _log.warning("%s %s failed: %s", *key, error)
+            reason = explain(error)
         except Exception as error:
-            state = VersionState(*key, Readiness.FAILED, reason=repr(error)[:1000])
-            _log.exception("%s %s failed", *key)
+            _log.exception("preparing %s broke off", release)
+            reason = explain(error)
         with self._lock:
             self._preparing -= 1
-        self._post(VersionMoved(state))
+            is_current = self._underway.get(release.key) is release
+            if is_current:
+                del self._underway[release.key]
+                if image is not None:
+                    self._ready[release.key] = image
+        if is_current and image is not None:
+            _log.info("%s is ready", release)
+            release.ready(image.digest)
+        elif is_current and not release.cancelled.is_set():
+            _log.warning("%s failed: %s", release, reason)
+            release.failed(reason)
         self._collect()
 
-    def _pull(self, wanted: WantedVersion) -> StoredImage:
-        settings = self._settings
+    def _bring(self, release: Release) -> StoredImage:
+        """Pull an image, and try it."""
+        wanted, settings = release.wanted, self._settings
         tool = settings.tools.get(self._channel, self._tool).replace("{track}", wanted.track)
-        repository = settings.registry.image.replace("{tool}", tool)
-        registry = open_registry(settings.registry.kind, settings.registry.location)
+        digest = self._store.pull(
+            self._registry.get(),
+            settings.registry.image.replace("{tool}", tool),
+            wanted.digest or wanted.version,
+            release.pulling,
+            cancelled=release.cancelled,
+        )
+        with self._lock:
+            if self._underway.get(release.key) is release:
+                self._litter |= self._here.get(release.key, digest) != digest
+                self._here[release.key] = digest
+        image = self._store.image(digest)
+        release.proving()
+        self._prove(image, release.cancelled)
+        return image
 
-        digest = self._store.pull(registry, repository, wanted.digest or wanted.version)
-        return self._store.image(digest)
+    def _kept(self) -> set[str]:
+        """Say what wanted versions need, by digest; the lock is held."""
+        ready = (image.digest for image in self._ready.values())
+        return {*ready, *self._here.values(), *filter(None, self._wanted.values())}
 
     def _collect(self) -> None:
         """Remove what is neither wanted nor in use; not while a pull may be laying it down."""
@@ -163,13 +221,14 @@ class Releases:
             if self._preparing or self._collecting or not self._litter:
                 return
             self._collecting, self._litter = True, False
-            keep = {image.digest for image in self._ready.values()} | set(+self._used)
+            keep = self._kept() | set(+self._used)
         try:
             for digest in set(self._store.digests()) - keep:
                 self._forget(digest)
             self._store.collect(keep)
         except (ContainersError, OSError) as error:
             _log.warning("old versions could not be removed: %s", error)
+            self._litter = True
         finally:
             with self._lock:
                 self._collecting = False

@@ -67,8 +67,7 @@ class ToolJobs:
         context = Context(worker=self._worker, attempt=assignment.attempt)
         with self._releases.use(request.track_slug, request.container_version) as image:
             if image is None:
-                error = f"{request.track_slug} {request.container_version} is not ready here"
-                return status.NOT_READY, refusal(status.NOT_READY, error, context)
+                return self._without_image(request, context)
             try:
                 run = ToolRun(
                     image=image,
@@ -91,6 +90,15 @@ class ToolJobs:
         if report.outputs is not None:
             context = msgspec.structs.replace(context, result=report.outputs)
         return code, refusal(code, explain(code, report), context)
+
+    def _without_image(self, request: SolutionRequest, context: Context) -> Finished:
+        """Answer a job whose version was ready when the router sent it, and is not any more."""
+        track, version = request.track_slug, request.container_version
+        if self._releases.is_wanted(track, version):
+            code, error = status.NOT_READY, f"{track} {version} is not ready here"
+        else:
+            code, error = status.UNKNOWN_VERSION, f"{track} {version} was unloaded"
+        return code, refusal(code, error, context)
 
     def _fill(self, request: SolutionRequest, folder: Path) -> None:
         if isinstance(request.files, dict):

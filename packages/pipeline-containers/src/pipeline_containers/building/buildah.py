@@ -66,8 +66,7 @@ class Buildah:
 
     def prune(self) -> None:
         """Drop all images and the layer cache, while no build is going on."""
-        if self._clear_leftovers():
-            self._housekeep("rmi", "--all", "--force")
+        self._clear_leftovers("rmi", "--all", "--force")
 
     def _arguments(
         self, cell: Cell, context: Path, reference: str, image: Path, options: BuildOptions
@@ -116,16 +115,17 @@ class Buildah:
             if not done.ok:
                 raise ContainersError(f"buildah {arguments[0]} failed: {done.tail.strip()}")
 
-    def _clear_leftovers(self) -> bool:
-        """Remove the working containers of ended builds, unless a build is going on."""
+    def _clear_leftovers(self, *more: str) -> None:
+        """Remove the working containers of ended builds, and more, unless a build is going on."""
         try:
             with self._locked(fcntl.LOCK_EX | fcntl.LOCK_NB):
                 self._housekeep("rm", "--all")
                 for place in list(mounts.mounts_below(self._folder)):
                     mounts.unmount(place)
-                return True
+                if more:
+                    self._housekeep(*more)
         except BlockingIOError:
-            return False
+            return
 
     @contextmanager
     def _locked(self, kind: int) -> Iterator[None]:

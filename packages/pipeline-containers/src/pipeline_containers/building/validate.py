@@ -15,6 +15,7 @@ from pipeline_containers.deadline import Deadline
 from pipeline_containers.errors import ImageInvalid, SandboxError
 from pipeline_containers.images.image import StoredImage
 from pipeline_containers.sandbox import mounts
+from pipeline_containers.sandbox.limits import Limits
 from pipeline_containers.sandbox.report import RunReport
 from pipeline_containers.sandbox.roots import check_tool, user_of
 from pipeline_containers.sandbox.run import Sandbox, ToolRun
@@ -24,6 +25,8 @@ _NOT_EXECUTED = re.compile(
     r"exec \S+: [a-z ]+\n?"
 )  # all that the runtime's last process says, with 1
 _CANNOT_EXECUTE = (126, 127)  # a shell's exit statuses
+START = Limits(wall_s=5.0)
+"""Of a tool that is only to start: what hangs has started."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,7 +157,7 @@ def _behaviour(candidate: Candidate, trials: _Trials, say: OnLine) -> Iterator[s
 
 def _start(candidate: Candidate, trials: _Trials) -> Iterator[str]:
     """See whether the tool starts, on an empty folder; what it makes of it is its own affair."""
-    run = ToolRun(trials.image, candidate.kind, "validation", lambda _: None)
+    run = ToolRun(trials.image, candidate.kind, "validation", lambda _: None, START)
     try:
         report = trials.run(run)
     except SandboxError as error:

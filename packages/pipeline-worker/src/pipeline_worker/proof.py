@@ -1,0 +1,43 @@
+"""Whether an image does for jobs on this host: it is tried before any job gets it.
+
+It is the canary's way, with the image in the canary's place: mounted, its USER found, a container
+of it made and started under the rules that hold for jobs. No solution is needed for that.
+"""
+
+import logging
+from pathlib import Path
+
+from pipeline_containers.building.validate import Candidate, validate
+from pipeline_containers.command import Cancelled
+from pipeline_containers.deadline import Deadline
+from pipeline_containers.errors import BuildTimedOut, SandboxError
+from pipeline_containers.images.image import StoredImage
+from pipeline_containers.sandbox.run import Sandbox
+from pipeline_containers.sandbox.tools import ToolKind
+from pipeline_containers.scratch import scratch_folder
+
+_log = logging.getLogger(__name__)
+
+DEADLINE_S = 60.0
+"""For the whole; what runs of the image itself has a shorter one."""
+
+
+class Proof:
+    """Tries images as one kind of tool."""
+
+    def __init__(self, sandbox: Sandbox, kind: ToolKind, folder: Path) -> None:
+        """`folder` is for what a trial needs on disk; what a dead one left in it is removed."""
+        self._sandbox = sandbox
+        self._kind = kind
+        self._folder = folder
+
+    def __call__(self, image: StoredImage, cancelled: Cancelled) -> None:
+        """Try an image; `ImageInvalid` if it is no such tool, `SandboxError` if this host fails."""
+        deadline = Deadline(DEADLINE_S, cancelled)
+        with scratch_folder(self._folder) as aside:
+            no_fixtures = aside / "tests"  # they were tried when it was built
+            candidate = Candidate(image, self._kind, no_fixtures, aside)
+            try:
+                validate(candidate, self._sandbox, deadline, _log.debug)
+            except BuildTimedOut as error:
+                raise SandboxError(f"that took longer than {DEADLINE_S:g} s") from error

@@ -1,0 +1,366 @@
+"""Versions on their way to being ready, with a store and a proof that do as a test says."""
+
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+
+from pipeline_containers.command import Cancelled
+from pipeline_containers.errors import ImageInvalid, SandboxError, StoreError
+from pipeline_containers.images.image import StoredImage
+from pipeline_containers.images.progress import OnProgress, PullProgress
+from pipeline_containers.images.store import Store
+from pipeline_protocol.link import Readiness, VersionState
+from pipeline_protocol.settings import Registry, Settings, WantedVersion
+from pipeline_worker import registries
+from pipeline_worker.events import Event, VersionMoved
+from pipeline_worker.release import REPORT_S, Meter, explain
+from pipeline_worker.releases import AT_A_TIME, Releases
+
+WAIT_S = 10.0
+
+
+def digest(letter: str) -> str:
+    return f"sha256:{letter * 64}"
+
+
+class FakeStore:
+    """Images by tag, and what happens on the way; a tag whose gate is closed hangs."""
+
+    def __init__(self) -> None:
+        self.tags: dict[str, str] = {}
+        self.here: set[str] = set()
+        self.gates: dict[str, threading.Event] = {}
+        self.hanging: dict[str, threading.Event] = {}
+        self.progress: list[PullProgress] = []
+        self.failures: list[Exception] = []
+        self.pulls: list[str] = []
+        self.collected: list[set[str]] = []
+
+    def pull(
+        self,
+        registry: object,
+        repository: str,
+        reference: str,
+        on_progress: OnProgress,
+        *,
+        cancelled: threading.Event,
+    ) -> str:
+        self.pulls.append(f"{repository}:{reference}")
+        if reference in self.gates:
+            self.hanging.setdefault(reference, threading.Event()).set()
+            while not self.gates[reference].wait(0.005):
+                if cancelled.is_set():
+                    raise StoreError("it was cancelled")
+        if self.failures:
+            raise self.failures.pop(0)
+        for progress in self.progress:
+            on_progress(progress)
+        found = self.tags.get(reference, reference)
+        self.here.add(found)
+        return found
+
+    def close_gate(self, reference: str) -> None:
+        self.gates[reference] = threading.Event()
+        self.hanging[reference] = threading.Event()
+
+    def digests(self) -> list[str]:
+        return sorted(self.here)
+
+    def image(self, wanted: str) -> StoredImage:
+        return StoredImage(wanted, (Path("/nowhere"),))
+
+    def collect(self, keep: set[str]) -> list[str]:
+        self.collected.append(set(keep))
+        gone = self.here - set(keep)
+        self.here -= gone
+        return sorted(gone)
+
+
+class House:
+    """Releases, and what they say."""
+
+    def __init__(self) -> None:
+        self.store = FakeStore()
+        self.prove: Callable[[StoredImage, Cancelled], None] = lambda *_: None
+        self.forgotten: list[str] = []
+        self.said: list[VersionState] = []
+        self._news = threading.Condition()
+        self.releases = Releases(
+            "test_runners",
+            cast(Store, self.store),
+            lambda image, cancelled: self.prove(image, cancelled),
+            self.forgotten.append,
+        )
+        self.releases.report_to(self._hear)
+
+    def _hear(self, event: Event) -> None:
+        assert isinstance(event, VersionMoved)
+        with self._news:
+            self.said.append(event.state)
+            self._news.notify_all()
+
+    def want(self, *versions: WantedVersion, prepare: bool = True) -> None:
+        for one in versions if prepare else ():
+            self.releases.prepare(one)
+        self.releases.keep(versions)
+
+    def await_that(self, true: Callable[[], object]) -> None:
+        with self._news:
+            for _ in range(int(WAIT_S / 0.01)):
+                if true():
+                    return
+                self._news.wait(0.01)
+        raise AssertionError(f"never so; said: {self.said}")
+
+    def await_state(self, version: str, state: Readiness, times: int = 1) -> VersionState:
+        def found() -> list[VersionState]:
+            return [one for one in self.said if (one.version, one.state) == (version, state)]
+
+        self.await_that(lambda: len(found()) >= times)
+        return found()[-1]
+
+    def ready(self, version: str) -> str | None:
+        with self.releases.use("ruby", version) as image:
+            return None if image is None else image.digest
+
+
+def ruby(version: str, pinned: str | None = None) -> WantedVersion:
+    return WantedVersion("ruby", version, pinned)
+
+
+@pytest.fixture
+def house(monkeypatch: pytest.MonkeyPatch) -> Iterator[House]:
+    monkeypatch.setattr(registries, "open_registry", lambda *_: object())
+    made = House()
+    made.store.tags = {"v1": digest("1"), "v2": digest("2"), "v3": digest("3")}
+    yield made
+    made.releases.close()
+
+
+def test_a_version_is_pulled_proved_and_only_then_ready(house: House) -> None:
+    seen: list[str | None] = []
+    house.prove = lambda *_: seen.append(house.ready("v1"))
+    house.store.progress = [PullProgress(0, 10), PullProgress(5, 10), PullProgress(10, 10)]
+    house.want(ruby("v1"))
+    state = house.await_state("v1", Readiness.READY)
+    assert (state.digest, state.percent) == (digest("1"), 100)
+    assert seen == [None]
+    assert house.ready("v1") == digest("1")
+    assert house.store.pulls == ["ruby-test-runner:v1"]
+    phases = [(one.phase, one.percent) for one in house.said[:-1]]
+    assert phases[0] == ("pulling", 0)
+    assert phases[-1] == ("proving", 99)
+
+
+def test_an_image_that_is_no_such_tool_fails_with_its_reason_and_is_not_ready(
+    house: House,
+) -> None:
+    def refuse(*_: object) -> None:
+        raise ImageInvalid("not a usable test_runner image: opt/test-runner/bin/run.sh is missing")
+
+    house.prove = refuse
+    house.want(ruby("v1"))
+    assert "bin/run.sh is missing" in house.await_state("v1", Readiness.FAILED).reason
+    assert house.ready("v1") is None
+    assert house.releases.is_wanted("ruby", "v1")
+
+
+def test_what_was_pulled_stays_here_for_the_next_try(house: House) -> None:
+    def refuse(*_: object) -> None:
+        raise SandboxError("no cgroups")
+
+    house.prove = refuse
+    house.want(ruby("v1"))
+    assert "could not be tried on this host" in house.await_state("v1", Readiness.FAILED).reason
+    house.await_that(lambda: house.store.collected)
+    assert house.store.here == {digest("1")}
+    house.prove = lambda *_: None
+    house.releases.prepare(ruby("v1"))
+    house.await_state("v1", Readiness.READY)
+
+
+def test_one_that_hangs_and_one_that_fails_do_not_stop_the_others(house: House) -> None:
+    house.store.close_gate("hangs")
+    house.want(ruby("hangs"), ruby("v1"), ruby("v2"))
+    house.await_state("v1", Readiness.READY)
+    house.await_state("v2", Readiness.READY)
+    house.store.failures = [StoreError("the disk is full")]
+    house.releases.prepare(ruby("v3"))
+    assert house.await_state("v3", Readiness.FAILED).reason == "the disk is full"
+    assert house.ready("v1") == digest("1")
+
+
+def test_ten_at_once_are_prepared_a_few_at_a_time(house: House) -> None:
+    most = 0
+    running = 0
+    lock = threading.Lock()
+
+    def count(*_: object) -> None:
+        nonlocal most, running
+        with lock:
+            running += 1
+            most = max(most, running)
+        threading.Event().wait(0.01)
+        with lock:
+            running -= 1
+
+    house.prove = count
+    many = [ruby(f"git-{number}", digest(f"{number:x}")) for number in range(10)]
+    house.want(*many)
+    for one in many:
+        house.await_state(one.version, Readiness.READY)
+    assert most <= AT_A_TIME
+
+
+def test_a_pull_of_what_is_not_wanted_any_more_is_given_up(house: House) -> None:
+    house.store.close_gate("v1")
+    house.want(ruby("v1"), ruby("v2"))
+    assert house.store.hanging["v1"].wait(WAIT_S)
+    house.await_state("v2", Readiness.READY)
+    house.releases.keep([ruby("v2")])
+    house.await_that(lambda: house.store.collected)  # nothing is under way any more
+    assert {one.version for one in house.said if one.state is Readiness.FAILED} == set()
+    assert not house.releases.is_wanted("ruby", "v1")
+
+
+def test_deployed_again_while_its_first_pull_hangs_it_is_ready_by_the_second(house: House) -> None:
+    house.store.close_gate("v1")
+    house.want(ruby("v1"))
+    assert house.store.hanging["v1"].wait(WAIT_S)
+    house.want()
+    del house.store.gates["v1"]
+    house.want(ruby("v1"))
+    house.await_state("v1", Readiness.READY)
+    assert house.ready("v1") == digest("1")
+
+
+def test_closing_gives_up_what_hangs_without_calling_it_failed(house: House) -> None:
+    house.store.close_gate("v1")
+    house.want(ruby("v1"))
+    assert house.store.hanging["v1"].wait(WAIT_S)
+    house.releases.close()
+    assert not [one for one in house.said if one.state is Readiness.FAILED]
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("release")]
+
+
+def test_an_unloaded_image_stays_until_its_last_job_ends(house: House) -> None:
+    house.want(ruby("v1"), ruby("v2"))
+    for version in ("v1", "v2"):
+        house.await_state(version, Readiness.READY)
+    with house.releases.use("ruby", "v1") as image:
+        assert image is not None
+        collections = len(house.store.collected)
+        house.releases.keep([ruby("v2")])
+        house.await_that(lambda: len(house.store.collected) > collections)
+        assert house.ready("v1") is None
+        assert digest("1") in house.store.here
+    house.await_that(lambda: digest("1") not in house.store.here)
+    assert house.forgotten == [digest("1")]
+    assert house.store.here == {digest("2")}
+
+
+def test_unloaded_and_deployed_again_while_a_job_runs_it_is_not_forgotten(house: House) -> None:
+    house.want(ruby("v1"))
+    house.await_state("v1", Readiness.READY)
+    with house.releases.use("ruby", "v1"):
+        house.want()
+        assert house.ready("v1") is None
+        house.want(ruby("v1"))
+        house.await_state("v1", Readiness.READY, times=2)
+    assert house.ready("v1") == digest("1")
+    assert house.forgotten == []
+
+
+def test_a_worker_that_starts_keeps_what_is_wanted_and_removes_what_the_last_one_left(
+    house: House,
+) -> None:
+    house.store.here = {digest("1"), digest("9")}
+    house.store.failures = [StoreError("the registry is down")]
+    house.want(ruby("v1", digest("1")))
+    house.await_state("v1", Readiness.FAILED)
+    house.await_that(lambda: digest("9") not in house.store.here)
+    assert house.store.here == {digest("1")}
+    assert house.forgotten == [digest("9")]
+
+
+def test_another_digest_of_a_version_replaces_the_one_that_serves_only_when_it_is_ready(
+    house: House,
+) -> None:
+    house.want(ruby("v1"))
+    house.await_state("v1", Readiness.READY)
+    house.store.close_gate(digest("2"))
+    house.want(ruby("v1", digest("2")))
+    assert house.store.hanging[digest("2")].wait(WAIT_S)
+    assert house.ready("v1") == digest("1")
+    house.store.gates[digest("2")].set()
+    house.await_state("v1", Readiness.READY, times=2)
+    assert house.ready("v1") == digest("2")
+    house.await_that(lambda: house.store.here == {digest("2")})
+
+
+def test_old_versions_that_could_not_be_removed_are_removed_next_time(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    house.want(ruby("v1"), ruby("v2"))
+    for version in ("v1", "v2"):
+        house.await_state(version, Readiness.READY)
+    collect, failed = house.store.collect, threading.Event()
+
+    def fail(_: set[str]) -> list[str]:
+        failed.set()
+        raise StoreError("locked")
+
+    monkeypatch.setattr(house.store, "collect", fail)
+    house.releases.keep([ruby("v2")])
+    assert failed.wait(WAIT_S)
+    monkeypatch.setattr(house.store, "collect", collect)
+    with house.releases.use("ruby", "v2"):
+        pass
+    house.releases.prepare(ruby("v2"))
+    house.await_that(lambda: house.store.here == {digest("2")})
+
+
+def test_a_registry_is_opened_once_until_the_settings_name_another(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened: list[str] = []
+
+    def open_registry(_: str, location: str, __: Any) -> object:
+        opened.append(location)
+        return object()
+
+    monkeypatch.setattr(registries, "open_registry", open_registry)
+    for location in ("one", "one", "two"):
+        house.releases.adopt(Settings(registry=Registry("folder", location)), None)
+        house.releases.prepare(ruby("v1"))
+        house.await_state("v1", Readiness.READY, times=len(house.store.pulls) or 1)
+        house.await_that(lambda: house.ready("v1"))
+    house.await_that(lambda: opened[-1] == "two")
+    assert opened == ["one", "two"]
+
+
+def test_progress_is_told_a_few_times_a_second_and_never_goes_back() -> None:
+    meter = Meter()
+    told = [
+        percent
+        for step, percent in enumerate([0, 10, 20, 15, 90, 40, 95])
+        if meter.is_news("pulling", percent, 100.0 + step * REPORT_S / 2)
+    ]
+    assert told == [0, 20, 90, 95]
+    assert meter.is_news("proving", 95, 100.0 + 3 * REPORT_S)
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (StoreError("28 bytes are free"), "28 bytes are free"),
+        (SandboxError("no cgroups"), "it could not be tried on this host: no cgroups"),
+        (OSError(28, "No space left on device"), "this worker's disk: [Errno 28]"),
+        (KeyError("defect"), "KeyError('defect'); the worker's log has more"),
+    ],
+)
+def test_every_failure_has_a_reason_in_words(error: Exception, said: str) -> None:
+    assert explain(error).startswith(said)
