@@ -27,9 +27,11 @@ from support.processes import machine
 from pipeline_containers.images.image import StoredImage
 from pipeline_containers.sandbox import cgroups, mounts
 from pipeline_containers.sandbox.bundle import Bundle, runtime_config
+from pipeline_containers.sandbox.ground import host_ceilings
+from pipeline_containers.sandbox.ids import host_range
 from pipeline_containers.sandbox.limits import Limits
 from pipeline_containers.sandbox.roots import Roots
-from pipeline_containers.sandbox.run import Sandbox, ToolRun, host_ceilings
+from pipeline_containers.sandbox.run import Sandbox, ToolRun
 from pipeline_containers.sandbox.seccomp import load_filter
 from pipeline_containers.sandbox.tools import TOOLS, tool_command, tool_program
 from pipeline_containers.sandbox.users import User
@@ -105,7 +107,7 @@ class Bare:
             env=(),
             user=User(),
             cgroup=f"{self._parent}/{place.name}",
-            first_host_id=first,
+            ids=host_range(first),
             seccomp=load_filter(),
             swap_is_counted=cgroups.swap_is_counted(cgroups.find_hierarchies()),
             ceilings=host_ceilings(),

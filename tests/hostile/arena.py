@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from hostile.case import ROUTER_PORT, Case
+from hostile.ordinary import User
 from hostile.traces import Traces, find_traces, settle
 from support.bare import say
 from support.images import Image
@@ -74,17 +75,21 @@ class Answer:
 class Arena:
     """The hostile tool's machine; jobs go through it one by one."""
 
-    def __init__(self, own: Machine, image: Image) -> None:
+    def __init__(self, own: Machine, image: Image, user: User | None = None) -> None:
+        """Make it; the worker is to be started by root, or by an ordinary user."""
         self.own = own
         self.image = image
+        self.user = user
         self._numbers = count(1)
         self.inputs.mkdir()
         (own.folder / "secret").write_text(SECRET)
+        if user is not None:
+            user.owns(self.worker_folder)
         seed = own.folder / "seed.yml"
         seed.write_text(SEED.replace("REPOSITORIES", str(self.repositories)))
         own.router(seed)
-        for track, user in TRACKS.items():
-            self.deploy(track, Image(image.layers, {**image.config, "User": user}))
+        for track, account in TRACKS.items():
+            self.deploy(track, Image(image.layers, {**image.config, "User": account}))
 
     @property
     def registry(self) -> Path:
@@ -113,7 +118,8 @@ class Arena:
     def begin_worker(self, *options: str) -> None:
         """Start the worker, and wait until it serves, no more."""
         own = ("--slots", str(SLOTS), "--file-inputs", str(self.inputs))
-        self.worker = self.own.worker("worker-1", "test_runners", *own, *options)
+        under = () if self.user is None else self.user.under()
+        self.worker = self.own.worker("worker-1", "test_runners", *own, *options, under=under)
 
     def say(self, message: Mapping[str, Any] | bytes) -> dict[str, Any]:
         return say(self.own.address, message, 60)
@@ -194,7 +200,7 @@ class Arena:
         return found
 
     def traces(self) -> Traces:
-        return find_traces(self.worker_folder, self.worker.pid)
+        return find_traces(self.worker_folder, self.worker.pid, self.user)
 
     def at_rest(self) -> Traces:
         """Wait until the worker has done what it does in the background; what it has then."""

@@ -31,8 +31,8 @@ def check(case: Case, answer: Answer) -> None:
     assert not shown, said
 
 
-@pytest.mark.parametrize("case", CASES)
-def test_whatever_a_job_does(arena: Arena, before: Traces, case: Case) -> None:
+def play(arena: Arena, before: Traces, case: Case) -> None:
+    """Have a case's job done, and an honest one after it; nothing may be left."""
     late = []
     for _ in range(TRIES):
         answer = arena.play(case)
@@ -45,3 +45,8 @@ def test_whatever_a_job_does(arena: Arena, before: Traces, case: Case) -> None:
         late.append(f"{answer.took_s:.2f} s, at most {bound:.2f} s")
     else:
         raise AssertionError(f"too late every time: {late}")
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_whatever_a_job_does(arena: Arena, before: Traces, case: Case) -> None:
+    play(arena, before, case)

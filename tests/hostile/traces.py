@@ -7,7 +7,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from support.leftovers import mount_points, sandbox_cgroups
+from hostile.ordinary import User, worker_of
+from support.leftovers import sandbox_cgroups
 
 
 @dataclass(frozen=True)
@@ -24,19 +25,20 @@ class Traces:
     descriptors: int
 
 
-def find_traces(worker_folder: Path, worker: int) -> Traces:
-    """Count what a worker, a folder and a process, has now."""
+def find_traces(worker_folder: Path, worker: int, user: User | None = None) -> Traces:
+    """Count what a worker, a folder and a process, has now; `user`: whose it is if not root's."""
     while True:
         with suppress(OSError):  # something went while it was looked at
-            return _count(worker_folder, worker)
+            return _count(worker_folder, worker, user)
 
 
-def _count(worker_folder: Path, worker: int) -> Traces:
+def _count(worker_folder: Path, worker: int, user: User | None) -> Traces:
     run = worker_folder / "run"
-    cgroups = _cgroups(run)
-    mounts = [place for place in mount_points() if place.startswith(f"{run}/")]
+    cgroups = _cgroups(run, user)
+    worker = worker if user is None else worker_of(worker)
+    mounts = [place for place in _mount_points(worker) if place.startswith(f"{run}/")]
     return Traces(
-        processes=len(_processes(cgroups)),
+        processes=len(_processes(cgroups) if user is None else user.processes()),
         mounts=len(mounts),
         cgroups=len(cgroups),
         folders=sum(len(os.listdir(run / name)) for name in ("jobs", "runtime")),
@@ -61,10 +63,22 @@ def resident_bytes(process: int) -> int:
     return pages * os.sysconf("SC_PAGE_SIZE")
 
 
-def _cgroups(run: Path) -> list[Path]:
+def _cgroups(run: Path, user: User | None) -> list[Path]:
     """List the containers' cgroups; their parents are the worker's."""
-    tops = sandbox_cgroups(run)
+    if user is None:
+        tops = sandbox_cgroups(run)
+    else:
+        tops = [top for place in user.cgroups() for top in place.glob("pipeline-*")]
     return [Path(place, name) for top in tops for place, names, _ in os.walk(top) for name in names]
+
+
+def _mount_points(process: int) -> list[str]:
+    """List where something is mounted, as a process sees it, or this one when that is dead."""
+    for place in (process, "self"):
+        with suppress(FileNotFoundError):
+            lines = Path(f"/proc/{place}/mountinfo").read_text().splitlines()
+            return [line.split()[4] for line in lines]
+    return []
 
 
 def _processes(cgroups: list[Path]) -> set[str]:

@@ -13,12 +13,12 @@ from pathlib import Path
 import pytest
 
 from pipeline_containers.images.image import ImageConfig, StoredImage
+from pipeline_containers.sandbox.ids import ID_COUNT
 from pipeline_containers.sandbox.limits import MIB, Limits
 from pipeline_containers.sandbox.mounts import FIRST_HOST_ID, mounts_below
 from pipeline_containers.sandbox.report import RunReport
 from pipeline_containers.sandbox.run import Sandbox, ToolRun
 from pipeline_containers.sandbox.tools import TOOLS
-from pipeline_containers.sandbox.users import ID_COUNT
 
 QUICK = Limits(
     wall_s=10,

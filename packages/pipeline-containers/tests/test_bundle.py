@@ -8,6 +8,7 @@ import pytest
 
 from pipeline_containers.errors import SandboxError
 from pipeline_containers.sandbox.bundle import NAMESPACES, Bundle, runtime_config
+from pipeline_containers.sandbox.ids import host_range
 from pipeline_containers.sandbox.limits import MIB, Limits
 from pipeline_containers.sandbox.seccomp import PROFILE, REFUSED, load_filter, translate
 from pipeline_containers.sandbox.users import User, resolve_user
@@ -25,7 +26,7 @@ def config(limits: Limits | None = None, **changes: Any) -> dict[str, Any]:
         "env": ("A=1", "A=2", "PATH=/bin"),
         "user": User(1000, 1001),
         "cgroup": "/pipeline/x",
-        "first_host_id": 70_000,
+        "ids": host_range(70_000),
         "seccomp": {"defaultAction": "SCMP_ACT_ERRNO"},
     }
     made = runtime_config(Bundle(**(values | changes)), limits or Limits())

@@ -24,7 +24,7 @@ OnLine = Callable[[str], None]
 OnStart = Callable[[int], None]
 """Takes the process id of a command that has begun."""
 
-_KEPT = ("SSL_CERT_FILE", "SSL_CERT_DIR")
+_KEPT = ("SSL_CERT_FILE", "SSL_CERT_DIR", "_CONTAINERS_USERNS_CONFIGURED")
 _CHUNK_BYTES = 65_536
 _LINE_BYTES = 4_096  # a longer line is handed on in pieces
 _TURN_S = 0.05  # how often `cancelled` is looked at: it has no file descriptor to wait on
@@ -116,7 +116,8 @@ def run_command(
 def clean_environment(home: Path) -> dict[str, str]:
     """Make an environment with a private home and nothing of this process but what is named here.
 
-    The certificate authorities that a host trusts beside the usual ones go along.
+    The certificate authorities that a host trusts beside the usual ones go along, and that this
+    is a user namespace, if it is one: skopeo's root has fewer rights there.
     """
     kept = {name: os.environ[name] for name in _KEPT if name in os.environ}
     return kept | {

@@ -7,6 +7,7 @@ that came after Linux 5.0 are the same on every architecture but alpha. Source: 
 
 import ctypes
 import os
+import signal
 from typing import Final
 
 AT_FDCWD: Final = -100
@@ -22,9 +23,16 @@ MOUNT_ATTR_IDMAP: Final = 0x00100000
 
 MS_NOSUID: Final = 2
 MS_NODEV: Final = 4
+MS_NOEXEC: Final = 8
 MS_REMOUNT: Final = 32
+MS_REC: Final = 0x4000
+MS_PRIVATE: Final = 0x40000
 MNT_DETACH: Final = 2
 UMOUNT_NOFOLLOW: Final = 8
+
+CLONE_NEWNS: Final = 0x00020000
+CLONE_NEWUSER: Final = 0x10000000
+CLONE_NEWPID: Final = 0x20000000
 
 RESOLVE_NO_XDEV: Final = 0x01
 RESOLVE_NO_MAGICLINKS: Final = 0x02
@@ -44,6 +52,7 @@ _FSCONFIG_SET_FLAG: Final = 0
 _FSCONFIG_SET_STRING: Final = 1
 _FSCONFIG_CMD_CREATE: Final = 6
 _CLOEXEC: Final = 1  # of fsopen and fsmount; open_tree takes O_CLOEXEC
+_PR_SET_PDEATHSIG: Final = 1
 _PR_SET_CHILD_SUBREAPER: Final = 36
 
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -147,10 +156,24 @@ def umount(target: str) -> None:
     _check(_libc.umount2(os.fsencode(target), ctypes.c_int(MNT_DETACH | UMOUNT_NOFOLLOW)), target)
 
 
+def unshare(flags: int) -> None:
+    """Leave namespaces for new ones; that of pids is only for children that are yet to come."""
+    _check(_libc.unshare(ctypes.c_int(flags)), "unshare")
+
+
 def become_subreaper() -> None:
     """Let orphans among this process' descendants become its children, so it can wait for them."""
-    arguments = (ctypes.c_ulong(1), ctypes.c_ulong(0), ctypes.c_ulong(0), ctypes.c_ulong(0))
-    _check(_libc.prctl(ctypes.c_int(_PR_SET_CHILD_SUBREAPER), *arguments), "subreaper")
+    _prctl(_PR_SET_CHILD_SUBREAPER, 1, "subreaper")
+
+
+def die_with_parent() -> None:
+    """Have this process killed when its parent dies."""
+    _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, "parent death signal")
+
+
+def _prctl(option: int, value: int, subject: str) -> None:
+    rest = (ctypes.c_ulong(0), ctypes.c_ulong(0), ctypes.c_ulong(0))
+    _check(_libc.prctl(ctypes.c_int(option), ctypes.c_ulong(value), *rest), subject)
 
 
 def _fsconfig(filesystem: int, command: int, key: bytes | None, value: bytes | None) -> None:

@@ -1,12 +1,22 @@
 """Options that several commands share."""
 
+import os
 from pathlib import Path
 
 import click
 
 from pipeline_containers.errors import RegistryError
 from pipeline_containers.images.registry import Registry, open_registry
+from pipeline_containers.sandbox.enforcement import NAMES
 from pipeline_containers.sandbox.tools import TOOLS
+
+
+def _work_folder() -> Path:
+    """Choose a folder that this user can have."""
+    if os.geteuid() == 0:
+        return Path("/var/lib/pipeline-containers")
+    data = os.environ.get("XDG_DATA_HOME") or Path.home() / ".local/share"
+    return Path(data) / "pipeline-containers"
 
 
 class RegistryType(click.ParamType[Registry]):
@@ -29,6 +39,31 @@ class RegistryType(click.ParamType[Registry]):
             self.fail(str(error), param, ctx)
 
 
+class UnenforcedType(click.ParamType[frozenset[str]]):
+    """Names of limits, with commas between them."""
+
+    name = "limits"
+
+    def convert(
+        self, value: object, param: click.Parameter | None, ctx: click.Context | None
+    ) -> frozenset[str]:
+        """Take them apart."""
+        if isinstance(value, frozenset):
+            return value
+        names = frozenset(filter(None, (name.strip() for name in str(value).split(","))))
+        if unknown := names - set(NAMES):
+            self.fail(f"{', '.join(sorted(unknown))}: none of {', '.join(NAMES)}", param, ctx)
+        return names
+
+
+ALLOW_UNENFORCED = click.option(
+    "--allow-unenforced",
+    type=UnenforcedType(),
+    default=frozenset(),
+    metavar="NAME,...",
+    envvar="PIPELINE_ALLOW_UNENFORCED",
+    help=f"Without root: run even if these do not hold: {', '.join(NAMES)}.",
+)
 KIND = click.option(
     "--kind",
     type=click.Choice(list(TOOLS)),
@@ -49,7 +84,7 @@ WORK = click.option(
     "--work",
     metavar="FOLDER",
     type=click.Path(file_okay=False, path_type=Path),
-    default=Path("/var/lib/pipeline-containers"),
-    show_default=True,
+    default=_work_folder,
+    show_default="/var/lib/pipeline-containers, or a user's own ~/.local/share",
     help="Where clones, caches and images are kept.",
 )

@@ -18,9 +18,10 @@ import click
 from pipeline_containers.errors import SandboxError
 from pipeline_containers.images.image import StoredImage
 from pipeline_containers.images.registry import Registry
-from pipeline_containers.options import JSON, KIND, REGISTRY, WORK
+from pipeline_containers.options import ALLOW_UNENFORCED, JSON, KIND, REGISTRY, WORK
 from pipeline_containers.sandbox.limits import GIB, KIB, MIB, Limits
 from pipeline_containers.sandbox.report import RunReport
+from pipeline_containers.sandbox.rootless import enter
 from pipeline_containers.sandbox.run import Sandbox, ToolRun
 from pipeline_containers.sandbox.tools import TOOLS, tool_command, tool_program
 
@@ -74,6 +75,7 @@ _LIMIT = click.option(
 @KIND
 @WORK
 @_LIMIT
+@ALLOW_UNENFORCED
 @JSON
 def run(
     image: str,
@@ -83,11 +85,13 @@ def run(
     kind: str,
     work: Path,
     changes: tuple[tuple[str, float], ...],
+    allow_unenforced: frozenset[str],
     as_json: bool,
 ) -> None:
     """Run a tool on a SOLUTION folder. IMAGE: a root folder, or REPOSITORY:TAG in the registry."""
+    enter()
     tool_run = _tool_run(image, slug, solution, registry, kind, work, changes)
-    with _sandbox(work) as sandbox:
+    with _sandbox(work, allow_unenforced) as sandbox:
         report = sandbox.run(tool_run)
     if as_json:
         invocation = {
@@ -110,6 +114,7 @@ def run(
 @KIND
 @WORK
 @_LIMIT
+@ALLOW_UNENFORCED
 def shell(
     image: str,
     slug: str,
@@ -118,13 +123,15 @@ def shell(
     kind: str,
     work: Path,
     changes: tuple[tuple[str, float], ...],
+    allow_unenforced: frozenset[str],
 ) -> None:
     """Look around where `run` would run the tool: a shell in its place, without a time limit."""
     from pipeline_containers.sandbox.console import Relay
 
+    enter()
     tool_run = _tool_run(image, slug, solution, registry, kind, work, changes)
     click.echo(f"the tool is called: {' '.join(_command(tool_run))}", err=True)
-    with _sandbox(work) as sandbox:
+    with _sandbox(work, allow_unenforced) as sandbox:
         relay = Relay(sys.stdin.fileno(), sys.stdout.fileno())
         sys.exit(sandbox.shell(tool_run, relay.attach))
 
@@ -162,16 +169,19 @@ def _stored(image: str, registry: Registry, work: Path) -> StoredImage:
 
 
 @contextmanager
-def _sandbox(work: Path) -> Iterator[Sandbox]:
+def _sandbox(work: Path, allow_unenforced: frozenset[str]) -> Iterator[Sandbox]:
     """Open a sandbox for one run: several people may have one at a time."""
     sandboxes = work / "sandboxes"
     sandboxes.mkdir(parents=True, exist_ok=True)
     for old in sandboxes.iterdir():
         with suppress(SandboxError, OSError):  # it is alive, or somebody else clears it
             if time.time() - old.stat().st_mtime > _ABANDONED_S:
-                Sandbox(old).close()
+                Sandbox(old, allow_unenforced=allow_unenforced).close()
                 shutil.rmtree(old)
-    with tempfile.TemporaryDirectory(dir=sandboxes) as folder, Sandbox(Path(folder)) as sandbox:
+    with (
+        tempfile.TemporaryDirectory(dir=sandboxes) as folder,
+        Sandbox(Path(folder), allow_unenforced=allow_unenforced) as sandbox,
+    ):
         yield sandbox
 
 
@@ -196,6 +206,8 @@ def _tell(report: RunReport, limits: Limits) -> None:
         "output": f"{used.stdout_bytes} bytes of {limits.stdout_bytes},"
         f" {used.stderr_bytes} bytes of {limits.stderr_bytes}",
     }
+    if report.unenforced:
+        lines["unenforced"] = ", ".join(report.unenforced)
     for name, text in lines.items():
         click.echo(f"{name + ':':11}{text}", err=True)
     result = report.output_problem or json.dumps(report.outputs, indent=2, ensure_ascii=False)

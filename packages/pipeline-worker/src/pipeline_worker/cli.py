@@ -12,6 +12,8 @@ import click
 import msgspec
 
 from pipeline_containers.errors import ContainersError
+from pipeline_containers.options import ALLOW_UNENFORCED
+from pipeline_containers.sandbox.rootless import enter
 from pipeline_protocol.address import BadAddress, WorkerAddress
 from pipeline_protocol.names import Identity, described
 from pipeline_worker.bootstrap import Patience
@@ -68,6 +70,7 @@ def _common(command: Any) -> Any:
             envvar="PIPELINE_GIT_CREDENTIALS",
             help="For builders: a file of https://NAME:TOKEN@HOST lines, for private repositories.",
         ),
+        ALLOW_UNENFORCED,
         click.argument("work_folder", type=_FOLDER),
         click.argument("address", type=_AddressType()),
         click.argument("identity", type=_IdentityType()),
@@ -115,6 +118,7 @@ def listen(
     git_credentials: Path | None,
     runtime: str,
     wait: float,
+    allow_unenforced: frozenset[str],
     slots: int,
     file_inputs: Path | None,
     warm: int | None,
@@ -133,7 +137,7 @@ def listen(
         slots,
         mode,
         wait,
-        Host(runtime, inputs, base_images, git_credentials, warm=warm),
+        Host(runtime, inputs, base_images, git_credentials, allow_unenforced, warm),
     )
     _work(start, work_folder)
 
@@ -148,9 +152,10 @@ def configure(
     git_credentials: Path | None,
     runtime: str,
     wait: float,
+    allow_unenforced: frozenset[str],
 ) -> NoReturn:
     """Prepare the wanted versions, and exit."""
-    host = Host(runtime, base_images=base_images, git_credentials=git_credentials)
+    host = Host(runtime, None, base_images, git_credentials, allow_unenforced)
     _work(Start(identity, address, 1, Mode.CONFIGURE, wait, host), work_folder)
 
 
@@ -172,6 +177,7 @@ def _work(start: Start, path: Path) -> NoReturn:
         stream=sys.stderr,
     )
     try:
+        enter()
         folder = WorkFolder(path, start.identity)
         left = _session(start, folder)
         while left.ending is Ending.RESTART:

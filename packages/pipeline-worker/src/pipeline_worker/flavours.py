@@ -1,5 +1,6 @@
 """What a worker of each flavour needs on its host, opened and proved."""
 
+import logging
 import shutil
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -10,7 +11,7 @@ from msgspec import Struct
 from pipeline_containers.building.build import Workshop
 from pipeline_containers.building.builder import open_builder
 from pipeline_containers.building.git import Sources
-from pipeline_containers.errors import ToolMissing
+from pipeline_containers.errors import SandboxError, ToolMissing
 from pipeline_containers.images.store import Store
 from pipeline_containers.sandbox.run import Sandbox
 from pipeline_containers.sandbox.tools import TOOLS
@@ -24,6 +25,8 @@ from pipeline_worker.releases import NoReleases, Preparer, Releases
 from pipeline_worker.tool_jobs import ToolJobs
 from pipeline_worker.workfolder import WorkFolder
 
+_log = logging.getLogger(__name__)
+
 
 class Host(Struct, frozen=True):
     """What this host offers beyond the working folder."""
@@ -35,6 +38,8 @@ class Host(Struct, frozen=True):
     """An image store that builders may take base images from, without a registry."""
     git_credentials: Path | None = None
     """What builders get at private repositories by."""
+    allow_unenforced: frozenset[str] = frozenset()
+    """The limits that an operator lets be unenforced, where a worker has no root."""
     warm: int | None = None
     """How many containers to make ahead of their jobs, at most one a slot; None: one a slot."""
 
@@ -63,9 +68,14 @@ def open_flavour(
                 slots=slots,
                 warm=0 if kind is None else most,
                 runtime=host.runtime,
+                allow_unenforced=host.allow_unenforced,
                 on_trouble=prover.doubt,
             )
         )
+        if kind is None and sandbox.is_rootless:
+            raise SandboxError("builders need root: start this worker as root")
+        for name, why in sandbox.enforcement.missing.items():
+            _log.warning("not enforced here, as allowed: %s: %s", name, why)
         sandbox.canary()
         if kind is None:
             builder = open_builder("auto", folder.folder("builder"), host.base_images)

@@ -4,6 +4,8 @@ import fcntl
 import os
 from pathlib import Path
 
+from pipeline_containers.sandbox.rootless import host_pid
+
 
 class FolderInUse(Exception):
     """Another process works in the folder; the message says which."""
@@ -29,7 +31,7 @@ class WorkFolder:
                 "give each worker a folder of its own"
             ) from None
         os.ftruncate(self._lock, 0)
-        os.pwrite(self._lock, f"{owner} (process {os.getpid()})\n".encode(), 0)
+        os.pwrite(self._lock, f"{owner} (process {host_pid()})\n".encode(), 0)
 
     def folder(self, name: str) -> Path:
         """Return a folder in it, made if need be."""

@@ -9,9 +9,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from pipeline_containers.sandbox.enforcement import FULL, Enforcement
+from pipeline_containers.sandbox.ids import IdMap
 from pipeline_containers.sandbox.limits import CPU_PERIOD_US, Limits
 from pipeline_containers.sandbox.tools import JOB_FOLDER
-from pipeline_containers.sandbox.users import ID_COUNT, User
+from pipeline_containers.sandbox.users import User
 
 DEFAULT_PATH = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
@@ -36,7 +38,7 @@ MASKED = (
 )
 READ_ONLY = ("/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys")
 
-RLIMITS = ("RLIMIT_NOFILE", "RLIMIT_CORE", "RLIMIT_MEMLOCK")
+RLIMITS = ("RLIMIT_NOFILE", "RLIMIT_CORE", "RLIMIT_MEMLOCK", "RLIMIT_NPROC")
 """The resource limits that are set beside the cgroup's."""
 
 
@@ -44,7 +46,8 @@ RLIMITS = ("RLIMIT_NOFILE", "RLIMIT_CORE", "RLIMIT_MEMLOCK")
 class Bundle:
     """What a container is made of, beside its limits.
 
-    `ceilings` are the host's own hard limits, by name, which it may not be able to exceed.
+    `cgroup` is empty where there can be none. `ceilings` are the host's own hard limits, by name,
+    which it may not be able to exceed.
     """
 
     root: Path
@@ -54,16 +57,20 @@ class Bundle:
     env: Sequence[str]
     user: User
     cgroup: str
-    first_host_id: int
+    ids: IdMap
     seccomp: Mapping[str, Any]
     swap_is_counted: bool = True
     ceilings: Mapping[str, int] = field(default_factory=dict)
     has_terminal: bool = False
+    enforcement: Enforcement = FULL
 
 
 def runtime_config(bundle: Bundle, limits: Limits) -> dict[str, Any]:
     """Make the content of a bundle's `config.json`."""
-    mapping = [{"containerID": 0, "hostID": bundle.first_host_id, "size": ID_COUNT}]
+    mapping = [
+        {"containerID": part.inside, "hostID": part.outside, "size": part.count}
+        for part in bundle.ids.ranges
+    ]
     return {
         "ociVersion": "1.0.2",
         "hostname": "tool",
@@ -76,7 +83,7 @@ def runtime_config(bundle: Bundle, limits: Limits) -> dict[str, Any]:
             "env": _environment(bundle.env),
             "capabilities": {},
             "noNewPrivileges": True,
-            "rlimits": _rlimits(limits, bundle.ceilings),
+            "rlimits": _rlimits(limits, bundle),
             "oomScoreAdj": 500,  # rather the tool than what watches it
         },
         "mounts": _mounts(bundle, limits),
@@ -84,12 +91,12 @@ def runtime_config(bundle: Bundle, limits: Limits) -> dict[str, Any]:
             "namespaces": [{"type": kind} for kind in NAMESPACES],
             "uidMappings": mapping,
             "gidMappings": mapping,
-            "cgroupsPath": bundle.cgroup,
-            "resources": _resources(limits, bundle.swap_is_counted),
+            "resources": _resources(limits, bundle),
             "seccomp": dict(bundle.seccomp),
             "maskedPaths": list(MASKED),
             "readonlyPaths": list(READ_ONLY),
             "rootfsPropagation": "private",
+            **({"cgroupsPath": bundle.cgroup} if bundle.cgroup else {}),
         },
     }
 
@@ -100,13 +107,20 @@ def _environment(env: Sequence[str]) -> list[str]:
     return list(by_name.values())
 
 
-def _rlimits(limits: Limits, ceilings: Mapping[str, int]) -> list[dict[str, Any]]:
-    """No address-space limit: it breaks the JVM, Go and Node, and the cgroup counts memory."""
+def _rlimits(limits: Limits, bundle: Bundle) -> list[dict[str, Any]]:
+    """No address-space limit: it breaks the JVM, Go and Node, and the cgroup counts memory.
+
+    Where no cgroup counts processes, the limit of a user's stands in: since Linux 5.14 it counts
+    those in the container's own user namespace.
+    """
     values = {
         "RLIMIT_NOFILE": limits.open_files,
         "RLIMIT_CORE": 0,
         "RLIMIT_MEMLOCK": 8 * 1024 * 1024,
     }
+    if not bundle.enforcement.holds("pids"):
+        values["RLIMIT_NPROC"] = limits.pids
+    ceilings = bundle.ceilings
     bounded = {kind: min(value, ceilings.get(kind, value)) for kind, value in values.items()}
     return [{"type": kind, "soft": value, "hard": value} for kind, value in bounded.items()]
 
@@ -148,17 +162,18 @@ def _mount(target: str, kind: str, source: str, options: list[str]) -> dict[str,
     return {"destination": target, "type": kind, "source": source, "options": options}
 
 
-def _resources(limits: Limits, swap_is_counted: bool) -> dict[str, Any]:
-    memory = {"limit": limits.memory_bytes}
-    if swap_is_counted:
-        memory["swap"] = limits.memory_bytes  # memory and swap together: no swap at all
-    return {
-        "memory": memory,
-        "pids": {"limit": limits.pids},
-        "cpu": {
+def _resources(limits: Limits, bundle: Bundle) -> dict[str, Any]:
+    resources: dict[str, Any] = {"devices": [{"allow": False, "access": "rwm"}]}
+    if bundle.enforcement.holds("memory"):
+        resources["memory"] = {"limit": limits.memory_bytes}
+        if bundle.swap_is_counted:  # memory and swap together: no swap at all
+            resources["memory"]["swap"] = limits.memory_bytes
+    if bundle.enforcement.holds("pids"):
+        resources["pids"] = {"limit": limits.pids}
+    if bundle.enforcement.holds("cpus"):
+        resources["cpu"] = {
             "period": CPU_PERIOD_US,
             "quota": limits.cpu_quota_us(CPU_PERIOD_US),
             "shares": limits.cpu_shares(),
-        },
-        "devices": [{"allow": False, "access": "rwm"}],
-    }
+        }
+    return resources

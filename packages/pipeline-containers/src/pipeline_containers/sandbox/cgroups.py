@@ -139,8 +139,24 @@ def swap_is_counted(hierarchies: Hierarchies) -> bool:
     return unified is not None and any(unified.glob("*/memory.swap.max"))
 
 
-def change_limits(hierarchies: Hierarchies, cgroup: str, limits: Limits) -> None:
-    """Hold an existing cgroup to other limits; `OSError` if it cannot be.
+ALL = frozenset(("memory", "pids", "cpu"))
+"""The controllers that hold a container to its limits."""
+
+
+def change_limits(
+    hierarchies: Hierarchies, cgroup: str, limits: Limits, controllers: frozenset[str] = ALL
+) -> None:
+    """Hold an existing cgroup to other limits; `OSError` if it cannot be."""
+    if "memory" in controllers:
+        _change_memory(hierarchies, cgroup, limits)
+    if "pids" in controllers:
+        _write(hierarchies, "pids", cgroup, "pids.max", limits.pids)
+    if "cpu" in controllers:
+        _change_cpu(hierarchies, cgroup, limits)
+
+
+def _change_memory(hierarchies: Hierarchies, cgroup: str, limits: Limits) -> None:
+    """Change the limit of memory and swap.
 
     In version 1 the limit of memory and swap together may never lie below that of memory: whichever
     way they go, one of the two orders fits.
@@ -157,7 +173,9 @@ def change_limits(hierarchies: Hierarchies, cgroup: str, limits: Limits) -> None
             (folder / file).write_text(str(limits.memory_bytes))
     else:
         _write(hierarchies, "memory", cgroup, "memory.max", limits.memory_bytes)
-    _write(hierarchies, "pids", cgroup, "pids.max", limits.pids)
+
+
+def _change_cpu(hierarchies: Hierarchies, cgroup: str, limits: Limits) -> None:
     quota, shares = limits.cpu_quota_us(CPU_PERIOD_US), limits.cpu_shares()
     if hierarchies.is_v1("cpu"):
         _write(hierarchies, "cpu", cgroup, "cpu.cfs_quota_us", quota)

@@ -24,6 +24,8 @@ from pipeline_containers.errors import SandboxError
 from pipeline_containers.sandbox import cgroups, mounts
 from pipeline_containers.sandbox.bundle import Bundle, runtime_config
 from pipeline_containers.sandbox.console import ConsoleSocket
+from pipeline_containers.sandbox.enforcement import Enforcement
+from pipeline_containers.sandbox.ids import IdMap
 from pipeline_containers.sandbox.limits import Limits
 from pipeline_containers.sandbox.report import Ending
 from pipeline_containers.sandbox.runtime import Init, Runtime
@@ -45,7 +47,8 @@ class Host:
     runtime: Runtime
     hierarchies: cgroups.Hierarchies
     cgroup_parent: str
-    first_host_id: int
+    ids: IdMap
+    enforcement: Enforcement
     seccomp: dict[str, Any]
     swap_is_counted: bool
     ceilings: Mapping[str, int]
@@ -78,12 +81,12 @@ class Container:
     def __init__(self, host: Host, recipe: Recipe, folder: Path) -> None:
         self.name = folder.name
         self.job_folder = folder / "job"
-        self.cgroup = f"{host.cgroup_parent}/{self.name}"
+        self.cgroup = f"{host.cgroup_parent}/{self.name}" if host.cgroup_parent else ""
         self._host = host
         self._recipe = recipe
         self._folder = folder
-        self._uid = host.first_host_id + recipe.user.uid
-        self._gid = host.first_host_id + recipe.user.gid
+        self._uid = host.ids.outside(recipe.user.uid)
+        self._gid = host.ids.outside(recipe.user.gid)
         self._init: Init | None = None
         self._state = _State.NONE
         self._stdin, self._late_slug = subprocess.DEVNULL, -1
@@ -115,11 +118,12 @@ class Container:
             env=recipe.env,
             user=recipe.user,
             cgroup=self.cgroup,
-            first_host_id=host.first_host_id,
+            ids=host.ids,
             seccomp=host.seccomp,
             swap_is_counted=host.swap_is_counted,
             ceilings=host.ceilings,
             has_terminal=has_terminal,
+            enforcement=host.enforcement,
         )
         config = runtime_config(bundle, recipe.limits)
         (self._folder / "config.json").write_text(json.dumps(config))
@@ -169,7 +173,9 @@ class Container:
         if limits.job_folder_bytes != was.job_folder_bytes:
             mounts.resize_job_folder(self.job_folder, limits)
         if limits.of_cgroup() != was.of_cgroup():
-            cgroups.change_limits(self._host.hierarchies, self.cgroup, limits)
+            cgroups.change_limits(
+                self._host.hierarchies, self.cgroup, limits, self._host.enforcement.controllers
+            )
         os.write(self._late_slug, f"{slug}\n".encode())  # a pipe has room for a line
         self._late_slug = _closed(self._late_slug)
 
@@ -251,9 +257,9 @@ class Container:
             self._bury(self._init)
 
     def _remove_state(self) -> None:
-        if self._state is _State.DEAD:
+        if self._state is _State.DEAD and self.cgroup:  # which is gone: the rest is little
             self._host.runtime.forget(self.name, self._folder)
-        elif self._state is _State.UNKNOWN:
+        elif self._state is not _State.NONE:
             self._host.runtime.delete(self.name, self._folder)
 
     def _remove_cgroup(self) -> None:

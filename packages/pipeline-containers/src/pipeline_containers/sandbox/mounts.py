@@ -11,6 +11,7 @@ import contextlib
 import errno
 import os
 import re
+import stat
 import subprocess
 import time
 from collections.abc import Iterator, Sequence
@@ -18,9 +19,9 @@ from pathlib import Path
 
 from pipeline_containers import linux
 from pipeline_containers.errors import SandboxError, ToolMissing
+from pipeline_containers.sandbox.ids import ID_COUNT
 from pipeline_containers.sandbox.limits import Limits
 from pipeline_containers.sandbox.tools import JOB_FOLDER
-from pipeline_containers.sandbox.users import ID_COUNT
 
 FIRST_HOST_ID = 1_879_048_192
 """The containers' ids on the host: 0x70000000 and the 65,535 after it, which no account has."""
@@ -72,7 +73,8 @@ def make_skeleton(folder: Path) -> None:
 def mount_root(layers: Sequence[Path], target: Path, user_namespace: int | None) -> None:
     """Mount layers, the top one first, as one read-only folder at `target`.
 
-    There must be two at least. With a user namespace, ids are mapped through it.
+    There must be two at least. With a user namespace, ids are mapped through it; without one, in
+    a user namespace of the worker's, they stay as they are.
     """
     with contextlib.ExitStack() as opened:
         mapped = []
@@ -91,6 +93,8 @@ def mount_root(layers: Sequence[Path], target: Path, user_namespace: int | None)
                 linux.fsconfig(overlay, "lowerdir+", f"/proc/self/fd/{descriptor}")
             linux.fsconfig(overlay, "redirect_dir", "nofollow")  # a layer could lead elsewhere
             linux.fsconfig(overlay, "metacopy", "off")
+            if user_namespace is None:  # whose root may set no others
+                linux.fsconfig(overlay, "userxattr")
             mount = linux.fsmount(overlay, _HARD)
         except OSError as error:
             raise SandboxError(f"the image's layers cannot be mounted: {error}") from error
@@ -119,6 +123,29 @@ def give(folder: Path, uid: int, gid: int) -> None:
     for parent, folders, files in os.walk(folder):
         for name in (*folders, *files):
             os.chown(os.path.join(parent, name), uid, gid, follow_symlinks=False)
+
+
+def give_root(folder: Path, uid: int) -> None:
+    """Make what belongs to 0 in an unpacked layer belong to a container's root.
+
+    The folder itself is last: one that has its owner is done. Ids that this namespace does not
+    have stay.
+    """
+    if folder.stat().st_uid == uid:
+        return
+    for parent, folders, files in os.walk(folder, topdown=False):
+        for name in (*folders, *files):
+            _give_root(os.path.join(parent, name), uid)
+    _give_root(str(folder), uid)
+
+
+def _give_root(path: str, uid: int) -> None:
+    status = os.lstat(path)
+    owner, group = (uid if own == 0 else -1 for own in (status.st_uid, status.st_gid))
+    if (owner, group) != (-1, -1):
+        os.chown(path, owner, group, follow_symlinks=False)
+        if stat.S_ISREG(status.st_mode) and status.st_mode & (stat.S_ISUID | stat.S_ISGID):
+            os.chmod(path, stat.S_IMODE(status.st_mode))  # which a new owner takes away
 
 
 def unmount(target: Path) -> None:

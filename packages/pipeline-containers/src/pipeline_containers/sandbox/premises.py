@@ -14,18 +14,22 @@ from contextlib import suppress
 from pathlib import Path
 
 from pipeline_containers.errors import SandboxError
+from pipeline_containers.sandbox.rootless import host_pid
 
 
 class Premises:
     """The places of a sandbox, made and locked; `SandboxError` if that cannot be."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, are_strangers: bool = True) -> None:
+        """Make and lock it; containers that are no strangers are this user, and get through."""
         self.folder = folder.resolve()
         self.jobs = self.folder / "jobs"
         self.roots = self.folder / "roots"
         self.runtime = self.folder / "runtime"
         self.canary = self.folder / "canary"
         self._make()
+        if are_strangers:
+            self._check_way()
         self._lock = _own(self.folder / "lock")
 
     @property
@@ -38,10 +42,12 @@ class Premises:
         os.close(self._lock)
 
     def _make(self) -> None:
-        """Make the folders; a container's ids must get through to its root folder."""
         for place, mode in ((self.jobs, 0o711), (self.roots, 0o711), (self.runtime, 0o700)):
             place.mkdir(parents=True, exist_ok=True)
             place.chmod(mode)
+
+    def _check_way(self) -> None:
+        """See that a container's ids get through to its root folder."""
         self.folder.chmod(self.folder.stat().st_mode | 0o001)
         for place in self.folder.parents:
             if not place.stat().st_mode & 0o001:
@@ -64,5 +70,5 @@ def _own(lock: Path) -> int:
         ) from error
     with suppress(OSError):
         os.ftruncate(descriptor, 0)
-        os.write(descriptor, f"{os.getpid()}\n".encode())
+        os.write(descriptor, f"{host_pid()}\n".encode())
     return descriptor

@@ -41,7 +41,8 @@ class RunReport:
     `exit_status` is 128 + signal if killed. `outputs` is the response made of the tool's files,
     `output_problem` says why there is none. `timing` is in seconds, by phase. `which_limit` names
     the limit of the ending, and is empty where there was none. `was_made_ahead`: the container
-    had waited for the job, not the job for the container.
+    had waited for the job, not the job for the container. `unenforced` names the limits that this
+    host does not hold it to.
     """
 
     ending: Ending
@@ -54,6 +55,7 @@ class RunReport:
     timing: Mapping[str, float] = field(default_factory=dict)
     which_limit: str = ""
     was_made_ahead: bool = False
+    unenforced: tuple[str, ...] = ()
 
     @property
     def succeeded(self) -> bool:

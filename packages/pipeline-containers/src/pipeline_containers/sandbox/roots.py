@@ -9,8 +9,8 @@ from pathlib import Path
 
 from pipeline_containers.errors import ImageInvalid, SandboxError
 from pipeline_containers.files import FileRefused, head_in_root, read_in_root, status_in_root
-from pipeline_containers.images.image import StoredImage
-from pipeline_containers.sandbox.mounts import make_skeleton, mount_root, unmount
+from pipeline_containers.images.image import StoredImage, is_digest
+from pipeline_containers.sandbox.mounts import give_root, make_skeleton, mount_root, unmount
 from pipeline_containers.sandbox.tools import SHELL, ToolKind
 from pipeline_containers.sandbox.users import User, resolve_user
 
@@ -21,8 +21,10 @@ _ELF = b"\x7fELF"
 class Roots:
     """The mounted images of one sandbox."""
 
-    def __init__(self, folder: Path, user_namespace: int) -> None:
+    def __init__(self, folder: Path, user_namespace: int | None, root_id: int = 0) -> None:
+        """Map ids through a user namespace; without one, a container's root is `root_id`."""
         self._folder = folder
+        self._root_id = root_id
         self._skeleton = folder / "skeleton"
         self._user_namespace = user_namespace
         self._mounted: dict[str, Path] = {}
@@ -54,6 +56,11 @@ class Roots:
         if not image.layers:
             raise SandboxError(f"{image.digest} has no layers: there is nothing to run")
         make_skeleton(self._skeleton)
+        if self._root_id:
+            # What a store has unpacked is the worker's; a folder of somebody else stays his.
+            own = image.layers if is_digest(image.digest) else ()
+            for layer in (self._skeleton, *own):
+                give_root(layer, self._root_id)
         target = self._folder / key
         target.mkdir(exist_ok=True)
         try:

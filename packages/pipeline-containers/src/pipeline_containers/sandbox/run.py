@@ -3,10 +3,9 @@
 import itertools
 import logging
 import os
-import resource
 import shutil
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import TracebackType
@@ -17,9 +16,10 @@ from pipeline_containers.errors import SandboxError
 from pipeline_containers.images.image import StoredImage
 from pipeline_containers.sandbox import canary, cgroups, mounts
 from pipeline_containers.sandbox.account import Clock, account
-from pipeline_containers.sandbox.bundle import RLIMITS
 from pipeline_containers.sandbox.cleaner import Cleaner
 from pipeline_containers.sandbox.container import Attach, Container, Host, Recipe
+from pipeline_containers.sandbox.ground import find_ground, host_ceilings
+from pipeline_containers.sandbox.ids import OWN_ONLY, find_ids
 from pipeline_containers.sandbox.limits import Limits
 from pipeline_containers.sandbox.premises import Premises
 from pipeline_containers.sandbox.report import RunReport
@@ -84,10 +84,11 @@ class Sandbox:
         runtime: str = "runc",
         cgroup_parent: str = "",
         first_host_id: int = mounts.FIRST_HOST_ID,
+        allow_unenforced: Collection[str] = (),
         on_trouble: OnTrouble = _log.warning,
     ) -> None:
-        _require_root()
-        self._premises = Premises(folder)
+        ids = find_ids(first_host_id)
+        self._premises = Premises(folder, are_strangers=ids != OWN_ONLY)
         self.folder = self._premises.folder
         self._on_trouble = on_trouble
         self._numbers = itertools.count(1)
@@ -96,20 +97,27 @@ class Sandbox:
         self._user_namespace = -1
         try:
             watch_orphans()
-            hierarchies = cgroups.find_hierarchies()
+            ground = find_ground(ids, f"{cgroup_parent}/pipeline-{self._premises.key}")
+            ground.enforcement.require(allow_unenforced)
+            self.enforcement = ground.enforcement
+            self.is_rootless = not ids.is_of_host
             self._host = Host(
                 runtime=Runtime(self._premises.runtime, runtime),
-                hierarchies=hierarchies,
-                cgroup_parent=f"{cgroup_parent}/pipeline-{self._premises.key}",
-                first_host_id=first_host_id,
+                hierarchies=ground.hierarchies,
+                cgroup_parent=ground.cgroup,
+                ids=ids,
+                enforcement=ground.enforcement,
                 seccomp=load_filter(),
-                swap_is_counted=cgroups.swap_is_counted(hierarchies),
+                swap_is_counted=cgroups.swap_is_counted(ground.hierarchies),
                 ceilings=host_ceilings(),
             )
             self.sweep()
-            cgroups.remove_tree(hierarchies, self._host.cgroup_parent)
-            self._user_namespace = mounts.open_user_namespace(first_host_id)
-            self._roots = Roots(self._premises.roots, self._user_namespace)
+            cgroups.remove_tree(ground.hierarchies, ground.cgroup)
+            if ids.is_of_host:
+                self._user_namespace = mounts.open_user_namespace(first_host_id)
+                self._roots = Roots(self._premises.roots, self._user_namespace)
+            else:
+                self._roots = Roots(self._premises.roots, None, ids.root)
         except BaseException:
             self._release()
             raise
@@ -137,7 +145,8 @@ class Sandbox:
             stopped, exit_status = container.execute(run.cancelled)
             clock.lap("run_s")
             report = account(container, run.kind, run.limits, stopped, exit_status, clock)
-            return replace(report, was_made_ahead=is_warm)
+            missing = tuple(self.enforcement.missing)
+            return replace(report, was_made_ahead=is_warm, unenforced=missing)
         finally:
             self._cleaner.take(container)
 
@@ -230,13 +239,16 @@ class Sandbox:
         root = self._roots.mount(run.image)
         check_tool(root, run.kind)
         config = run.image.config
+        user = user_of(run.image, root)
+        for number in (user.uid, user.gid):
+            self._host.ids.outside(number)  # it has to have them
         return Recipe(
             image=run.image.digest,
             root=root,
             program=tool_program(run.kind, config.entrypoint),
             cwd=run.kind.folder,
             env=config.env,
-            user=user_of(run.image, root),
+            user=user,
             limits=run.limits,
         )
 
@@ -285,19 +297,3 @@ class Sandbox:
         if hasattr(self, "_host"):
             cgroups.remove_if_empty(self._host.hierarchies, self._host.cgroup_parent)
         self._premises.release()
-
-
-def _require_root() -> None:
-    """Refuse to be weaker than is promised, rather than to be it silently."""
-    if os.geteuid() != 0:
-        raise SandboxError(
-            "the sandbox needs root: another user can neither mount images with mapped ids and job "
-            "folders of capped size, nor limit memory, processes and cpu, and a sandbox without "
-            "them would not be one"
-        )
-
-
-def host_ceilings() -> dict[str, int]:
-    """Read this process' hard limits: without CAP_SYS_RESOURCE nothing gets beyond them."""
-    limits = {name: resource.getrlimit(getattr(resource, name))[1] for name in RLIMITS}
-    return {name: value for name, value in limits.items() if value != resource.RLIM_INFINITY}

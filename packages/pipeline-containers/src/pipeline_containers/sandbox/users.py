@@ -9,9 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from pipeline_containers.errors import SandboxError
-
-ID_COUNT = 65_536
-"""How many ids a container has: 0 to 65,535, as USER entries of common bases need."""
+from pipeline_containers.sandbox.ids import ID_COUNT
 
 
 @dataclass(frozen=True, slots=True)

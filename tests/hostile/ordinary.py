@@ -1,0 +1,140 @@
+"""An ordinary user for a test's processes, who has no account on this machine but in their sight.
+
+The processes are in a mount namespace of their own, where the accounts' files name the user. That
+of Python, which may lie in root's closed home folder, is opened there as well.
+"""
+
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from shutil import which
+
+_CGROUPS = Path("/sys/fs/cgroup")
+_ENTER = """\
+set -e
+for file in passwd subuid subgid; do
+    [ -e "/etc/$file" ] && mount --bind "$1/$file" "/etc/$file"
+done
+if [ -n "$4" ]; then
+    mount --bind "$3" "$1/python"
+    mount -t tmpfs -o mode=755 none "$4"
+    mkdir -p "$3"
+    mount --bind "$1/python" "$3"
+fi
+for cgroup in $5; do
+    echo $$ > "$cgroup/cgroup.procs"
+done
+user=$2
+shift 5
+exec setpriv --reuid "$user" --regid "$user" --clear-groups -- "$@"
+"""
+_IDS = 65_536
+
+
+@dataclass(frozen=True)
+class User:
+    """A user by its number, with what it was given: subordinate ids, cgroups."""
+
+    folder: Path
+    number: int
+    first_subordinate: int = 0
+    cgroup: str = ""
+
+    def under(self) -> tuple[str, ...]:
+        """Give the command that runs another as this user."""
+        prefix = Path(sys.base_prefix)
+        closed = [place for place in prefix.parents if not place.stat().st_mode & 0o001]
+        return (
+            *(
+                which("unshare") or "unshare",
+                "--mount",
+                "--propagation",
+                "private",
+                "sh",
+                "-c",
+                _ENTER,
+                "sh",
+            ),
+            *(str(self.folder), str(self.number), str(prefix)),
+            *(str(closed[-1]) if closed else "", " ".join(map(str, self.cgroups()))),
+        )
+
+    def owns(self, folder: Path) -> None:
+        """Make a folder of this user's."""
+        folder.mkdir()
+        os.chown(folder, self.number, self.number)
+
+    def processes(self) -> set[int]:
+        """List the processes that are this user's, or one of its subordinates'."""
+        found = set()
+        for entry in os.scandir("/proc"):
+            if entry.name.isdigit():
+                with suppress(OSError):
+                    owner = Path(entry.path, "stat").stat().st_uid
+                    is_subordinate = owner - self.first_subordinate in range(_IDS)
+                    if owner == self.number or (self.first_subordinate and is_subordinate):
+                        found.add(int(entry.name))
+        return found
+
+    def write_accounts(self) -> None:
+        """Write the files that the processes are to see in the place of the machine's own."""
+        self.folder.mkdir()
+        (self.folder / "python").mkdir()
+        account = f"tester:x:{self.number}:{self.number}::/nonexistent:/bin/sh\n"
+        (self.folder / "passwd").write_text(Path("/etc/passwd").read_text() + account)
+        given = f"tester:{self.first_subordinate}:{_IDS}\n" if self.first_subordinate else ""
+        for name in ("subuid", "subgid"):
+            (self.folder / name).write_text(given)
+
+    def take_cgroups(self) -> None:
+        """Make the cgroups, in every hierarchy, and hand them over."""
+        for cgroup in self.cgroups():
+            cgroup.mkdir()
+            for name in ("cpuset.cpus", "cpuset.mems"):  # version 1 begins with none
+                if (cgroup.parent / name).exists():
+                    (cgroup / name).write_text((cgroup.parent / name).read_text())
+            for path in (cgroup, cgroup / "cgroup.procs", cgroup / "cgroup.subtree_control"):
+                if path.exists():
+                    os.chown(path, self.number, self.number)
+
+    def leave_cgroups(self) -> None:
+        """Remove them; they must be empty but for the rooms that workers made for themselves."""
+        for cgroup in self.cgroups():
+            for room in cgroup.glob("pipeline-*"):
+                room.rmdir()
+            cgroup.rmdir()
+
+    def cgroups(self) -> list[Path]:
+        """Say where the cgroups are that were handed over."""
+        if not self.cgroup:
+            return []
+        if (_CGROUPS / "cgroup.controllers").exists():
+            return [_CGROUPS / self.cgroup]
+        return [place / self.cgroup for place in _CGROUPS.iterdir() if place.is_dir()]
+
+
+def worker_of(warden: int) -> int:
+    """Return the process that does the work for a warden; the warden itself if there is none."""
+    children = Path(f"/proc/{warden}/task/{warden}/children").read_text().split()
+    return int(children[0]) if children else warden
+
+
+@contextmanager
+def ordinary_user(folder: Path, *, has_ids: bool, has_cgroups: bool) -> Iterator[User]:
+    """Give a user that nobody else is, and leave nothing of it."""
+    own = os.getpid() % 1000
+    user = User(
+        folder,
+        number=1_600_000_000 + 2 * own + has_ids,
+        first_subordinate=1_700_000_000 + own * _IDS if has_ids else 0,
+        cgroup=f"pipeline-user-{os.getpid()}" if has_cgroups else "",
+    )
+    user.write_accounts()
+    user.take_cgroups()
+    try:
+        yield user
+    finally:
+        user.leave_cgroups()
