@@ -54,6 +54,132 @@ thread.join()
 print("done")
 """
 
+FORKS_IN_THE_MIDDLE_OF_CALLS = """
+import os, sys, threading
+from pipeline_client import PipelineClient
+
+def ask():
+    for _ in range(200):
+        client.ping()
+
+client = PipelineClient(sys.argv[1])
+threads = [threading.Thread(target=ask) for _ in range(8)]
+for thread in threads:
+    thread.start()
+children = []
+for _ in range(10):
+    child = os.fork()
+    if child == 0:
+        client.ping()
+        os._exit(7)
+    children.append(child)
+for child in children:
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 7
+for thread in threads:
+    thread.join()
+client.ping()
+print("done")
+"""
+
+FORKS_AFTER_CLOSE = """
+import os, sys
+from pipeline_client import CallerError, PipelineClient
+
+client = PipelineClient(sys.argv[1])
+client.ping()
+client.close()
+if os.fork() == 0:
+    try:
+        client.ping()
+    except CallerError as error:
+        print("done", flush=True)
+    os._exit(0)
+os.wait()
+"""
+
+FORKS_UNDER_ASYNCIO = """
+import asyncio, os, sys
+from pipeline_client import AsyncPipelineClient
+
+async def main():
+    await client.ping()
+    child = os.fork()
+    if child == 0:
+        os._exit(in_child())
+    await client.ping()
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 7
+    await client.ping()
+    await client.close()
+
+def in_child():
+    asyncio._set_running_loop(None)
+    asyncio.run(client.ping())
+    return 7
+
+client = AsyncPipelineClient(sys.argv[1])
+asyncio.run(main())
+print("done")
+"""
+
+ENDS_WHILE_DAEMONS_WAIT = """
+import sys, threading
+from pipeline_client import PipelineClient
+
+def wait():
+    client.test_solution("bash", "leap", "v1", files={"a": ""}, timeout_s=600)
+
+threading.excepthook = lambda _: None  # they may hear that the client was closed
+client = PipelineClient(sys.argv[1])
+client.ping()
+for _ in range(20):
+    threading.Thread(target=wait, daemon=True).start()
+client.ping()
+print("done")
+"""
+
+ASKS_AT_EXIT = """
+import atexit, sys
+from pipeline_client import PipelineClient
+
+def last():
+    client.ping()
+    print("done", flush=True)
+
+client = PipelineClient(sys.argv[1])
+client.ping()
+atexit.register(last)
+"""
+
+DROPS_CLIENTS = """
+import gc, sys, threading
+from pipeline_client import PipelineClient
+
+for _ in range(50):
+    PipelineClient(sys.argv[1]).ping()
+gc.collect()
+for thread in threading.enumerate():
+    if thread is not threading.current_thread():
+        thread.join(30)
+        assert not thread.is_alive()
+print("done")
+"""
+
+ASYNC_LEFT_OPEN = """
+import asyncio, sys
+from pipeline_client import AsyncPipelineClient
+
+async def main():
+    await client.ping()
+    tasks.append(asyncio.create_task(client.test_solution("bash", "leap", "v1", files={"a": ""})))
+    await client.ping()
+
+tasks = []
+client = AsyncPipelineClient(sys.argv[1])
+asyncio.run(main())
+assert tasks[0].cancelled()
+print("done")
+"""
+
 LEAVES_OPEN = """
 import sys
 from pipeline_client import PipelineClient, PipelineError
@@ -88,7 +214,21 @@ def ping_only(request: bytes) -> list[bytes]:
     return [pong] if b"ping" in request else []
 
 
-@pytest.mark.parametrize("program", [FORKS, FORKS_WHILE_A_THREAD_CALLS, LEAVES_OPEN])
+PROGRAMS = {
+    "forks": FORKS,
+    "forks while a thread calls": FORKS_WHILE_A_THREAD_CALLS,
+    "forks in the middle of calls": FORKS_IN_THE_MIDDLE_OF_CALLS,
+    "forks after close": FORKS_AFTER_CLOSE,
+    "forks under asyncio": FORKS_UNDER_ASYNCIO,
+    "ends while daemons wait": ENDS_WHILE_DAEMONS_WAIT,
+    "asks at exit": ASKS_AT_EXIT,
+    "drops clients": DROPS_CLIENTS,
+    "leaves it open": LEAVES_OPEN,
+    "leaves it open under asyncio": ASYNC_LEFT_OPEN,
+}
+
+
+@pytest.mark.parametrize("program", PROGRAMS.values(), ids=PROGRAMS)
 def test_ends_by_itself(program: str) -> None:
     with FakeRouter(ping_only) as router:
         done = subprocess.run(
@@ -135,6 +275,23 @@ def test_import_is_light() -> None:
     out = subprocess.run(
         [sys.executable, "-c", program], capture_output=True, text=True, check=True
     ).stdout
-    loaded = {name.partition(".")[0] for name in out.split()}
-    assert not loaded & {"asyncio", "yaml", "boto3", "click", "rich", "zmq.asyncio"}
-    assert "pipeline_client.testing" not in out.split()
+    loaded = set(out.split())
+    heavy = {"asyncio", "boto3", "click", "concurrent", "logging", "rich", "ssl", "yaml"}
+    assert not {name.partition(".")[0] for name in loaded} & heavy
+    assert not loaded & {"zmq.asyncio", "pipeline_client.aio", "pipeline_client.testing"}
+
+
+def test_import_takes_little_more_than_what_it_cannot_do_without() -> None:
+    """The least of several of each, in turn: whatever else goes on slows down both."""
+    program = "import time; t = time.perf_counter(); import {}; print(time.perf_counter() - t)"
+    least = {"zmq, msgspec": float("inf"), "pipeline_client": float("inf")}
+    for _ in range(7):
+        for modules, before in least.items():
+            took = subprocess.run(
+                [sys.executable, "-c", program.format(modules)],
+                capture_output=True,
+                text=True,
+                check=True,
+            ).stdout
+            least[modules] = min(before, float(took))
+    assert least["pipeline_client"] < 2.5 * least["zmq, msgspec"]

@@ -14,10 +14,10 @@ class Retries(Struct, frozen=True, kw_only=True):
     refused together do not come back together. All tries share the call's one deadline.
     """
 
-    attempts: int = 4
+    attempts: int = 5
     """In all, the first included."""
-    base_s: float = 0.25
-    most_s: float = 5.0
+    base_s: float = 0.5
+    most_s: float = 8.0
 
     def __post_init__(self) -> None:
         if self.attempts < 1 or not 0 <= self.base_s <= self.most_s:

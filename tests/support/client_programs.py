@@ -1,0 +1,64 @@
+"""Services that ask for very many runs at a time, in a process of their own.
+
+    python -m support.client_programs sync|async ADDRESS NUMBER
+
+Prints how many got their own answer, and over how many connections.
+"""
+
+import asyncio
+import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+from pipeline_client import AsyncPipelineClient, PipelineClient
+
+NAMES = ("ruby", "two-fer", "v1")
+TIMEOUT_S = 100.0
+
+
+def request(number: int) -> dict[str, Any]:
+    return {"files": {"plan": "", "token": str(number)}, "id": f"service-{number}"}
+
+
+def by_threads(address: str, number: int) -> int:
+    """All at the same moment, a thread each."""
+    together = threading.Barrier(number)
+
+    def run(one: int) -> bool:
+        together.wait()
+        return client.test_solution(*NAMES, **request(one)).response["token"] == str(one)
+
+    with (
+        ThreadPoolExecutor(number) as pool,
+        PipelineClient(address, timeout_s=TIMEOUT_S, resend_after_s=1) as client,
+    ):
+        return sum(pool.map(run, range(number)))
+
+
+async def by_tasks(address: str, number: int) -> int:
+    """All at the same moment, a task each."""
+    async with AsyncPipelineClient(address, timeout_s=TIMEOUT_S, resend_after_s=1) as client:
+        calls = (client.test_solution(*NAMES, **request(one)) for one in range(number))
+        answers = await asyncio.gather(*calls)
+    return sum(answer.response["token"] == str(one) for one, answer in enumerate(answers))
+
+
+def main(how: str, address: str, number: str) -> None:
+    if how == "sync":
+        right = by_threads(address, int(number))
+    else:
+        right = asyncio.run(by_tasks(address, int(number)))
+    sys.stdout.write(f"{right} right\n")
+
+
+def connections(port: int) -> int:
+    """Count those that a port of this machine's IPv4 has accepted, and that are open."""
+    lines = Path("/proc/net/tcp").read_text().splitlines()[1:]
+    established = [line.split()[1] for line in lines if line.split()[3] == "01"]
+    return sum(int(local.partition(":")[2], 16) == port for local in established)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
