@@ -1,0 +1,85 @@
+"""Completion in a shell: the script for it, and names that the router knows.
+
+A router that does not answer within half a second completes nothing: a shell must not hang.
+"""
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import click
+from click.shell_completion import CompletionItem, get_completion_class
+
+from pipeline_protocol import BadAddress, RouterAddress
+from pipeline_protocol.channels import CHANNELS
+
+_PATIENCE_S = 0.5
+
+_HOW = {
+    "bash": 'eval "$(pipeline completion bash)"  # in ~/.bashrc',
+    "zsh": 'eval "$(pipeline completion zsh)"  # in ~/.zshrc',
+    "fish": "pipeline completion fish | source  # in ~/.config/fish/config.fish",
+}
+
+Completer = Callable[[click.Context, click.Parameter, str], list[CompletionItem]]
+
+
+@click.command(epilog="\b\n" + "\n".join(_HOW.values()))
+@click.argument("shell", type=click.Choice(list(_HOW)))
+@click.pass_context
+def completion(ctx: click.Context, shell: str) -> None:
+    """Print what has a shell complete commands and names."""
+    kind = get_completion_class(shell)
+    if kind is None:
+        raise click.ClickException(f"this version of click knows no completion for {shell}")
+    root = ctx.find_root()
+    click.echo(kind(root.command, {}, "pipeline", "_PIPELINE_COMPLETE").source())
+
+
+def _completer(known: Callable[[Any, click.Context], Iterable[str]]) -> Completer:
+    def complete(
+        ctx: click.Context, param: click.Parameter, incomplete: str
+    ) -> list[CompletionItem]:
+        from pipeline_client import PipelineClient, PipelineError
+        from pipeline_client.cli.options import reach
+
+        address = ctx.params.get("address") or "tcp://127.0.0.1:5555"
+        try:
+            parsed = RouterAddress.parse(str(address))
+            reach(parsed, _PATIENCE_S)
+            # half of it: a client waits a second longer than its time-out, for the router's own
+            with PipelineClient(str(parsed), timeout_s=_PATIENCE_S) as client:
+                found = sorted(set(known(client, ctx)))
+        except (PipelineError, BadAddress, ValueError):
+            return []
+        return [CompletionItem(name) for name in found if name.startswith(incomplete)]
+
+    return complete
+
+
+def _tracks(client: Any, ctx: click.Context) -> Iterable[str]:
+    versions = client.current_config()["versions"]
+    return (track for tracks in versions.values() for track in tracks)
+
+
+def _versions(client: Any, ctx: click.Context) -> Iterable[str]:
+    """Those that are deployed, and for a deploy those that the registry has."""
+    track, channel = ctx.params.get("track"), ctx.params.get("channel")
+    if ctx.info_name == "deploy":
+        return tuple(client.list_available_containers(track, channel).versions)
+    tracks = client.current_config()["versions"].get(channel or "test_runners", {})
+    return tuple(tracks.get(track, {}))
+
+
+def _identities(client: Any, ctx: click.Context) -> Iterable[str]:
+    return (worker.identity for worker in client.workers().workers)
+
+
+def channels(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """Complete a channel; no router is needed for that."""
+    known = [row for row in CHANNELS.values() if row.scopable]
+    return [CompletionItem(row.name) for row in known if row.name.startswith(incomplete)]
+
+
+tracks = _completer(_tracks)
+versions = _completer(_versions)
+identities = _completer(_identities)

@@ -1,0 +1,77 @@
+"""How a command ends: the exit statuses, and an error in words that say what to do next. Pure."""
+
+from types import MappingProxyType
+from typing import Any
+
+import msgspec
+
+from pipeline_client.cli.text import block, clean
+from pipeline_client.errors import PipelineError
+from pipeline_protocol import status
+from pipeline_protocol.replies import Context
+from pipeline_protocol.status import STATUSES, Blame
+
+DONE = 0
+ERROR = 1
+USAGE = 2
+UNREACHABLE = 3
+JOB_FAILED = 4
+INTERRUPTED = 130
+
+STATUSES_IN_SHORT = (
+    "Exit status: 0 done, 1 error, 2 usage, 3 the router does not answer, 4 the job failed."
+)
+
+_HINTS = MappingProxyType(
+    {
+        status.CLIENT_TIMED_OUT: "another router is named by --address or PIPELINE_ADDRESS",
+        status.TIMED_OUT: "--execution-timeout asks for more, up to the track's ceiling",
+        status.NO_WORKER: "`pipeline workers` shows who is there, `pipeline status` what waits",
+        status.DEADLINE_PASSED: "--timeout waits longer; `pipeline status` shows what is waiting",
+        status.UNKNOWN_VERSION: "`pipeline versions TRACK` shows what there is, "
+        "`pipeline deploy TRACK CHANNEL VERSION` deploys one",
+        status.NOT_READY: "`pipeline versions TRACK` and `pipeline workers` show how far it is",
+        status.SETUP_FAILED: "`pipeline workers` shows which worker is in trouble, and why",
+    }
+)
+
+
+def exit_status(error: PipelineError) -> int:
+    """Return the exit status of a command that ended with the error."""
+    if error.code == status.CLIENT_TIMED_OUT:
+        return UNREACHABLE
+    row = STATUSES.get(error.code)
+    return JOB_FAILED if row and row.blame in (Blame.LIMIT, Blame.TOOL) else ERROR
+
+
+def explained(error: PipelineError) -> list[str]:
+    """Return the lines that tell a person of the error: what it printed, why, what to do next."""
+    lines = []
+    for name, text in _logs(error.context).items():
+        lines += [f"--- {name}", *block(text, "  ")]
+    own = error.code == status.CLIENT_TIMED_OUT  # its name would say less than its text
+    lines += block(f"pipeline: {error.error if own else error}")
+    hint = _HINTS.get(error.code)
+    said = "`pipeline " in error.error  # by the command itself, which knew more
+    return [*lines, f"          {hint}"] if hint and not said else lines
+
+
+def _logs(context: Context) -> dict[str, str]:
+    if not context.logs:
+        return {}
+    streams = {"stdout": context.logs.stdout, "stderr": context.logs.stderr}
+    return {name: text for name, text in streams.items() if clean(text).strip()}
+
+
+def error_data(error: PipelineError) -> dict[str, Any]:
+    """Return what ``--json`` prints in place of a response."""
+    row = STATUSES.get(error.code)
+    return {
+        "error": {
+            "code": error.code,
+            "message": row.message if row else "Unknown status",
+            "error": error.error,
+            "retryable": error.retryable,
+            "context": msgspec.to_builtins(error.context),
+        }
+    }

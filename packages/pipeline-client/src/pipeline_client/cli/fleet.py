@@ -1,0 +1,122 @@
+"""The commands about the router and its workers: workers, status, drain, restart, cancel, ping."""
+
+import statistics
+import time
+
+import click
+
+from pipeline_client.cli import completion, exits
+from pipeline_client.cli.options import Named, Session, command, common, option
+from pipeline_client.cli.roster import (
+    channel_lines,
+    roster_data,
+    roster_lines,
+    router_line,
+    wanted_of,
+)
+from pipeline_client.cli.text import cell, count
+from pipeline_protocol import names
+from pipeline_protocol.channels import CHANNEL_OF_ACTION
+
+
+@command()
+@common
+def workers(session: Session) -> None:
+    """Show every worker, and what it has beside what is wanted."""
+    described = session.client.workers().workers
+    wanted = wanted_of(session.client.current_config())
+    data = {"workers": roster_data(described, wanted)}
+    session.out.result(data, roster_lines(described, wanted))
+
+
+@command()
+@common
+def status(session: Session) -> None:
+    """Show the router, and each channel in numbers."""
+    pong = session.client.ping()
+    channels = session.client.status().channels
+    lines = [router_line(str(session.address), pong), "", *channel_lines(channels)]
+    session.out.result({"router": pong, "channels": channels}, lines)
+
+
+@command()
+@click.argument(
+    "identity", type=Named("identity", names.Identity), shell_complete=completion.identities
+)
+@common
+def drain(session: Session, identity: str) -> None:
+    """Have a worker finish what it runs, and leave."""
+    told = session.client.drain_worker(identity)
+    lines = [f"{cell(name)} finishes what it runs, then leaves" for name in told.workers]
+    session.out.result(told, lines)
+
+
+@command()
+@common
+def restart(session: Session) -> None:
+    """Have every worker finish what it runs, and bootstrap again."""
+    told = session.client.restart_workers()
+    listed = ", ".join(map(cell, told.workers))
+    line = f"{count(len(told.workers), 'worker')} told to bootstrap again"
+    session.out.result(told, [f"{line}: {listed}" if listed else line])
+
+
+@command()
+@click.argument("job", metavar="ID", type=Named("id", names.RequestId))
+@option(
+    "--action",
+    type=click.Choice(list(CHANNEL_OF_ACTION)),
+    help="What the request was, where several have that ID.",
+)
+@common
+def cancel(session: Session, job: str, action: str | None) -> None:
+    """Take the request of that ID back. Exits with 1 if none was under way."""
+    done = session.client.cancel(job, action)
+    line = f"{count(done.cancelled, 'request')} cancelled"
+    nothing = f"nothing to cancel: no request {cell(job)} of this sender is under way"
+    session.out.result(done, [line if done.cancelled else nothing])
+    if not done.cancelled:
+        click.get_current_context().exit(exits.ERROR)
+
+
+@command()
+@option(
+    "--count",
+    "times",
+    type=click.IntRange(1, 1_000_000),
+    default=1,
+    show_default=True,
+    help="How often to ask.",
+)
+@option(
+    "--interval",
+    type=click.FloatRange(0, 3600),
+    default=1.0,
+    show_default=True,
+    metavar="SECONDS",
+    help="Between one answer and the next question.",
+)
+@common
+def ping(session: Session, times: int, interval: float) -> None:
+    """Ask whether the router is there, and how quick it is."""
+    took: list[float] = []
+    for number in range(times):
+        if number:
+            time.sleep(interval)
+        client = session.client
+        began = time.perf_counter()
+        pong = client.ping()
+        took.append(time.perf_counter() - began)
+        if times > 1:
+            session.out.line(f"{number + 1}: {took[-1] * 1000:.2f} ms")
+    lines = [router_line(str(session.address), pong), round_trip_line(took)]
+    data = {"version": pong.version, "uptime_s": pong.uptime_s, "round_trips_s": took}
+    session.out.result(data, lines)
+
+
+def round_trip_line(took: list[float]) -> str:
+    """Say how long the answers took, in milliseconds."""
+    least, middle, most = (1000 * x for x in (min(took), statistics.median(took), max(took)))
+    if len(took) == 1:
+        return f"answered in {middle:.2f} ms"
+    return f"{len(took)} answers in {least:.2f} to {most:.2f} ms, half of them in {middle:.2f} ms"

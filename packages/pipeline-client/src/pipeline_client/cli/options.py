@@ -1,0 +1,166 @@
+"""Arguments and options that several commands share, and what they become: a `Session`."""
+
+import functools
+import socket
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, TypeVar, get_args
+
+import click
+import msgspec
+
+from pipeline_client import PipelineClient
+from pipeline_client.cli import completion
+from pipeline_client.cli.exits import STATUSES_IN_SHORT
+from pipeline_client.cli.output import OUTPUT, Output
+from pipeline_client.errors import error_of
+from pipeline_protocol import BadAddress, RouterAddress, names, status
+from pipeline_protocol.channels import CHANNELS
+
+_REACH_S = 5.0
+"""How long a connection may take to come about."""
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+
+@dataclass(frozen=True)
+class Session:
+    """A router to ask, and where the answers are printed."""
+
+    address: RouterAddress
+    timeout_s: float | None
+    out: Output
+    upload_to: str | None = None
+    """Where folders are uploaded that are too large to be sent along."""
+
+    @cached_property
+    def client(self) -> PipelineClient:
+        """The router's client, once it is known that somebody listens there."""
+        reach(self.address, min(self.timeout_s or _REACH_S, _REACH_S))
+        # tried once: a person is told at once what is missing, a script can try again
+        return PipelineClient(
+            str(self.address), timeout_s=self.timeout_s, retries=None, upload_to=self.upload_to
+        )
+
+    @contextmanager
+    def said(self, on_interrupt: str) -> Iterator[None]:
+        """Say what an interrupt leaves behind."""
+        try:
+            yield
+        except KeyboardInterrupt:
+            self.out.line(on_interrupt)
+            raise
+
+
+def reach(address: RouterAddress, seconds: float) -> None:
+    """Find out at once, where a ZeroMQ socket would go on trying, that nobody listens."""
+    try:
+        socket.create_connection((address.host, address.port), seconds).close()
+    except OSError as error:
+        why = f"nothing answers at {address} ({error.strerror or error})"
+        start = "`pipeline-router pipeline.yml --seed config/pipeline.yml` starts a router"
+        raise error_of(status.CLIENT_TIMED_OUT, f"{why}: {start}") from None
+
+
+CHANNELS_WITH_TOOLS = tuple(row.name for row in CHANNELS.values() if row.scopable)
+
+_FLAVOURS = {row.flavour.replace("-", "_"): row.name for row in CHANNELS.values() if row.scopable}
+
+
+class _Address(click.ParamType[RouterAddress]):
+    name = "address"
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> RouterAddress:
+        if isinstance(value, RouterAddress):
+            return value
+        try:
+            return RouterAddress.parse(str(value))
+        except BadAddress as error:
+            self.fail(str(error), param, ctx)
+
+
+class _Channel(click.ParamType[str]):
+    """A channel's name, or what a worker of it is called: ``test-runner``."""
+
+    name = "channel"
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> str:
+        said = str(value).replace("-", "_")
+        channel = _FLAVOURS.get(said, said)
+        if channel not in CHANNELS_WITH_TOOLS:
+            near = names.nearest(said, (*CHANNELS_WITH_TOOLS, *_FLAVOURS))
+            known = ", ".join(CHANNELS_WITH_TOOLS)
+            self.fail(f"unknown channel {value!r}{near}; channels are {known}", param, ctx)
+        return channel
+
+
+class Named(click.ParamType[str]):
+    """A name as `pipeline_protocol.names` has it: refused here in the words of the router."""
+
+    def __init__(self, name: str, kind: Any) -> None:
+        self.name = name
+        self._kind = kind
+        self._what = next(meta.description for meta in get_args(kind)[1:])
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> str:
+        """Take it, or say what it should be."""
+        try:
+            return msgspec.convert(value, self._kind, strict=True)  # type: ignore[no-any-return]
+        except msgspec.ValidationError:
+            self.fail(f"{value!r} is not {self._what}", param, ctx)
+
+
+def command(*examples: str) -> Callable[[Callable[..., None]], click.Command]:
+    """Return a command whose help ends with examples and the exit statuses."""
+    shown = "".join(f"  {example}\n" for example in examples)
+    epilog = f"\b\nExamples:\n{shown}\n" if examples else ""
+    return click.command(epilog=epilog + STATUSES_IN_SHORT)
+
+
+def option(*names: str, **settings: Any) -> Callable[[Function], Function]:
+    """Return an option that may also be set in the environment, as PIPELINE_ and its name."""
+    longest = max(names, key=len).split("/")[0]
+    variable = f"PIPELINE_{longest.lstrip('-').replace('-', '_').upper()}"
+    return click.option(*names, **{"envvar": variable, "show_envvar": True, **settings})
+
+
+def common(function: Callable[..., None]) -> Callable[..., None]:
+    """Give a command its `Session` in place of the options that all commands have."""
+
+    @functools.wraps(function)
+    def with_session(
+        address: RouterAddress, timeout: float | None, as_json: bool, **more: Any
+    ) -> None:
+        out = Output(as_json=as_json)
+        click.get_current_context().meta[OUTPUT] = out
+        function(Session(address, timeout, out), **more)
+
+    decorated: Callable[..., None] = with_session
+    for decorate in (
+        option("--json", "as_json", envvar="PIPELINE_JSON", is_flag=True, help="Print JSON."),
+        option(
+            "--timeout",
+            type=click.FloatRange(0, 86_400, min_open=True),
+            metavar="SECONDS",
+            help="How long an answer may take; else 60, for a build 1800, else 10.",
+        ),
+        option(
+            "--address",
+            type=_Address(),
+            metavar="ADDRESS",
+            default="tcp://127.0.0.1:5555",
+            show_default=True,
+            help="The router's.",
+        ),
+    ):
+        decorated = decorate(decorated)
+    return decorated
+
+
+TRACK = click.argument("track", type=Named("track", names.Slug), shell_complete=completion.tracks)
+CHANNEL = click.argument("channel", type=_Channel(), shell_complete=completion.channels)
+OPTIONAL_CHANNEL = click.argument(
+    "channel", type=_Channel(), required=False, shell_complete=completion.channels
+)

@@ -1,0 +1,191 @@
+"""The commands that run a track's tool over a solution: test, analyse, recommend, represent."""
+
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import click
+
+from pipeline_client import Answer
+from pipeline_client.cli import completion, exits, results
+from pipeline_client.cli.jobs import awaited
+from pipeline_client.cli.options import TRACK, Named, Session, command, common, option
+from pipeline_client.errors import PipelineError, error_of
+from pipeline_client.uploads import parse_prefix
+from pipeline_protocol import names, status
+from pipeline_protocol.channels import CHANNEL_OF_ACTION
+from pipeline_protocol.replies import Context
+from pipeline_protocol.responses import Deployment, DeployState
+
+_URI_SCHEMES = ("s3://", "file://")
+
+
+class _Solution(click.ParamType[dict[str, Any]]):
+    """A folder, or a URI that workers can read: what the client takes, by its name there."""
+
+    name = "solution"
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> dict[str, Any]:
+        if isinstance(value, dict):
+            return value
+        text = str(value)
+        if text.startswith(_URI_SCHEMES):
+            return {"s3_uri": text}
+        if not Path(text).is_dir():
+            what = "is a file: name the folder that it is in" if Path(text).exists() else "is not"
+            self.fail(f"{text!r} {what}: a folder, s3://BUCKET/PREFIX/ or file:///FOLDER/")
+        return {"folder": Path(text)}
+
+    def shell_complete(
+        self, ctx: click.Context, param: click.Parameter, incomplete: str
+    ) -> list[Any]:
+        return click.Path(file_okay=False).shell_complete(ctx, param, incomplete)
+
+
+class _Prefix(click.ParamType[str]):
+    name = "s3-uri"
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> str:
+        try:
+            parse_prefix(str(value))
+        except ValueError as error:
+            self.fail(str(error).removeprefix("upload_to "), param, ctx)
+        return str(value)
+
+
+_TOOL = (
+    TRACK,
+    click.argument("exercise", type=Named("exercise", names.Slug)),
+    click.argument("solution", type=_Solution()),
+    option(
+        "--version",
+        type=Named("version", names.Version),
+        metavar="VERSION",
+        envvar="PIPELINE_CONTAINER_VERSION",
+        shell_complete=completion.versions,
+        help="The tool's; else the newest deployed one that is ready.",
+    ),
+    option(
+        "--execution-timeout",
+        type=click.FloatRange(0, min_open=True),
+        metavar="SECONDS",
+        help="How long the tool may run, up to the track's ceiling.",
+    ),
+    option(
+        "--priority",
+        type=click.Choice(["interactive", "background"]),
+        default="interactive",
+        show_default=True,
+        help="Background work waits for all interactive work.",
+    ),
+    option(
+        "--upload-to",
+        type=_Prefix(),
+        metavar="S3-URI",
+        help="Where a large folder is uploaded: s3://BUCKET/PREFIX/, as the router allows.",
+    ),
+    common,
+)
+
+
+def _tool(*examples: str) -> Callable[[Callable[..., None]], click.Command]:
+    def decorated(function: Callable[..., None]) -> click.Command:
+        for decorate in reversed(_TOOL):
+            function = decorate(function)
+        return command(*examples)(function)
+
+    return decorated
+
+
+@_tool(
+    "pipeline test ruby two-fer ./my-solution",
+    "pipeline test ruby two-fer s3://bucket/solutions/1/ --json",
+)
+def test(session: Session, **what: Any) -> None:
+    """Run a track's tests over a solution.
+
+    The SOLUTION is a folder with the solution and the tests, or an s3:// or file:// URI that
+    workers can read. Exits with 4 if not all tests pass, and if they could not be run.
+    """
+    answer = _run(session, "test_solution", results.test_lines, **what)
+    if not results.tests_passed(answer.response):
+        click.get_current_context().exit(exits.JOB_FAILED)
+
+
+@_tool()
+def analyse(session: Session, **what: Any) -> None:
+    """Run a track's static analyser over a solution.
+
+    The SOLUTION is a folder, or an s3:// or file:// URI that workers can read.
+    """
+    _run(session, "analyse_solution", results.analysis_lines, **what)
+
+
+@_tool()
+def recommend(session: Session, **what: Any) -> None:
+    """Run a track's recommender over a solution.
+
+    The SOLUTION is a folder, or an s3:// or file:// URI that workers can read.
+    """
+    _run(session, "recommend_solution", results.recommendation_lines, **what)
+
+
+@_tool()
+def represent(session: Session, **what: Any) -> None:
+    """Run a track's representer over a solution.
+
+    The SOLUTION is a folder, or an s3:// or file:// URI that workers can read.
+    """
+    _run(session, "represent_solution", results.representation_lines, **what)
+
+
+def _run(
+    session: Session,
+    action: str,
+    lines: Callable[[Any, Context], Iterable[str]],
+    *,
+    track: str,
+    exercise: str,
+    solution: dict[str, Any],
+    version: str | None,
+    execution_timeout: float | None,
+    priority: str,
+    upload_to: str | None,
+) -> Answer[Any]:
+    session = replace(session, upload_to=upload_to)
+    client = session.client
+    if version is None:
+        version, why = chosen(client.deployment_check(track, CHANNEL_OF_ACTION[action]))
+        session.out.line(f"version {version} ({why})")
+    run: Callable[..., Answer[Any]] = getattr(client, action)
+    options = {"execution_timeout": execution_timeout, "priority": priority, **solution}
+    answer = awaited(session, action, lambda job: run(track, exercise, version, id=job, **options))
+    session.out.result(
+        {"response": answer.response, "context": answer.context},
+        lines(answer.response, answer.context),
+    )
+    return answer
+
+
+def chosen(deployment: Deployment) -> tuple[str, str]:
+    """Return the version to run where none is named, and why this one; 505 if none is deployed."""
+    versions = deployment.versions
+    if not versions:
+        raise _nothing_deployed(deployment.track_slug, deployment.channel)
+    if len(versions) == 1:
+        return versions[0].version, "the only one deployed"
+    usable = (DeployState.DEPLOYED, DeployState.PARTLY)
+    ready = [version for version in versions if version.state in usable]
+    if not ready:
+        return versions[-1].version, f"the newest of {len(versions)} deployed, none is ready"
+    return ready[-1].version, f"the newest that is ready, of {len(versions)} deployed"
+
+
+def _nothing_deployed(track: str, channel: str) -> PipelineError:
+    return error_of(
+        status.UNKNOWN_VERSION,
+        f"no version of {track} is deployed on {channel}: `pipeline versions {track} {channel}` "
+        f"shows what was built, `pipeline build {track} {channel} master` builds one, "
+        f"`pipeline deploy {track} {channel} VERSION` deploys it",
+    )
