@@ -1,4 +1,4 @@
-"""The command line: what is made of images is in `build_cli`, running a tool in `run_cli`.
+"""The command line: images are made in `build_cli`, kept in `images_cli`, run in `run_cli`.
 
 Exit statuses: 0 done; 1 the tool did not succeed; 2 a wrong call; 3 an error, said in one line.
 """
@@ -8,7 +8,7 @@ from typing import NoReturn
 
 import click
 
-from pipeline_containers import build_cli, run_cli
+from pipeline_containers import build_cli, images_cli, run_cli
 from pipeline_containers.errors import ContainersError
 
 
@@ -18,7 +18,7 @@ def commands() -> None:
     """Track tooling: from a git reference to an image, and to a sandboxed run."""
 
 
-for command in (*build_cli.COMMANDS, *run_cli.COMMANDS):
+for command in (*build_cli.COMMANDS, *images_cli.COMMANDS, *run_cli.COMMANDS):
     commands.add_command(command)
 
 

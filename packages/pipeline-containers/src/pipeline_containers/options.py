@@ -80,6 +80,15 @@ REGISTRY = click.option(
     help="A folder, docker://HOST[/PREFIX], or ecr.",
 )
 JSON = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
+STORE = click.option(
+    "--store",
+    "folder",
+    metavar="FOLDER",
+    type=click.Path(file_okay=False, path_type=Path),
+    default=lambda: _work_folder() / "store",
+    show_default="store/ in the folder that the other commands work in",
+    help="Where images are kept; a worker's is store/ in its own folder.",
+)
 WORK = click.option(
     "--work",
     metavar="FOLDER",

@@ -91,6 +91,12 @@ class Storage:
                 total += size if isinstance(size, int) else 0
         return total
 
+    def layers(self) -> list[Path]:
+        """List the folders of layers, whole or not."""
+        folders = self.root / "overlay"
+        found = folders.iterdir() if folders.is_dir() else ()
+        return sorted(folder for folder in found if is_digest(f"sha256:{folder.name}"))
+
     def orphans(self, before_s: float = math.inf) -> list[str]:
         """List layers that no image has: half-written ones, and whole ones made before a time.
 
@@ -107,10 +113,7 @@ class Storage:
             while isinstance(layer, str) and layer in parents and layer not in kept:
                 kept.add(layer)
                 layer = parents[layer]
-        folders = self.root / "overlay"
-        written = {place.name for place in folders.iterdir()} if folders.is_dir() else set()
-        strays = {name for name in written if is_digest(f"sha256:{name}")}
-        return sorted((parents.keys() | strays) - kept)
+        return sorted((parents.keys() | {folder.name for folder in self.layers()}) - kept)
 
     def remove_orphans(self, before_s: float = math.inf) -> int:
         """Remove these `orphans`, how many; no program may be at work on the store."""

@@ -3,6 +3,7 @@
     FOLDER/root/   containers-storage, filled by skopeo
     FOLDER/run/    its runtime state
     FOLDER/tmp/    blobs on their way
+    FOLDER/empty/  the lowest folder of what is mounted by hand
     FOLDER/lock    shared by pulls; exclusive for the removal of what a failed or killed one left
 
 An image is in the store when skopeo has written its record, which it does last: half a pull is no
@@ -20,7 +21,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from pipeline_containers.command import Cancelled
-from pipeline_containers.errors import RegistryError, StoreError
+from pipeline_containers.errors import RegistryError, SandboxError, StoreError
+from pipeline_containers.images.garbage import Garbage, disk_bytes, mounts_by_hand
 from pipeline_containers.images.image import StoredImage, is_digest
 from pipeline_containers.images.limits import PullLimits
 from pipeline_containers.images.manifest import Manifest
@@ -31,6 +33,7 @@ from pipeline_containers.images.sharing import Sharing
 from pipeline_containers.images.skopeo import delete_image, reason
 from pipeline_containers.images.storage import Storage, stored_name
 from pipeline_containers.images.watch import disk_trouble, too_large
+from pipeline_containers.sandbox.mounts import mount_root, unmount
 
 _DELETE_S = 60.0
 _RETRY_S = 3600.0
@@ -101,12 +104,51 @@ class Store:
                 return self._storage.load(image)
         raise StoreError(f"{digest} is not in {self.folder}: pull it first")
 
+    def mount(self, digest: str, target: Path) -> None:
+        """Mount an image as a read-only root at an empty folder, to look at; ids as they are."""
+        image = self.image(digest)
+        target.mkdir(parents=True, exist_ok=True)
+        if any(target.iterdir()):
+            raise StoreError(f"{target} is not empty: give an empty folder, or a new one")
+        bottom = self.folder / "empty"  # of a single layer there is no overlay
+        bottom.mkdir(exist_ok=True)
+        try:
+            mount_root((*image.layers, bottom), target.resolve(), None, digest)
+        except SandboxError as error:
+            raise StoreError(f"{digest} cannot be mounted: {error}") from error
+
+    @staticmethod
+    def unmount(target: Path) -> str:
+        """Unmount what `mount` mounted at a folder; its digest."""
+        for digest, places in mounts_by_hand().items():
+            if target.resolve() in places:
+                unmount(target.resolve())
+                return digest
+        raise StoreError(f"no image is mounted at {target}")
+
+    def layers(self) -> frozenset[Path]:
+        """List the folders of all layers, as `image` gives them."""
+        return frozenset(folder / "diff" for folder in self._storage.layers())
+
+    def garbage(self, keep: Collection[str]) -> Garbage:
+        """Say what `collect` and `collect_orphans` would remove between them."""
+        kept = set(keep) | mounts_by_hand().keys()
+        here = self.digests()
+        used = {layer for digest in here if digest in kept for layer in self.image(digest).layers}
+        layers = {
+            folder: disk_bytes(folder)
+            for folder in self._storage.layers()
+            if folder / "diff" not in used
+        }
+        return Garbage(tuple(digest for digest in here if digest not in kept), layers)
+
     def collect(self, keep: Collection[str]) -> list[str]:
         """Remove all images but those to be kept, and the layers that are only theirs; which.
 
-        Unmount them first (`Sandbox.forget`).
+        Unmount them first (`Sandbox.forget`); what somebody has mounted by hand stays.
         """
         removed = []
+        keep = set(keep) | mounts_by_hand().keys()
         for digest in self.digests():
             if digest not in keep:
                 self._remove(digest)

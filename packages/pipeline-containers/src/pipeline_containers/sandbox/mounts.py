@@ -70,11 +70,14 @@ def make_skeleton(folder: Path) -> None:
     folder.chmod(0o755)
 
 
-def mount_root(layers: Sequence[Path], target: Path, user_namespace: int | None) -> None:
+def mount_root(
+    layers: Sequence[Path], target: Path, user_namespace: int | None, source: str = "overlay"
+) -> None:
     """Mount layers, the top one first, as one read-only folder at `target`.
 
-    There must be two at least. With a user namespace, ids are mapped through it; without one, in
-    a user namespace of the worker's, they stay as they are.
+    There must be two at least. With a user namespace, ids are mapped through it; without one they
+    stay as they are. `source` is what the host lists the
+    mount by.
     """
     with contextlib.ExitStack() as opened:
         mapped = []
@@ -91,9 +94,10 @@ def mount_root(layers: Sequence[Path], target: Path, user_namespace: int | None)
         try:
             for descriptor in mapped:
                 linux.fsconfig(overlay, "lowerdir+", f"/proc/self/fd/{descriptor}")
+            linux.fsconfig(overlay, "source", source)
             linux.fsconfig(overlay, "redirect_dir", "nofollow")  # a layer could lead elsewhere
             linux.fsconfig(overlay, "metacopy", "off")
-            if user_namespace is None:  # whose root may set no others
+            if _is_root_of_users_namespace():  # which may set no others
                 linux.fsconfig(overlay, "userxattr")
             mount = linux.fsmount(overlay, _HARD)
         except OSError as error:
@@ -161,9 +165,19 @@ def mounts_below(folder: Path) -> Iterator[Path]:
     """List the mount points in a folder, the latest first."""
     top = str(folder.resolve())
     for line in reversed(Path("/proc/self/mountinfo").read_text().splitlines()):
-        place = _OCTAL.sub(lambda match: chr(int(match[1], 8)), line.split()[4])
-        if place.startswith(top + "/"):
-            yield Path(place)
+        place = place_of(line)
+        if str(place).startswith(top + "/"):
+            yield place
+
+
+def place_of(line: str) -> Path:
+    """Take the mount point from a line of `/proc/self/mountinfo`."""
+    return Path(_OCTAL.sub(lambda match: chr(int(match[1], 8)), line.split()[4]))
+
+
+def _is_root_of_users_namespace() -> bool:
+    """Say whether this is not the host's own root: attributes are told otherwise then."""
+    return Path("/proc/self/uid_map").read_text().split() != ["0", "0", str(2**32 - 1)]
 
 
 def _explain(error: OSError, layer: Path) -> str:
