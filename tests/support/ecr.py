@@ -9,10 +9,7 @@ the authorities that the host trusts, all of them in a mount namespace of its ow
 import base64
 import json
 import os
-import re
 import ssl
-import subprocess
-import sys
 import threading
 import time
 import urllib.request
@@ -24,6 +21,7 @@ from typing import Any
 
 import boto3
 
+from support.moto import moto
 from support.registry import RegistryServer, registry_server
 
 ACCOUNT = "123456789012"
@@ -116,7 +114,7 @@ class Ecr:
 @contextmanager
 def ecr(folder: Path) -> Iterator[Ecr]:
     """Give Amazon's registry for as long as the block lasts."""
-    with _moto(folder) as endpoint, _listener() as (url, inbox):
+    with moto(folder) as endpoint, _listener() as (url, inbox):
         own = Ecr(folder, endpoint)
         # An address of this process' own on the loopback: the port is the one of https.
         number = os.getpid()
@@ -127,29 +125,6 @@ def ecr(folder: Path) -> Iterator[Ecr]:
             yield own
             assert own.failures == []
         own.client.close()
-
-
-@contextmanager
-def _moto(folder: Path) -> Iterator[str]:
-    log = folder / "moto.log"
-    program = Path(sys.executable).parent / "moto_server"
-    with log.open("wb") as output:
-        process = subprocess.Popen(
-            [str(program), "--host", "127.0.0.1", "--port", "0"],
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=output,
-        )
-    try:
-        until = time.monotonic() + 60
-        while not (found := re.search(r"Running on (http://\S+)", log.read_text())):
-            assert time.monotonic() < until, log.read_text()
-            assert process.poll() is None, log.read_text()
-            time.sleep(0.05)
-        yield found[1]
-    finally:
-        process.kill()
-        process.wait()
 
 
 @contextmanager

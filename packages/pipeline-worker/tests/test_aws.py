@@ -3,7 +3,7 @@
 import pytest
 
 from pipeline_protocol.link import Configure
-from pipeline_protocol.settings import Credentials, Settings
+from pipeline_protocol.settings import NOT_YET_MINTED, Credentials, Settings
 from pipeline_worker.aws import aws_credentials, expired
 from pipeline_worker.commands import Adopt
 
@@ -31,6 +31,13 @@ def test_expired_credentials_say_when_and_where_to_look() -> None:
     said = expired(MINTED, now=2_000.0)
     assert said is not None
     assert "expired at 1970-01-01T00:16:40+00:00" in said
+    assert "router's log" in said
+
+
+def test_credentials_that_the_router_could_not_mint_so_far_say_so() -> None:
+    said = expired(NOT_YET_MINTED)
+    assert said is not None
+    assert "STS" in said
     assert "router's log" in said
 
 

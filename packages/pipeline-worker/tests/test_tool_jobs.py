@@ -17,6 +17,7 @@ from pipeline_containers.sandbox.tools import TOOLS
 from pipeline_protocol import status
 from pipeline_protocol.settings import Limits, Settings, TrackLimits
 from pipeline_worker.executor import Assignment
+from pipeline_worker.inputs import Inputs
 from pipeline_worker.releases import Releases
 from pipeline_worker.tool_jobs import ToolJobs, explain, judge
 
@@ -78,7 +79,7 @@ def perform(
         TOOLS["test_runner"],
         cast(Sandbox, sandbox),
         cast(Releases, FakeReleases()),
-        None,
+        Inputs(),
     )
     if settings is not None:
         jobs.adopt(settings, None)

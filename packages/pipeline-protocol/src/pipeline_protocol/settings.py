@@ -70,6 +70,10 @@ class Credentials(Struct, frozen=True):
         return [("access_key_id", self.access_key_id), ("expires_at", self.expires_at)]
 
 
+NOT_YET_MINTED = Credentials("", "", "", 0.0)
+"""The router is to mint credentials but has none so far: the workers' own are not to be used."""
+
+
 class WantedVersion(Struct, frozen=True):
     """A version that workers of the channel are to have ready."""
 

@@ -4,7 +4,7 @@ import time
 from datetime import UTC, datetime
 
 from pipeline_containers.images.registry import AwsCredentials
-from pipeline_protocol.settings import Credentials
+from pipeline_protocol.settings import NOT_YET_MINTED, Credentials
 
 
 def aws_credentials(credentials: Credentials | None) -> AwsCredentials | None:
@@ -23,5 +23,7 @@ def expired(credentials: Credentials | None, now: float | None = None) -> str | 
     """
     if credentials is None or (time.time() if now is None else now) < credentials.expires_at:
         return None
+    if credentials == NOT_YET_MINTED:
+        return "the router has got no AWS credentials from STS yet: see the router's log"
     when = datetime.fromtimestamp(credentials.expires_at, UTC).isoformat(timespec="seconds")
     return f"the AWS credentials from the router expired at {when}: see the router's log"

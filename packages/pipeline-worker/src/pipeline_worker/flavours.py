@@ -19,6 +19,7 @@ from pipeline_protocol.channels import CHANNELS
 from pipeline_worker.build_jobs import BuildJobs
 from pipeline_worker.executor import Jobs
 from pipeline_worker.housekeeping import CacheKeeper
+from pipeline_worker.inputs import Inputs
 from pipeline_worker.proof import Proof
 from pipeline_worker.prover import Prover
 from pipeline_worker.releases import NoReleases, Preparer, Releases
@@ -89,7 +90,9 @@ def open_flavour(
         prove = Proof(sandbox, TOOLS[kind], folder.folder("proofs"))
         releases = Releases(channel, Store(folder.folder("store")), prove, sandbox.forget)
         opened.callback(releases.close)
-        jobs = ToolJobs(identity, TOOLS[kind], sandbox, releases, host.file_inputs)
+        inputs = Inputs(host.file_inputs)
+        opened.callback(inputs.close)
+        jobs = ToolJobs(identity, TOOLS[kind], sandbox, releases, inputs)
         yield Flavour(jobs, releases, prover)
 
 

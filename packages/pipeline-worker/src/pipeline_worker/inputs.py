@@ -1,128 +1,51 @@
-"""A request's input files into its job folder: inline files, or a folder of this machine.
+"""A request's input into its job folder: which kind it is, and who brings it.
 
-Names, links and sizes are the sender's: nothing is followed out of the folder that holds it.
+Nothing half: the input is there as a whole, or there is an error, and the job does not start.
 """
 
-import errno
-import os
-import shutil
-import stat
-from pathlib import Path, PurePosixPath
-from urllib.parse import unquote, urlsplit
+from pathlib import Path
 
-MAX_FILES = 10_000
-MAX_BYTES = 256 << 20
-MAX_DEPTH = 32
-
-_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
-_FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-_NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+from pipeline_containers.sandbox.limits import Limits
+from pipeline_protocol.requests import SolutionRequest
+from pipeline_protocol.settings import Credentials, Settings
+from pipeline_worker.allowance import Allowance
+from pipeline_worker.buckets import OpenBuckets
+from pipeline_worker.folder_inputs import copy_folder, write_files
+from pipeline_worker.patience import Patience
+from pipeline_worker.s3_keys import find_place
 
 
-class UnusableInput(Exception):
-    """The request names an input that cannot be taken; the message says why."""
+class Inputs:
+    """Brings inputs of every kind; from several threads at once."""
 
+    def __init__(self, file_inputs: Path | None = None) -> None:
+        """Read ``file://`` inputs beneath `file_inputs` only; None: not at all."""
+        self._file_inputs = file_inputs
+        self._buckets = OpenBuckets()
 
-def write_files(files: dict[str, str], folder: Path) -> None:
-    """Write inline files; UnusableInput where two names get in each other's way."""
-    for name, text in files.items():
-        path = folder / name
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(text, encoding="utf-8")
-        except (FileExistsError, NotADirectoryError, IsADirectoryError):
-            raise UnusableInput(f"file {name!r} stands in the way of another") from None
-        except OSError as error:
-            raise _unwritable(name, error) from None
-        except UnicodeEncodeError:
-            raise UnusableInput(f"file {name!r} is not Unicode text") from None
+    def adopt(self, settings: Settings, credentials: Credentials | None) -> None:
+        """Work by these settings from the next input on."""
+        self._buckets.adopt(settings, credentials)
 
+    def bring(
+        self, request: SolutionRequest, folder: Path, limits: Limits, patience: Patience
+    ) -> None:
+        """Put the request's files into its job folder.
 
-def copy_folder(uri: str, allowed: Path | None, folder: Path) -> None:
-    """Copy what is beneath a ``file:///folder/`` into the job folder.
+        UnusableInput where the request is to blame, InputUnavailable where it is not; OutOfTime
+        and TakenBack.
+        """
+        if isinstance(request.files, dict):
+            write_files(request.files, folder)
+            return
+        uri = str(request.s3_uri)
+        allowance = Allowance(limits.job_folder_files, limits.job_folder_bytes)
+        if uri.startswith("file:"):
+            copy_folder(uri, self._file_inputs, folder, allowance)
+        else:
+            place = find_place(uri, self._buckets.allowed)
+            self._buckets.get(patience).copy(place, folder, allowance, patience)
 
-    Only beneath `allowed`, the worker's ``--file-inputs``; UnusableInput otherwise, and where there
-    is no such folder, or more in it than a job may have, or anything but folders and plain files.
-    """
-    source = _open_beneath(uri, allowed)
-    try:
-        _Copy().folder(source, folder, PurePosixPath())
-    finally:
-        os.close(source)
-
-
-def _open_beneath(uri: str, allowed: Path | None) -> int:
-    if allowed is None:
-        raise UnusableInput(f"{uri}: this worker reads no file:// inputs (it has no --file-inputs)")
-    path = PurePosixPath(unquote(urlsplit(uri).path))
-    if "\0" in str(path) or not path.is_relative_to(allowed) or ".." in path.parts:
-        raise UnusableInput(
-            f"{uri} is not beneath {allowed}, where this worker reads file:// inputs"
-        )
-    current = os.open(allowed, _DIRECTORY & ~os.O_NOFOLLOW)
-    for part in path.relative_to(allowed).parts:
-        try:
-            inner = os.open(part, _DIRECTORY, dir_fd=current)
-        except OSError as error:
-            raise UnusableInput(f"{uri}: {error.strerror} ({part})") from None
-        finally:
-            os.close(current)
-        current = inner
-    return current
-
-
-class _Copy:
-    """One copying, counted."""
-
-    def __init__(self) -> None:
-        self._files = 0
-        self._bytes = 0
-
-    def folder(self, source: int, target: Path, where: PurePosixPath) -> None:
-        if len(where.parts) > MAX_DEPTH:
-            raise UnusableInput(f"the input's folders are nested more than {MAX_DEPTH} deep")
-        with os.scandir(source) as entries:
-            names = [(entry.name, entry.is_dir(follow_symlinks=False)) for entry in entries]
-        for name, is_folder in names:
-            path = where / name
-            try:
-                inner = os.open(name, _DIRECTORY if is_folder else _FILE, dir_fd=source)
-            except OSError as error:
-                raise UnusableInput(f"{path}: {_reason(error)}") from None
-            try:
-                if is_folder:
-                    (target / name).mkdir()
-                    self.folder(inner, target / name, path)
-                else:
-                    self._file(inner, target / name, path)
-            except OSError as error:
-                raise _unwritable(str(path), error) from None
-            finally:
-                os.close(inner)
-
-    def _file(self, source: int, target: Path, where: PurePosixPath) -> None:
-        facts = os.fstat(source)
-        if not stat.S_ISREG(facts.st_mode):
-            raise UnusableInput(f"{where} is not a plain file")
-        self._files += 1
-        self._bytes += facts.st_size
-        if self._files > MAX_FILES or self._bytes > MAX_BYTES:
-            raise UnusableInput(f"the input has over {MAX_FILES} files or {MAX_BYTES} bytes")
-        mode = 0o755 if facts.st_mode & 0o100 else 0o644
-        with (
-            open(source, "rb", closefd=False) as reader,
-            open(os.open(target, _NEW, mode), "wb") as writer,
-        ):
-            shutil.copyfileobj(reader, writer)
-
-
-def _reason(error: OSError) -> str:
-    if error.errno == errno.ELOOP:
-        return "links are not followed"
-    return error.strerror or str(error)
-
-
-def _unwritable(name: str, error: OSError) -> UnusableInput:
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return UnusableInput(f"the input does not fit into the job folder (at {name!r})")
-    return UnusableInput(f"{name!r} cannot be written: {error.strerror}")
+    def close(self) -> None:
+        """Keep no connection."""
+        self._buckets.close()

@@ -2,7 +2,6 @@
 
 import dataclasses
 import time
-from pathlib import Path
 
 import msgspec
 
@@ -17,8 +16,10 @@ from pipeline_protocol.link import MAX_LOG_BYTES
 from pipeline_protocol.replies import Context, Logs, Timing, Usage
 from pipeline_protocol.requests import SolutionRequest
 from pipeline_protocol.settings import Credentials, Settings
+from pipeline_worker.allowance import InputUnavailable, UnusableInput
 from pipeline_worker.executor import Assignment, Finished
-from pipeline_worker.inputs import UnusableInput, copy_folder, write_files
+from pipeline_worker.inputs import Inputs
+from pipeline_worker.patience import OutOfTime, Patience, TakenBack
 from pipeline_worker.releases import Releases
 
 _CODES = {
@@ -30,6 +31,14 @@ _CODES = {
     Ending.CANCELLED: status.CANCELLED,
 }
 """THE table of endings by force; EXITED, the one by itself, is judged by what was left."""
+
+_INPUT_CODES: dict[type[Exception], int] = {
+    UnusableInput: status.UNUSABLE,
+    TakenBack: status.CANCELLED,
+    OutOfTime: status.DEADLINE_PASSED,
+    InputUnavailable: status.SETUP_FAILED,
+}
+"""THE table of inputs that were not had."""
 
 
 class UnusableLimits(Exception):
@@ -45,18 +54,19 @@ class ToolJobs:
         kind: ToolKind,
         sandbox: Sandbox,
         releases: Releases,
-        file_inputs: Path | None,
+        inputs: Inputs,
     ) -> None:
         self._worker = worker
         self._kind = kind
         self._sandbox = sandbox
         self._releases = releases
-        self._file_inputs = file_inputs
+        self._inputs = inputs
         self._settings = Settings()
 
     def adopt(self, settings: Settings, credentials: Credentials | None) -> None:
         """Work by these settings from the next job on."""
         self._settings = settings
+        self._inputs.adopt(settings, credentials)
 
     def perform(self, assignment: Assignment) -> Finished:
         """Run the tool over the solution; whatever happens there becomes a reply."""
@@ -68,18 +78,21 @@ class ToolJobs:
         with self._releases.use(request.track_slug, request.container_version) as image:
             if image is None:
                 return self._without_image(request, context)
+            patience = Patience(assignment.deadline, assignment.cancelled)
             try:
+                limits = self._limits(request)
                 run = ToolRun(
                     image=image,
                     kind=self._kind,
                     slug=request.exercise_slug,
-                    fill=lambda folder: self._fill(request, folder),
-                    limits=self._limits(request),
+                    fill=lambda folder: self._inputs.bring(request, folder, limits, patience),
+                    limits=limits,
                     cancelled=assignment.cancelled,
                 )
                 report = self._sandbox.run(run)
-            except UnusableInput as error:
-                return status.UNUSABLE, refusal(status.UNUSABLE, str(error), context)
+            except tuple(_INPUT_CODES) as error:
+                code = _INPUT_CODES[type(error)]
+                return code, refusal(code, str(error), context)
             except (ContainersError, OSError, UnusableLimits) as error:
                 reason = f"the run could not be set up: {error}"
                 return status.SETUP_FAILED, refusal(status.SETUP_FAILED, reason, context)
@@ -99,16 +112,6 @@ class ToolJobs:
         else:
             code, error = status.UNKNOWN_VERSION, f"{track} {version} was unloaded"
         return code, refusal(code, error, context)
-
-    def _fill(self, request: SolutionRequest, folder: Path) -> None:
-        if isinstance(request.files, dict):
-            write_files(request.files, folder)
-            return
-        uri = str(request.s3_uri)
-        if not uri.startswith("file:"):
-            allowed = ", ".join(self._settings.inputs.s3_prefixes) or "there is none"
-            raise UnusableInput(f"{uri} is beneath no allowed prefix ({allowed})")
-        copy_folder(uri, self._file_inputs, folder)
 
     def _limits(self, request: SolutionRequest) -> Limits:
         """Take the track's; of these a request may set the time, up to the track's ceiling."""

@@ -1,12 +1,13 @@
-"""Input files: what is taken, and what is refused with a reason."""
+"""Inline files and folders of the host: what is taken, and what is refused with a reason."""
 
 import os
 from pathlib import Path
 
 import pytest
 
-from pipeline_worker import inputs
-from pipeline_worker.inputs import UnusableInput, copy_folder, write_files
+from pipeline_worker import folder_inputs
+from pipeline_worker.allowance import Allowance, UnusableInput
+from pipeline_worker.folder_inputs import write_files
 
 
 @pytest.fixture
@@ -14,6 +15,10 @@ def job(tmp_path: Path) -> Path:
     folder = tmp_path / "job"
     folder.mkdir()
     return folder
+
+
+def copy_folder(uri: str, allowed: Path | None, job: Path) -> None:
+    folder_inputs.copy_folder(uri, allowed, job, Allowance())
 
 
 @pytest.fixture
@@ -74,13 +79,18 @@ def test_a_pipe_is_refused_without_waiting_for_its_writer(job: Path, allowed: Pa
         copy_folder(f"file://{allowed}/two-fer/", allowed, job)
 
 
-def test_too_much_is_refused(job: Path, allowed: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(inputs, "MAX_FILES", 1)
-    with pytest.raises(UnusableInput, match="over 1 files"):
-        copy_folder(f"file://{allowed}/two-fer/", allowed, job)
+@pytest.mark.parametrize("allowance", [Allowance(files=1), Allowance(size_bytes=5)])
+def test_too_much_is_refused(job: Path, allowed: Path, allowance: Allowance) -> None:
+    with pytest.raises(UnusableInput, match=r"over \d+ files or \d+ bytes"):
+        folder_inputs.copy_folder(f"file://{allowed}/two-fer/", allowed, job, allowance)
+
+
+def test_no_job_folder_is_so_large_that_everything_is_taken() -> None:
+    with pytest.raises(UnusableInput, match=r"over 10000 files or 268435456 bytes"):
+        Allowance(files=10**9, size_bytes=1 << 50).take(1 << 40)
 
 
 def test_too_deep_is_refused(job: Path, allowed: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(inputs, "MAX_DEPTH", 0)
+    monkeypatch.setattr(folder_inputs, "MAX_DEPTH", 0)
     with pytest.raises(UnusableInput, match="nested"):
         copy_folder(f"file://{allowed}/two-fer/", allowed, job)
