@@ -1,8 +1,8 @@
 """Services that ask for very many runs at a time, in a process of their own.
 
-    python -m support.client_programs sync|async ADDRESS NUMBER
+    python -m support.client_programs sync|async ADDRESS NUMBER [PLAN]
 
-Prints how many got their own answer, and over how many connections.
+Each run does what the plan says; in the end it prints how many got their own answer.
 """
 
 import asyncio
@@ -12,23 +12,27 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from pipeline_client import AsyncPipelineClient, PipelineClient
+from pipeline_client import Answer, AsyncPipelineClient, PipelineClient
 
 NAMES = ("ruby", "two-fer", "v1")
 TIMEOUT_S = 100.0
 
 
-def request(number: int) -> dict[str, Any]:
-    return {"files": {"plan": "", "token": str(number)}, "id": f"service-{number}"}
+def request(number: int, plan: str) -> dict[str, Any]:
+    return {"files": {"plan": plan, "token": str(number)}, "id": f"service-{number}"}
 
 
-def by_threads(address: str, number: int) -> int:
+def is_of(number: int, answer: Answer[dict[str, Any]]) -> bool:
+    return bool(answer.response["token"] == str(number))
+
+
+def by_threads(address: str, number: int, plan: str) -> int:
     """All at the same moment, a thread each."""
     together = threading.Barrier(number)
 
     def run(one: int) -> bool:
         together.wait()
-        return client.test_solution(*NAMES, **request(one)).response["token"] == str(one)
+        return is_of(one, client.test_solution(*NAMES, **request(one, plan)))
 
     with (
         ThreadPoolExecutor(number) as pool,
@@ -37,19 +41,19 @@ def by_threads(address: str, number: int) -> int:
         return sum(pool.map(run, range(number)))
 
 
-async def by_tasks(address: str, number: int) -> int:
+async def by_tasks(address: str, number: int, plan: str) -> int:
     """All at the same moment, a task each."""
     async with AsyncPipelineClient(address, timeout_s=TIMEOUT_S, resend_after_s=1) as client:
-        calls = (client.test_solution(*NAMES, **request(one)) for one in range(number))
+        calls = (client.test_solution(*NAMES, **request(one, plan)) for one in range(number))
         answers = await asyncio.gather(*calls)
-    return sum(answer.response["token"] == str(one) for one, answer in enumerate(answers))
+    return sum(is_of(one, answer) for one, answer in enumerate(answers))
 
 
-def main(how: str, address: str, number: str) -> None:
+def main(how: str, address: str, number: str, plan: str = "") -> None:
     if how == "sync":
-        right = by_threads(address, int(number))
+        right = by_threads(address, int(number), plan)
     else:
-        right = asyncio.run(by_tasks(address, int(number)))
+        right = asyncio.run(by_tasks(address, int(number), plan))
     sys.stdout.write(f"{right} right\n")
 
 
