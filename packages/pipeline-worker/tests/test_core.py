@@ -224,7 +224,8 @@ def test_a_failed_version_is_tried_again_later_and_stays_failed_meanwhile() -> N
     worker.hear(link.RouterHeartbeat(EPOCH))
     assert of(worker.tick(3.0), do.Prepare) == [do.Prepare(wanted)]
     preparing = VersionState("ruby", "git-1", Readiness.PREPARING, percent=10, phase="pulling")
-    (versions,) = sent(worker.feed(events.VersionMoved(preparing)), link.Versions)
+    assert worker.feed(events.VersionMoved(preparing)) == []
+    (versions,) = sent(worker.tick(0.25), link.Versions)
     assert versions == link.Versions((replace(failed, percent=10, phase="pulling"),))
     ready = VersionState("ruby", "git-1", Readiness.READY, DIGEST)
     assert sent(worker.feed(events.VersionMoved(ready)), link.Versions) == [link.Versions((ready,))]
@@ -238,18 +239,34 @@ def test_what_is_wanted_is_begun_before_what_is_not_is_removed() -> None:
     assert order == [do.Prepare, do.Keep]
 
 
-def test_progress_reaches_the_router_and_stops_with_the_session() -> None:
+def test_progress_is_told_with_the_ticks_and_never_goes_back() -> None:
+    worker = Driver()
+    worker.serve(WantedVersion("ruby", "git-1"), WantedVersion("ruby", "git-2"))
+
+    def move(version: str, percent: int) -> VersionState:
+        state = VersionState("ruby", version, Readiness.PREPARING, None, "", percent, "pulling")
+        assert worker.feed(events.VersionMoved(state)) == []
+        return state
+
+    for percent in range(50):
+        first = move("git-1", percent)
+    second = move("git-2", 7)
+    assert sent(worker.tick(0.25), link.Versions) == [link.Versions((first, second))]
+    assert not sent(worker.tick(0.25), link.Versions)
+    move("git-1", 20)
+    assert sent(worker.tick(0.25), link.Versions) == [link.Versions((first,))]
+
+
+def test_progress_while_the_router_is_away_is_told_in_the_next_hello() -> None:
     worker = Driver()
     worker.serve(WantedVersion("ruby", "git-1"))
-    halfway = VersionState("ruby", "git-1", Readiness.PREPARING, percent=50, phase="pulling")
-    assert sent(worker.feed(events.VersionMoved(halfway)), link.Versions) == [
-        link.Versions((halfway,))
-    ]
     worker.tick(5.0)
-    assert worker.feed(events.VersionMoved(replace(halfway, percent=60))) == []
+    halfway = VersionState("ruby", "git-1", Readiness.PREPARING, None, "", 60, "pulling")
+    worker.feed(events.VersionMoved(halfway))
+    assert not sent(worker.tick(0.25), link.Versions)
     (hello,) = sent(worker.feed(events.LinkFound(5556)), link.Hello)
     assert isinstance(hello, link.Hello)
-    assert hello.versions[0].percent == 60
+    assert hello.versions == (halfway,)
 
 
 def test_another_digest_than_the_deployed_one_is_a_failure() -> None:

@@ -16,7 +16,7 @@ from pipeline_protocol.link import Readiness, VersionState
 from pipeline_protocol.settings import Registry, Settings, WantedVersion
 from pipeline_worker import registries
 from pipeline_worker.events import Event, VersionMoved
-from pipeline_worker.release import REPORT_S, Meter, explain
+from pipeline_worker.release import explain
 from pipeline_worker.releases import AT_A_TIME, Releases
 
 WAIT_S = 10.0
@@ -340,17 +340,6 @@ def test_a_registry_is_opened_once_until_the_settings_name_another(
         house.await_that(lambda: house.ready("v1"))
     house.await_that(lambda: opened[-1] == "two")
     assert opened == ["one", "two"]
-
-
-def test_progress_is_told_a_few_times_a_second_and_never_goes_back() -> None:
-    meter = Meter()
-    told = [
-        percent
-        for step, percent in enumerate([0, 10, 20, 15, 90, 40, 95])
-        if meter.is_news("pulling", percent, 100.0 + step * REPORT_S / 2)
-    ]
-    assert told == [0, 20, 90, 95]
-    assert meter.is_news("proving", 95, 100.0 + 3 * REPORT_S)
 
 
 @pytest.mark.parametrize(

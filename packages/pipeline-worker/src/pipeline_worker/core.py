@@ -106,6 +106,8 @@ class Core:
         if self.phase is Phase.SERVING:
             if now - self._beat_at >= self.patience.heartbeat_s:
                 out += self._beat(event.load, now)
+            if further := self.preparation.progress():
+                out.append(do.Send(Versions(further)))
             out += map(do.Prepare, self.preparation.due(now))
         if self.health.due(now):
             out.append(do.ProveHealth())

@@ -29,6 +29,8 @@ class _Version(Struct):
     state: VersionState
     retry_at: float | None = None
     failures: int = 0
+    is_news: bool = False
+    """Whether it is further than the router was told."""
 
 
 class Preparation:
@@ -68,24 +70,33 @@ class Preparation:
         return ready and wanted.digest not in (None, known.state.digest)
 
     def moved(self, state: VersionState, now: float) -> VersionState | None:
-        """Note how far a version is; return what to tell the router, None for nothing."""
+        """Note how far a version is; return what to tell the router at once, None for nothing."""
         known = self._versions.get((state.track, state.version))
         if known is None:
             return None
-        if state.state is Readiness.PREPARING and known.failures:
-            # until it is ready it stays failed: nobody should wait for it
-            known.state = replace(known.state, percent=state.percent, phase=state.phase)
-            return known.state
+        if state.state is Readiness.PREPARING:
+            # one that failed stays failed until it is ready: nobody should wait for it
+            percent = max(state.percent, known.state.percent)
+            known.state = replace(known.state, percent=percent, phase=state.phase)
+            known.is_news = True
+            return None
         digest = known.wanted.digest
         if state.state is Readiness.READY and digest not in (None, state.digest):
             reason = f"the tag led to {state.digest}, but {digest} is deployed"
             state = VersionState(state.track, state.version, Readiness.FAILED, reason=reason)
         known.state = state
-        known.retry_at = None
+        known.retry_at, known.is_news = None, False
         if state.state is Readiness.FAILED:
             known.retry_at = now + min(RETRY_MOST_S, RETRY_S * 2**known.failures)
             known.failures += 1
         return state
+
+    def progress(self) -> tuple[VersionState, ...]:
+        """Return what got further since the router was told."""
+        further = [version for version in self._versions.values() if version.is_news]
+        for version in further:
+            version.is_news = False
+        return tuple(version.state for version in further)
 
     def due(self, now: float) -> list[WantedVersion]:
         """Return the failed versions whose time has come to be tried again."""

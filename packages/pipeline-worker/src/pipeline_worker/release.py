@@ -1,7 +1,6 @@
 """One version on its way to being ready, and what is told of it meanwhile."""
 
 import threading
-import time
 from collections.abc import Callable
 
 from pipeline_containers.errors import ContainersError, SandboxError
@@ -10,26 +9,7 @@ from pipeline_protocol.link import Readiness, VersionState
 from pipeline_protocol.settings import WantedVersion
 from pipeline_worker.events import Event, VersionMoved
 
-REPORT_S = 0.5
-"""Between one report of a version's progress and the next, within a phase."""
 _REASON_CHARACTERS = 1000
-
-
-class Meter:
-    """Says which progress is worth a report: it never goes back, and is not told all the time."""
-
-    def __init__(self) -> None:
-        self._phase = ""
-        self._percent = -1
-        self._told_at = float("-inf")
-
-    def is_news(self, phase: str, percent: int, now: float) -> bool:
-        """Take in how far it is; whether that is to be told."""
-        if phase == self._phase and (percent <= self._percent or now - self._told_at < REPORT_S):
-            return False
-        self._percent = max(percent, self._percent)
-        self._phase, self._told_at = phase, now
-        return True
 
 
 class Release:
@@ -40,7 +20,6 @@ class Release:
         self.key = (wanted.track, wanted.version)
         self.cancelled = threading.Event()
         self._post = post
-        self._meter = Meter()
 
     def __str__(self) -> str:
         return f"{self.wanted.track} {self.wanted.version}"
@@ -64,7 +43,7 @@ class Release:
         self._post(VersionMoved(state))
 
     def _tell(self, phase: str, percent: int) -> None:
-        if not self.cancelled.is_set() and self._meter.is_news(phase, percent, time.monotonic()):
+        if not self.cancelled.is_set():
             state = VersionState(*self.key, Readiness.PREPARING, percent=percent, phase=phase)
             self._post(VersionMoved(state))
 
