@@ -1,8 +1,10 @@
 """The client for code under asyncio: the same calls, awaited."""
 
 import asyncio
+import threading
 import weakref
 from collections.abc import Callable, Coroutine
+from contextlib import suppress
 from types import TracebackType
 from typing import Any, Concatenate, ParamSpec, Self, TypeVar
 
@@ -117,7 +119,7 @@ class AsyncPipelineClient:
             return await self._own_line().converse(step)
         if isinstance(step, Pause):
             return await asyncio.sleep(step.seconds)
-        return await asyncio.to_thread(step.do)
+        return await _apart(step.do)
 
     def _own_line(self) -> LoopLine:
         if self._closed:
@@ -132,6 +134,32 @@ class AsyncPipelineClient:
         self._line = LoopLine(self._terms, loop)
         weakref.finalize(self, self._line.let_go)
         return self._line
+
+
+async def _apart(do: Callable[[], Any]) -> Any:
+    """Like `asyncio.to_thread`; but for this thread neither a loop's end nor an exit waits."""
+    loop = asyncio.get_running_loop()
+    outcome: asyncio.Future[Any] = loop.create_future()
+
+    def settle(result: Any, error: Exception | None) -> None:
+        if outcome.done():
+            return  # the task was cancelled
+        if error:
+            outcome.set_exception(error)
+        else:
+            outcome.set_result(result)
+
+    def work() -> None:
+        result, failed = None, None
+        try:
+            result = do()
+        except Exception as error:
+            failed = error
+        with suppress(RuntimeError):  # the loop is closed
+            loop.call_soon_threadsafe(settle, result, failed)
+
+    threading.Thread(target=work, name="pipeline client's files", daemon=True).start()
+    return await outcome
 
 
 def _closed() -> PipelineError:
