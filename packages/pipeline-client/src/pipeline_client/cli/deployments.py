@@ -66,7 +66,10 @@ def deploy(session: Session, track: str, channel: str, version: str, wait: bool)
 @_VERSION
 @common
 def unload(session: Session, track: str, channel: str, version: str) -> None:
-    """Want a version no longer: workers finish what runs, and remove it."""
+    """Want a version no longer.
+
+    Workers finish what runs with it, and remove it.
+    """
     wanted = session.client.unload_container_version(track, channel, version)
     session.out.result(wanted, [wanted_line(wanted)])
 

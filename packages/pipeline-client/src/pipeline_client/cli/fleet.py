@@ -6,7 +6,7 @@ import time
 import click
 
 from pipeline_client.cli import completion, exits
-from pipeline_client.cli.options import Named, Session, command, common, option
+from pipeline_client.cli.options import Named, Seconds, Session, command, common, option
 from pipeline_client.cli.roster import (
     channel_lines,
     roster_data,
@@ -90,7 +90,7 @@ def cancel(session: Session, job: str, action: str | None) -> None:
 )
 @option(
     "--interval",
-    type=click.FloatRange(0, 3600),
+    type=Seconds(0, 3600),
     default=1.0,
     show_default=True,
     metavar="SECONDS",

@@ -1,6 +1,7 @@
 """Arguments and options that several commands share, and what they become: a `Session`."""
 
 import functools
+import math
 import socket
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -40,9 +41,11 @@ class Session:
         """The router's client, once it is known that somebody listens there."""
         reach(self.address, min(self.timeout_s or _REACH_S, _REACH_S))
         # tried once: a person is told at once what is missing, a script can try again
-        return PipelineClient(
+        client = PipelineClient(
             str(self.address), timeout_s=self.timeout_s, retries=None, upload_to=self.upload_to
         )
+        click.get_current_context().call_on_close(client.close)
+        return client
 
     @contextmanager
     def said(self, on_interrupt: str) -> Iterator[None]:
@@ -96,6 +99,17 @@ class _Channel(click.ParamType[str]):
         return channel
 
 
+class Seconds(click.FloatRange):
+    """A time; `nan`, which every comparison lets through, is none."""
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> float:
+        """Take it, or say what it should be."""
+        seconds: float = super().convert(value, param, ctx)
+        if math.isnan(seconds):
+            self.fail(f"{value!r} is not a number of seconds", param, ctx)
+        return seconds
+
+
 class Named(click.ParamType[str]):
     """A name as `pipeline_protocol.names` has it: refused here in the words of the router."""
 
@@ -142,7 +156,7 @@ def common(function: Callable[..., None]) -> Callable[..., None]:
         option("--json", "as_json", envvar="PIPELINE_JSON", is_flag=True, help="Print JSON."),
         option(
             "--timeout",
-            type=click.FloatRange(0, 86_400, min_open=True),
+            type=Seconds(0, 86_400, min_open=True),
             metavar="SECONDS",
             help="How long an answer may take; else 60, for a build 1800, else 10.",
         ),

@@ -22,7 +22,7 @@ def tests_passed(results: Mapping[str, Any]) -> bool:
 
 def test_lines(results: Mapping[str, Any], context: Context) -> list[str]:
     """Return the tests one by one, what the failing ones say, and the sum."""
-    status = results.get("status")
+    status = str(results.get("status"))
     tests = [test for test in _listed(results.get("tests")) if isinstance(test, dict)]
     lines = [line for test in tests for line in _test(test)]
     if results.get("message"):
@@ -45,7 +45,7 @@ def _test(test: dict[str, Any]) -> list[str]:
     return lines
 
 
-def _sum(status: object, tests: list[dict[str, Any]]) -> str:
+def _sum(status: str, tests: list[dict[str, Any]]) -> str:
     counted = Counter(str(test.get("status")) for test in tests)
     words = {"pass": "passed", "fail": "failed", "error": "with an error"}
     parts = [f"{counted[key]} {word}" for key, word in words.items() if counted[key]]

@@ -10,7 +10,7 @@ import click
 from pipeline_client import Answer
 from pipeline_client.cli import completion, exits, results
 from pipeline_client.cli.jobs import awaited
-from pipeline_client.cli.options import TRACK, Named, Session, command, common, option
+from pipeline_client.cli.options import TRACK, Named, Seconds, Session, command, common, option
 from pipeline_client.errors import PipelineError, error_of
 from pipeline_client.uploads import parse_prefix
 from pipeline_protocol import names, status
@@ -68,7 +68,7 @@ _TOOL = (
     ),
     option(
         "--execution-timeout",
-        type=click.FloatRange(0, min_open=True),
+        type=Seconds(0, min_open=True),
         metavar="SECONDS",
         help="How long the tool may run, up to the track's ceiling.",
     ),

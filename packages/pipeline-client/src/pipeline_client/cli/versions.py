@@ -28,7 +28,7 @@ Found = tuple[Deployment, AvailableContainers | PipelineError]
 @OPTIONAL_CHANNEL
 @common
 def versions(session: Session, track: str, channel: str | None) -> None:
-    """Show what of a track's tools is in the registry, wanted and ready.
+    """Show a track's versions: published, wanted, ready.
 
     A builder is asked what the registry has; without one the rest is shown all the same.
     """

@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 import click
 
 from pipeline_client import PipelineClient, PipelineError
-from pipeline_client.cli.options import Session, command, common, option
+from pipeline_client.cli.options import Seconds, Session, command, common, option
 from pipeline_client.cli.roster import wanted_of
 from pipeline_client.cli.scene import Facts, Scene, change_data, changes, facts, screen
 
@@ -27,7 +27,7 @@ _TURN_S = 0.1
 @command()
 @option(
     "--interval",
-    type=click.FloatRange(0.05, 3600),
+    type=Seconds(0.05, 3600),
     default=1.0,
     show_default=True,
     metavar="SECONDS",
