@@ -59,6 +59,20 @@ def test_many_tasks_get_their_own_answers() -> None:
         run(main)
 
 
+def test_more_at_a_time_than_any_queue_holds() -> None:
+    """ZeroMQ's queues hold 1,000 messages, the router's 10,000: nothing is dropped on the way."""
+
+    async def main() -> None:
+        async with AsyncPipelineClient(
+            router.address, timeout_s=100, resend_after_s=1000
+        ) as client:
+            pongs = await asyncio.gather(*(client.ping() for _ in range(12_000)))
+        assert pongs == [PONG] * 12_000
+
+    with FakeRouter() as router:
+        run(main)
+
+
 def test_lines_come_before_the_answer() -> None:
     lines: list[str] = []
 

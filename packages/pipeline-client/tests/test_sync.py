@@ -12,6 +12,7 @@ import pytest
 import zmq
 
 from pipeline_client import BadAddress, PipelineClient, errors
+from pipeline_client.connection import Connection
 from pipeline_client.testing import FakeRouter
 from pipeline_protocol import codec, replies, requests, responses, status
 
@@ -80,7 +81,7 @@ def test_each_class_of_error(code: int, kind: type[errors.PipelineError]) -> Non
     answering = Scripted([codec.refusal(code, "do this next", context)])
     with (
         FakeRouter(answering) as router,
-        PipelineClient(router.address) as client,
+        PipelineClient(router.address, retries=None) as client,
         pytest.raises(kind, match="do this next") as caught,
     ):
         client.test_solution(*NAMES, files=FILES)
@@ -101,6 +102,51 @@ def test_progress_comes_before_the_answer() -> None:
     assert lines == ["a", "b", "c"]
     assert answer.response == build
     assert b'"progress":true' in router.heard[0]
+
+
+def test_slow_reader_of_lines_holds_up_nobody_else() -> None:
+    others_answered = threading.Event()
+    begun = threading.Event()
+
+    def read_slowly(line: str) -> None:
+        begun.set()
+        assert others_answered.wait(30), line
+
+    router = FakeRouter().returning("test_solution", {}, lines=["one"])
+    with router, PipelineClient(router.address) as client, ThreadPoolExecutor() as pool:
+        slow = pool.submit(client.test_solution, *NAMES, files=FILES, on_line=read_slowly)
+        assert begun.wait(30)
+        assert client.ping() == PONG
+        others_answered.set()
+        slow.result(30)
+
+
+def test_pause_before_another_try_ends_with_the_client() -> None:
+    router = FakeRouter().failing("ping", status.NO_WORKER, retry_after_s=600)
+    with router, ThreadPoolExecutor() as pool:
+        with PipelineClient(router.address, timeout_s=3600) as client:
+            answer = pool.submit(client.ping)
+            while not router.heard:
+                time.sleep(0.005)
+        with pytest.raises(errors.CallerError, match="closed"):
+            answer.result(30)
+
+
+def test_failing_thread_ends_what_waits_and_is_replaced(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def fail(self: object, now: float) -> None:
+        raise LookupError("of the test")
+
+    told: list[str] = []
+    monkeypatch.setattr(threading, "excepthook", lambda hooked: told.append(str(hooked.exc_value)))
+    with FakeRouter() as router, PipelineClient(router.address) as client:
+        with monkeypatch.context() as patch:
+            patch.setattr(Connection, "turn", fail)
+            with pytest.raises(errors.CallerError, match="thread failed"):
+                client.ping()
+        assert client.ping() == PONG
+    assert told == ["of the test"]
 
 
 def test_callers_own_error_in_a_line_reaches_the_caller() -> None:
@@ -138,7 +184,7 @@ def test_garbage_is_a_malformed_reply(reply: bytes) -> None:
 def test_empty_answer_is_a_missing_reply() -> None:
     with (
         FakeRouter(Scripted([b""])) as router,
-        PipelineClient(router.address) as client,
+        PipelineClient(router.address, retries=None) as client,
         pytest.raises(errors.MissingReply),
     ):
         client.ping()

@@ -54,7 +54,7 @@ class Line:
         try:
             while True:
                 if self.over and inbox.empty():
-                    raise _closed()
+                    raise self._ended()
                 heard = self._wait(inbox, exchange)
                 if isinstance(heard, bytes):
                     return heard
@@ -101,10 +101,15 @@ class Line:
             self.over = True
             self._take_words()
             for inbox in self._connection.in_flight.waiters():
-                inbox.put(_closed())
+                inbox.put(self._ended())
             self._connection.close()
             self._ear.close()
             self._bell.close()
+
+    def _ended(self) -> PipelineError:
+        if self._closing:
+            return error_of(status.CANCELLED, "the client was closed while this waited")
+        return error_of(status.CANCELLED, "the client's own thread failed: its traceback says why")
 
     def _loop(self) -> None:
         dealer, monitor = self._connection.sockets
@@ -131,7 +136,3 @@ class Line:
                 in_flight.begin(number, exchange, inbox)
             else:
                 in_flight.forget(number)
-
-
-def _closed() -> PipelineError:
-    return error_of(status.CANCELLED, "the client was closed while this waited")

@@ -59,6 +59,7 @@ class FakeRouter:
         self._context = zmq.Context()
         self._socket = self._context.socket(zmq.ROUTER)
         self._socket.setsockopt(zmq.LINGER, 0)
+        self._socket.setsockopt(zmq.SNDHWM, 0)  # a reply is never dropped, whoever reads slowly
         try:
             self._socket.bind(f"tcp://127.0.0.1:{port or '*'}")
         except zmq.ZMQError:
