@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 from pipeline_protocol.settings import GIB, MIB
-from pipeline_router.config import Config, Versions
+from pipeline_router.config import Config, Sts, Versions
 from pipeline_router.configfile import MARKER, ConfigFile, ConfigLocked
 from pipeline_router.reading import BadConfig, size
 
@@ -109,6 +109,33 @@ def test_sizes(text: object, size_bytes: int) -> None:
     assert size(text) == size_bytes
 
 
+def test_credentials_are_minted_by_the_role_that_is_named(write: Write) -> None:
+    role = "arn:aws:iam::123456789012:role/path/pipeline-worker"
+    config, _ = write(f"credentials: sts\nsts: {{role_arn: '{role}', duration_s: 900}}").read()
+    assert config.role == Sts(role_arn=role, duration_s=900)
+    config, _ = write(f"sts: {{role_arn: '{role}'}}").read()
+    assert config.role is None
+
+
+def test_what_this_router_cannot_do_is_refused_whenever_the_file_is_read(tmp_path: Path) -> None:
+    def check(config: Config) -> None:
+        if config.router.queue == 13:
+            raise BadConfig("router.queue: not here")
+
+    path, seed = tmp_path / "pipeline.yml", tmp_path / "seed.yml"
+    seed.write_text("router: {queue: 13}")
+    file = ConfigFile(path, check)
+    with pytest.raises(BadConfig, match=r"seed\.yml: router\.queue: not here"):
+        file.seed(seed)
+    path.write_text("router: {queue: 7}")
+    file.read()
+    path.write_text("router: {queue: 13}")
+    for read in (file.read, file.reread, lambda: file.save({})):
+        with pytest.raises(BadConfig, match=r"pipeline\.yml: router\.queue: not here"):
+            read()
+    assert path.read_text() == "router: {queue: 13}"
+
+
 BAD = {
     "rooter: {}": "rooter: unknown key (did you mean 'router'?)",
     "router: {queu: 3}": "router.queu: unknown key (did you mean 'queue'?)",
@@ -130,8 +157,10 @@ BAD = {
     "inputs: {s3_prefixes: ['s3://b/p']}": (
         "inputs.s3_prefixes[0]: 's3://b/p' is not s3://BUCKET/PREFIX/ with a '/' at its end"
     ),
-    "credentials: sts": "credentials: sts is not there yet; ambient is each worker host's own",
-    "credentials: mine": "credentials: 'mine' is not ambient",
+    "credentials: sts": "sts.role_arn: credentials: sts needs the role to mint credentials by",
+    "credentials: mine": "credentials: 'mine' is neither ambient nor sts",
+    "sts: {duration_s: 60}": "sts.duration_s: Expected `int` >= 900",
+    "sts: {secret_access_key: x}": "sts.secret_access_key: unknown key",
     "limits: {memory: lots}": "limits.memory: 'lots' is not a size like 64MiB or 500kB",
     "limits: {wall_s: 0}": "limits.wall_s: Expected `float` > 0.0",
     "channels: {test_runner: {}}": (

@@ -6,6 +6,7 @@ import resource
 import secrets
 import signal
 import sys
+from functools import partial
 from importlib.metadata import version
 from ipaddress import ip_address
 from logging.handlers import QueueHandler, QueueListener
@@ -18,6 +19,7 @@ import zmq
 
 from pipeline_router.configfile import ConfigFile, ConfigLocked
 from pipeline_router.core import EPOCHS, Core
+from pipeline_router.credentials import check_credentials
 from pipeline_router.loop import Loop
 from pipeline_router.reading import BadConfig
 from pipeline_router.sockets import FrontEnd, WorkerLink
@@ -98,7 +100,8 @@ def main(
     Exit status: 0 after a clean end, 2 for options or a CONFIG that are of no use, else 1.
     """
     host = _host(bind, insecure=insecure)
-    file = ConfigFile(config)
+    private = ip_address(host).is_loopback
+    file = ConfigFile(config, partial(check_credentials, link_is_private=private))
     listener = _log_aside()
     try:
         _run(file, seed, host, port, link_port, force_worker_restart=force_worker_restart)

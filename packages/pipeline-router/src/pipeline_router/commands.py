@@ -5,7 +5,7 @@ from typing import Literal
 from msgspec import Struct
 
 from pipeline_protocol.link import Hello, ToWorker
-from pipeline_router.config import Versions
+from pipeline_router.config import Sts, Versions
 from pipeline_router.events import Envelope
 
 Level = Literal["info", "warning", "error"]
@@ -52,6 +52,12 @@ class Reload(Struct, frozen=True):
     """Read the configuration file again, off the loop; `ConfigRead` tells, if it is of use."""
 
 
+class Mint(Struct, frozen=True):
+    """Keep credentials of this role fresh, off the loop; None: no more. `Minted` tells."""
+
+    sts: Sts | None
+
+
 class Note(Struct, frozen=True):
     """Write a line to the log."""
 
@@ -64,4 +70,4 @@ class Finish(Struct, frozen=True):
     """End the loop: nothing is left to do."""
 
 
-Command = Answer | Tell | TellAll | Probe | Save | Reload | Note | Finish
+Command = Answer | Tell | TellAll | Probe | Save | Reload | Mint | Note | Finish

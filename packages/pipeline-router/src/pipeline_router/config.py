@@ -4,7 +4,7 @@
 """
 
 from collections.abc import Mapping
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import msgspec
 from msgspec import Meta, Struct
@@ -46,6 +46,20 @@ class RouterOptions(Struct, frozen=True):
     """The longest that a request may ask to wait."""
 
 
+class Sts(Struct, frozen=True):
+    """The role by which the router mints credentials for its workers."""
+
+    role_arn: Annotated[str, Meta(pattern=r"\A(arn:[a-z-]+:iam::\d{12}:role/[\w+=,.@/-]+)?\Z")] = ""
+    duration_s: Annotated[int, Meta(ge=900, le=43_200)] = 3600
+    """How long they last; they are renewed at half of it."""
+    session_name: Annotated[str, Meta(pattern=r"\A[\w+=,.@-]{2,64}\Z")] = "pipeline"
+    """What AWS' own logs call who uses them."""
+    region: Annotated[str, Meta(pattern=r"\A[a-z0-9-]{0,32}\Z")] = ""
+    """Of the STS to ask; empty: the host's own."""
+    external_id: Annotated[str, Meta(pattern=r"\A([\w+=,.@:/-]{2,1224})?\Z")] = ""
+    """What the role's trust policy may ask for; no secret."""
+
+
 class ChannelConfig(Struct, frozen=True):
     """One channel's tool and limits."""
 
@@ -70,8 +84,15 @@ class Config(Struct, frozen=True):
     registry: Registry = Registry()
     sources: Sources = Sources()
     inputs: Inputs = Inputs()
-    credentials: str = "ambient"
+    credentials: Literal["ambient", "sts"] = "ambient"
+    """The workers': each host's own, or minted by the router."""
+    sts: Sts = Sts()
     channels: dict[str, ChannelConfig] = msgspec.field(default_factory=default_channels)
+
+    @property
+    def role(self) -> Sts | None:
+        """What credentials are to be minted by; None: none are."""
+        return self.sts if self.credentials == "sts" else None
 
     def settings(
         self, channel: str, topics: frozenset[str], wanted: tuple[WantedVersion, ...]
@@ -100,6 +121,7 @@ class Config(Struct, frozen=True):
             "sources": asdict(self.sources),
             "inputs": asdict(self.inputs),
             "credentials": self.credentials,
+            "sts": asdict(self.sts),
             "channels": {
                 name: {
                     "tool": channel.tool,

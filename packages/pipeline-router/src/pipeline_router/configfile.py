@@ -5,6 +5,7 @@ People write the part above the marker line, the router the part below it, and o
 
 import fcntl
 import os
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -29,8 +30,10 @@ class ConfigFile:
     Not thread-safe: after the start only one helper thread uses it.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, check: Callable[[Config], None] = lambda _: None) -> None:
+        """`check` raises BadConfig about what this router, or its host, cannot do."""
         self.path = path
+        self._check = check
         self._real = Path(os.path.realpath(path))
         self._lock: int | None = None
         self._text = ""
@@ -69,7 +72,7 @@ class ConfigFile:
         if self._real.exists():
             return False
         text = _read(seed)
-        _parse(text, seed, self._real.parent)
+        self._parse(text, seed)
         self._replace(text)
         return True
 
@@ -95,8 +98,13 @@ class ConfigFile:
         self._text = text
         return config
 
-    def _parse(self, text: str) -> tuple[Config, Entries]:
-        return _parse(text, self.path, self._real.parent)
+    def _parse(self, text: str, shown: Path | None = None) -> tuple[Config, Entries]:
+        config, entries = _parse(text, shown or self.path, self._real.parent)
+        try:
+            self._check(config)
+        except BadConfig as error:
+            raise BadConfig(f"{shown or self.path}: {error}") from None
+        return config, entries
 
     # --- saving
 

@@ -20,15 +20,17 @@ from pipeline_protocol.link import (
     Versions,
     WorkerHeartbeat,
 )
+from pipeline_protocol.settings import NOT_YET_MINTED
 from pipeline_router import config as configuration
 from pipeline_router.admission import SERVED, Admission
-from pipeline_router.commands import Command, Finish, Note, Reload, Save, Tell, TellAll
+from pipeline_router.commands import Command, Finish, Mint, Note, Reload, Save, Tell, TellAll
 from pipeline_router.counters import Counters
 from pipeline_router.deployments import Deployments
 from pipeline_router.dispatch import Dispatcher
 from pipeline_router.events import (
     ConfigRead,
     Event,
+    Minted,
     PeerGone,
     Probed,
     ReloadAsked,
@@ -99,6 +101,8 @@ class Core:
             version=version,
             now=now,
         )
+        if config.role is not None:
+            self._mint(config.role)
         for channel in versions:
             self._operations.sync_lanes(channel, now)
         self._handlers: dict[type, Callable[[Any, float], None]] = {
@@ -110,6 +114,7 @@ class Core:
             Saved: self._saved,
             ReloadAsked: self._reload_asked,
             ConfigRead: self._config_read,
+            Minted: self._minted,
             StopAsked: self._stop_asked,
             Tick: self._tick,
         }
@@ -235,8 +240,20 @@ class Core:
         self.sessions.configure(self.dispatcher.schedulers)
 
     def _adopt(self, config: configuration.Config) -> None:
+        if config.role != self.sessions.config.role:
+            self._mint(config.role)
         self.sessions.config = config
         self.dispatcher.options = config.router
+
+    def _mint(self, role: configuration.Sts | None) -> None:
+        """Have credentials minted by another role, or none; until then nobody's are to be used."""
+        self.sessions.credentials = None if role is None else NOT_YET_MINTED
+        self._out.append(Mint(role))
+
+    def _minted(self, event: Minted, now: float) -> None:
+        if event.sts == self.sessions.config.role:
+            self.sessions.credentials = event.credentials
+            self.sessions.configure(self.dispatcher.schedulers)
 
     # --- time
 

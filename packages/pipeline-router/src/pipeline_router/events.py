@@ -7,7 +7,8 @@ from msgspec import Struct
 
 from pipeline_protocol.link import FromWorker, Hello, ToWorker
 from pipeline_protocol.requests import Request
-from pipeline_router.config import Config
+from pipeline_protocol.settings import Credentials
+from pipeline_router.config import Config, Sts
 
 Envelope = tuple[bytes, ...]
 """The frames before the empty one: the peer, and what it put there to know the reply by."""
@@ -72,6 +73,13 @@ class ConfigRead(Struct, frozen=True):
     config: Config
 
 
+class Minted(Struct, frozen=True):
+    """New credentials for the workers are there, minted by this role."""
+
+    sts: Sts
+    credentials: Credentials
+
+
 class StopAsked(Struct, frozen=True):
     """The router is to end: take nothing more, finish what runs."""
 
@@ -89,6 +97,7 @@ Event = (
     | Saved
     | ReloadAsked
     | ConfigRead
+    | Minted
     | StopAsked
     | Tick
 )

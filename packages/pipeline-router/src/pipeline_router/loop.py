@@ -21,6 +21,7 @@ from pipeline_protocol.link import ToWorker
 from pipeline_router.commands import (
     Answer,
     Finish,
+    Mint,
     Note,
     Probe,
     Reload,
@@ -31,6 +32,7 @@ from pipeline_router.commands import (
 from pipeline_router.config import Versions
 from pipeline_router.configfile import ConfigFile
 from pipeline_router.core import Core
+from pipeline_router.credentials import Minter
 from pipeline_router.events import (
     ConfigRead,
     Event,
@@ -94,6 +96,7 @@ class Loop:
         self._file = file
         self._mailbox = Mailbox()
         self._helper = ThreadPoolExecutor(1, "configuration")
+        self._minter = Minter(self._mailbox.post)
         self._events: deque[Event] = deque()
         self._finished = False
         self._gone: dict[bytes, list[ToWorker]] = {}
@@ -103,6 +106,7 @@ class Loop:
             Probe: self._probe,
             Save: self._save,
             Reload: self._reload,
+            Mint: self._mint,
             Note: self._note,
             Finish: self._finish,
         }
@@ -130,6 +134,7 @@ class Loop:
                 wait_s = self._core.wake_at() - monotonic()
                 self._turn(dict(poller.poll(max(0, ceil(wait_s * 1000)))))
         finally:
+            self._minter.close()
             self._helper.shutdown()
             self._front.close(LAST_WORDS_MS)
             self._link.close(LAST_WORDS_MS)
@@ -199,6 +204,9 @@ class Loop:
 
     def _reload(self, command: Reload) -> None:
         self._helper.submit(self._reread)
+
+    def _mint(self, command: Mint) -> None:
+        self._minter.want(command.sts)
 
     def _note(self, command: Note) -> None:
         _log.log(_LEVELS[command.level], command.text, *command.arguments)

@@ -12,7 +12,7 @@ from msgspec.structs import asdict, fields, replace
 from pipeline_protocol.channels import CHANNELS, channel_named, tool_channel_named
 from pipeline_protocol.names import Digest, Slug, Version, described, nearest
 from pipeline_protocol.settings import Inputs, Limits, Registry, Seconds, Size, Sources, TrackLimits
-from pipeline_router.config import ChannelConfig, Config, RouterOptions, default_channels
+from pipeline_router.config import ChannelConfig, Config, RouterOptions, Sts, default_channels
 
 T = TypeVar("T")
 S = TypeVar("S", bound=Struct)
@@ -73,6 +73,7 @@ class _File(Struct, frozen=True):
     sources: Any = None
     inputs: Any = None
     credentials: str = "ambient"
+    sts: Any = None
     limits: Any = None
     channels: dict[Any, Any] | None = None
 
@@ -91,22 +92,24 @@ Entries = dict[str, dict[str, dict[str, Entry]]]
 def read_config(data: Any) -> Config:
     """Return what people configured; BadConfig if a key or a value is wrong."""
     file = _struct(data, _File, "")
-    if file.credentials == "sts":
-        raise BadConfig("credentials: sts is not there yet; ambient is each worker host's own")
-    if file.credentials != "ambient":
-        raise BadConfig(f"credentials: {file.credentials!r} is not ambient")
+    if file.credentials not in ("ambient", "sts"):
+        raise BadConfig(f"credentials: {file.credentials!r} is neither ambient nor sts")
     limits = _limits(file.limits, "limits")
     config = Config(
         router=_struct(file.router, RouterOptions, "router"),
         registry=_struct(file.registry, Registry, "registry"),
         sources=_struct(file.sources, Sources, "sources"),
         inputs=_struct(file.inputs, Inputs, "inputs"),
+        credentials="sts" if file.credentials == "sts" else "ambient",
+        sts=_struct(file.sts, Sts, "sts"),
         channels=_channels(file.channels or {}, limits),
     )
     _check_template(config.registry.image, {"tool"}, "registry.image")
     _check_template(config.sources.url, {"tool"}, "sources.url")
     if config.registry.kind != "ecr" and not config.registry.location:
         raise BadConfig("registry.location: a folder, or host[/prefix], is needed")
+    if config.role is not None and not config.role.role_arn:
+        raise BadConfig("sts.role_arn: credentials: sts needs the role to mint credentials by")
     for number, prefix in enumerate(config.inputs.s3_prefixes):
         if not _S3_PREFIX.fullmatch(prefix):
             where = f"inputs.s3_prefixes[{number}]"

@@ -15,6 +15,7 @@ from pipeline_protocol.link import (
     VersionState,
     Welcome,
 )
+from pipeline_protocol.settings import Credentials
 from pipeline_router.admission import COUNTER_BITS
 from pipeline_router.commands import Command, Level, Note, Probe, Tell, TellAll
 from pipeline_router.config import Config
@@ -39,6 +40,8 @@ class Sessions:
     ) -> None:
         self.presence = Presence()
         self.config = config
+        self.credentials: Credentials | None = None
+        """What workers are to use instead of their hosts' own."""
         self._out = out
         self._dispatcher = dispatcher
         self._deployments = deployments
@@ -177,7 +180,8 @@ class Sessions:
 
     def _configure(self, channel: str, topics: frozenset[str]) -> Configure:
         wanted = self._deployments.of_channel(channel)
-        return Configure(self._revision, self.config.settings(channel, topics, wanted))
+        settings = self.config.settings(channel, topics, wanted)
+        return Configure(self._revision, settings, self.credentials)
 
     # --- ending
 
