@@ -43,31 +43,47 @@ def deployment(*versions: str, state: DeployState = DeployState.DEPLOYED) -> res
     return responses.Deployment("test_runners", "ruby", state, found)
 
 
+RAN = Context(worker="worker-1")
+ANSWERS: dict[str, tuple[Any, Context | None, tuple[str, ...]]] = {
+    "test_solution": (
+        {"version": 2, "status": "pass", "tests": [{"name": "It", "status": "pass"}]},
+        RAN,
+        (),
+    ),
+    "analyse_solution": ({"analysis": {"summary": "Well done.", "comments": []}}, RAN, ()),
+    "recommend_solution": ({"recommendations": ["more"]}, RAN, ()),
+    "represent_solution": ({"representation": "x", "mapping": {"x": "y"}}, RAN, ()),
+    "build_container": (BUILD, None, ("==> building", "a\x1b[2Jb")),
+    "deployment_check": (deployment("v1"), None, ()),
+    "deploy_container_version": (WANTED, None, ()),
+    "unload_container_version": (WANTED, None, ()),
+    "list_available_containers": (
+        responses.AvailableContainers("ruby-test-runner", ("v1", "v2")),
+        None,
+        (),
+    ),
+    "describe_workers": (responses.Workers((WORKER,)), None, ()),
+    "current_worker_status": (STATUS, None, ()),
+    "current_config": ({"versions": {"test_runners": {"ruby": {"v1": None}}}}, None, ()),
+    "drain_worker": (responses.Told(("worker-1",)), None, ()),
+    "restart_workers": (responses.Told(("worker-1", "worker-2")), None, ()),
+    "cancel": (responses.Cancelled(1), None, ()),
+}
+"""Action to response, context and lines on the way."""
+
+
+def router_without(*actions: str) -> FakeRouter:
+    """Make a router with one worker, one version, and an answer to all but these."""
+    fake = FakeRouter()
+    for action, (response, context, lines) in ANSWERS.items():
+        if action not in actions:
+            fake.returning(action, response, context=context, lines=lines)
+    return fake
+
+
 @pytest.fixture
 def router() -> Iterator[FakeRouter]:
-    """A router with one worker, one version, and an answer to everything."""
-    fake = FakeRouter()
-    context = Context(worker="worker-1")
-    results = {"version": 2, "status": "pass", "tests": [{"name": "It", "status": "pass"}]}
-    analysis = {"analysis": {"summary": "Well done.", "comments": []}}
-    represented = {"representation": "x", "mapping": {"x": "y"}}
-    with fake:
-        fake.returning("test_solution", results, context=context)
-        fake.returning("analyse_solution", analysis, context=context)
-        fake.returning("recommend_solution", {"recommendations": ["more"]}, context=context)
-        fake.returning("represent_solution", represented, context=context)
-        fake.returning("build_container", BUILD, lines=("==> building", "a\x1b[2Jb"))
-        fake.returning("deployment_check", deployment("v1"))
-        fake.returning("deploy_container_version", WANTED)
-        fake.returning("unload_container_version", WANTED)
-        available = responses.AvailableContainers("ruby-test-runner", ("v1", "v2"))
-        fake.returning("list_available_containers", available)
-        fake.returning("describe_workers", responses.Workers((WORKER,)))
-        fake.returning("current_worker_status", STATUS)
-        fake.returning("current_config", {"versions": {"test_runners": {"ruby": {"v1": None}}}})
-        fake.returning("drain_worker", responses.Told(("worker-1",)))
-        fake.returning("restart_workers", responses.Told(("worker-1", "worker-2")))
-        fake.returning("cancel", responses.Cancelled(1))
+    with router_without() as fake:
         yield fake
 
 
@@ -202,17 +218,15 @@ def test_every_command_tells_a_script(command: str, router: FakeRouter, solution
 
 
 @every_command
-def test_every_error_is_told_with_what_to_do_next(
-    command: str, router: FakeRouter, solution: str
-) -> None:
+def test_every_error_is_told_with_what_to_do_next(command: str, solution: str) -> None:
     action = FIRST_ACTION[command]
-    router._script.pop(action, None)
-    router.failing(action, 503, "nobody is there: start `pipeline-worker listen`")
-    result = call(*arguments(command, solution), "--address", router.address)
-    assert (result.exit_code, result.stdout) == (1, "")
-    assert "pipeline: 503 No worker available: nobody is there: start" in result.stderr
-    assert "`pipeline workers` shows who is there" in result.stderr
-    result = call(*arguments(command, solution), "--json", "--address", router.address)
+    why = "nobody is there: start `pipeline-worker listen`"
+    with router_without(action).failing(action, 503, why) as refusing:
+        result = call(*arguments(command, solution), "--address", refusing.address)
+        assert (result.exit_code, result.stdout) == (1, "")
+        assert f"pipeline: 503 No worker available: {why}" in result.stderr
+        assert "`pipeline workers` shows who is there" in result.stderr
+        result = call(*arguments(command, solution), "--json", "--address", refusing.address)
     assert result.exit_code == 1
     assert json.loads(result.stdout) == {
         "error": {
@@ -402,37 +416,37 @@ def test_a_build_streams_its_lines_and_names_the_next_command(router: FakeRouter
     assert lines == [["==> building"], ["a\x1b[2Jb"]]
 
 
-def test_a_deploy_that_fails_everywhere_is_4(router: FakeRouter) -> None:
-    router._script.pop("deployment_check")
-    router.returning("deployment_check", deployment("v1", state=DeployState.FAILED))
-    result = call("deploy", *PLACE, "v1", "--address", router.address)
+def test_a_deploy_that_fails_everywhere_is_4() -> None:
+    seen = deployment("v1", state=DeployState.FAILED)
+    with router_without("deployment_check").returning("deployment_check", seen) as router:
+        result = call("deploy", *PLACE, "v1", "--address", router.address)
     assert result.exit_code == 4
     assert "worker-1: failed: no \\x1b[2Jspace" in result.stderr
     assert "failed on every worker" in result.stderr
 
 
-def test_a_deploy_that_takes_too_long_is_4_and_not_3(router: FakeRouter) -> None:
-    router._script.pop("deployment_check")
-    router.returning("deployment_check", deployment("v1", state=DeployState.PREPARING))
-    result = call("deploy", *PLACE, "v1", "--timeout", "0.2", "--address", router.address)
+def test_a_deploy_that_takes_too_long_is_4_and_not_3() -> None:
+    seen = deployment("v1", state=DeployState.PREPARING)
+    with router_without("deployment_check").returning("deployment_check", seen) as router:
+        result = call("deploy", *PLACE, "v1", "--timeout", "0.2", "--address", router.address)
     assert result.exit_code == 4
     assert "is not ready everywhere after 0.2 s, and still wanted" in result.stderr
 
 
-def test_a_deploy_need_not_be_waited_for(router: FakeRouter) -> None:
-    router._script.pop("deployment_check")
-    router.returning("deployment_check", deployment("v1", state=DeployState.FAILED))
-    result = call("deploy", *PLACE, "v1", "--no-wait", "--address", router.address)
+def test_a_deploy_need_not_be_waited_for() -> None:
+    seen = deployment("v1", state=DeployState.FAILED)
+    with router_without("deployment_check").returning("deployment_check", seen) as router:
+        result = call("deploy", *PLACE, "v1", "--no-wait", "--address", router.address)
     assert result.exit_code == 0
     assert result.stdout == "v1 of ruby on test_runners: ready on 0 of 1 worker\n"
 
 
-def test_versions_are_shown_without_a_builder_too(router: FakeRouter) -> None:
-    router._script.pop("list_available_containers")
-    result = call("versions", "ruby", "--address", router.address)
-    assert result.exit_code == 0
-    assert "the registry's are not known: 503 No worker available" in result.stdout
-    result = call("versions", *PLACE, "--json", "--address", router.address)
+def test_versions_are_shown_without_a_builder_too() -> None:
+    with router_without("list_available_containers") as router:
+        result = call("versions", "ruby", "--address", router.address)
+        assert result.exit_code == 0
+        assert "the registry's are not known: 503 No worker available" in result.stdout
+        result = call("versions", *PLACE, "--json", "--address", router.address)
     (channel,) = json.loads(result.stdout)["channels"]
     assert channel["deployment"]["versions"][0]["version"] == "v1"
     assert (channel["available"], channel["error"]["code"]) == (None, 503)
