@@ -3,6 +3,7 @@
 import os
 import random
 import signal
+import subprocess
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -149,12 +150,16 @@ class ReleaseYard(Yard):
 
     def finish(self) -> None:
         """Judge all, and see that nothing is left on the host."""
+        self.end()
+        assert not find_leftovers(self.folder)
+
+    def end(self) -> None:
+        """Judge all, and have the workers leave."""
         self.judge()
         for worker in self._workers.values():
             if worker.alive:
                 assert worker.stop() == 0, worker.output()[-4000:]
                 assert "Traceback" not in worker.output(), worker.output()[-4000:]
-        assert not find_leftovers(self.folder)
 
 
 def _text(file: Path) -> str:
@@ -182,6 +187,22 @@ def stopped(pid: int) -> Iterator[None]:
         yield
     finally:
         os.kill(pid, signal.SIGCONT)
+
+
+@contextmanager
+def small_disk(folder: Path, size_bytes: int) -> Iterator[Path]:
+    """Have a folder be a disk of its own; whoever works on it must be gone at the end."""
+    folder.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size_bytes}", "none", folder], check=True)
+    try:
+        yield folder
+    finally:
+        subprocess.run(["umount", folder], check=True)
+
+
+def resize(disk: Path, size_bytes: int) -> None:
+    """Make a disk larger, or smaller."""
+    subprocess.run(["mount", "-o", f"remount,size={size_bytes}", disk], check=True)
 
 
 def moment(yard: Yard, most_s: float) -> None:

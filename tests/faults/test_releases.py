@@ -1,5 +1,6 @@
 """Real versions that come and go while there is work, and workers that die on the way."""
 
+import threading
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,7 +10,7 @@ from faults.releasing import SLOW_TO_PROVE, ReleaseYard, moment, tool
 from faults.waiting import await_that
 from faults.yard import HASTY_S
 from support.images import Layer
-from support.lying import LyingRegistry, hang, lying_registry
+from support.lying import Exchange, LyingRegistry, hang, lying_registry
 from support.processes import machine
 
 from pipeline_protocol import status
@@ -122,6 +123,57 @@ def test_unloaded_and_deployed_again_while_its_jobs_run(yard: ReleaseYard) -> No
         yard.tested("v2")
         crowd.wait()
     yard.tested("v2")
+    yard.finish()
+
+
+def test_progress_is_seen_while_it_happens_and_never_goes_back(
+    yard: ReleaseYard, lying: LyingRegistry
+) -> None:
+    _, (_, _, much) = lying.serve(tool("v2", random_bytes=2_000_000), "v2")
+    gates = [threading.Event() for _ in range(3)]
+
+    def by_quarters(exchange: Exchange) -> None:
+        content = exchange.honest() or b""
+        exchange.begin(200, Content_Length=str(len(content)))
+        step = len(content) // 4
+        for number, gate in enumerate(gates):
+            exchange.wfile.write(content[number * step : (number + 1) * step])
+            exchange.wfile.flush()
+            gate.wait(30)
+        exchange.wfile.write(content[3 * step :])
+
+    lying.tricks[much] = by_quarters
+    yard.start_router()
+    yard.run_worker()
+    seen: list[int] = []
+    with yard.serving():
+        yard.deploy("v2")
+        for gate, quarter in zip(gates, (25, 50, 75), strict=True):
+            await_that(lambda: note(seen, yard) >= quarter - 2, what=f"{quarter} percent")  # noqa: B023
+            assert seen[-1] <= quarter
+            gate.set()
+        yard.await_state("v2", state="ready", percent=100)
+    assert seen == sorted(seen)
+    yard.finish()
+
+
+def note(seen: list[int], yard: ReleaseYard) -> int:
+    """Look how far v2 is, and write it down."""
+    seen.append(yard.state("v2")["percent"])
+    return seen[-1]
+
+
+def test_the_former_version_is_deployed_again(yard: ReleaseYard) -> None:
+    (first, second) = yard.publish("v1", "v2")
+    yard.start_router()
+    yard.run_worker()
+    for gone, come, kept in (("v1", "v2", second), ("v2", "v1", first)):
+        with yard.serving(gone):
+            yard.deploy(come)
+            yard.await_ready("worker-1", version=come)
+        with yard.serving(come):
+            yard.deploy(gone, "unload")
+            yard.await_stored(kept)
     yard.finish()
 
 

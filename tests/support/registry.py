@@ -99,6 +99,11 @@ class RegistryServer:
         port = _wait_for(log, self._process, r"listening on [^ ]*:(\d+), tls")
         self.host = self.name if port == "443" else f"{self.name}:{port}"
 
+    @property
+    def pid(self) -> int:
+        assert self._process is not None, "it is not running"
+        return self._process.pid
+
     def stop(self) -> None:
         """End it."""
         if self._process is not None:

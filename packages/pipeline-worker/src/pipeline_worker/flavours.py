@@ -12,6 +12,7 @@ from pipeline_containers.building.build import Workshop
 from pipeline_containers.building.builder import open_builder
 from pipeline_containers.building.git import Sources
 from pipeline_containers.errors import SandboxError, ToolMissing
+from pipeline_containers.images.limits import PullLimits
 from pipeline_containers.images.store import Store
 from pipeline_containers.sandbox.run import Sandbox
 from pipeline_containers.sandbox.tools import TOOLS
@@ -27,6 +28,9 @@ from pipeline_worker.tool_jobs import ToolJobs
 from pipeline_worker.workfolder import WorkFolder
 
 _log = logging.getLogger(__name__)
+
+PULLS = PullLimits(tries=3)
+"""An operator hears of what fails soon: a worker tries its versions again by itself."""
 
 
 class Host(Struct, frozen=True):
@@ -88,7 +92,8 @@ def open_flavour(
             yield Flavour(BuildJobs(identity, workshop, cache), NoReleases(), prover)
             return
         prove = Proof(sandbox, TOOLS[kind], folder.folder("proofs"))
-        releases = Releases(channel, Store(folder.folder("store")), prove, sandbox.forget)
+        store = Store(folder.folder("store"), PULLS)
+        releases = Releases(channel, store, prove, sandbox.forget)
         opened.callback(releases.close)
         inputs = Inputs(host.file_inputs)
         opened.callback(inputs.close)
