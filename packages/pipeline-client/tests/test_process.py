@@ -228,11 +228,15 @@ PROGRAMS = {
 }
 
 
+QUIETLY = ("-W", "ignore:This process:DeprecationWarning")
+"""Python 3.12 and later warn of every fork beside a thread."""
+
+
 @pytest.mark.parametrize("program", PROGRAMS.values(), ids=PROGRAMS)
 def test_ends_by_itself(program: str) -> None:
     with FakeRouter(ping_only) as router:
         done = subprocess.run(
-            [sys.executable, "-c", program, router.address],
+            [sys.executable, *QUIETLY, "-c", program, router.address],
             capture_output=True,
             text=True,
             timeout=60,
@@ -282,8 +286,8 @@ def test_import_is_light() -> None:
 
 
 def test_import_takes_little_more_than_what_it_cannot_do_without() -> None:
-    """The least of several of each, in turn: whatever else goes on slows down both."""
-    program = "import time; t = time.perf_counter(); import {}; print(time.perf_counter() - t)"
+    """The least CPU time of several of each, in turn; boto3 alone would be five times as much."""
+    program = "import time; t = time.process_time(); import {}; print(time.process_time() - t)"
     least = {"zmq, msgspec": float("inf"), "pipeline_client": float("inf")}
     for _ in range(7):
         for modules, before in least.items():
@@ -294,4 +298,4 @@ def test_import_takes_little_more_than_what_it_cannot_do_without() -> None:
                 check=True,
             ).stdout
             least[modules] = min(before, float(took))
-    assert least["pipeline_client"] < 2.5 * least["zmq, msgspec"]
+    assert least["pipeline_client"] < 3.5 * least["zmq, msgspec"]
