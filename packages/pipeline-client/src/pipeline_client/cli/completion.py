@@ -1,6 +1,6 @@
 """Completion in a shell: the script for it, and names that the router knows.
 
-A router that does not answer within half a second completes nothing: a shell must not hang.
+A router that does not answer at once completes nothing: a shell must not hang.
 """
 
 from collections.abc import Callable, Iterable
@@ -13,6 +13,7 @@ from pipeline_protocol import BadAddress, RouterAddress
 from pipeline_protocol.channels import CHANNELS
 
 _PATIENCE_S = 0.5
+"""For the connection, and for the router; the client adds its second."""
 
 _HOW = {
     "bash": 'eval "$(pipeline completion bash)"  # in ~/.bashrc',
@@ -46,7 +47,6 @@ def _completer(known: Callable[[Any, click.Context], Iterable[str]]) -> Complete
         try:
             parsed = RouterAddress.parse(str(address))
             reach(parsed, _PATIENCE_S)
-            # half of it: a client waits a second longer than its time-out, for the router's own
             with PipelineClient(str(parsed), timeout_s=_PATIENCE_S) as client:
                 found = sorted(set(known(client, ctx)))
         except (PipelineError, BadAddress, ValueError):

@@ -12,9 +12,9 @@ T = TypeVar("T")
 _TAKE_BACK_S = 2.0
 
 
-def awaited(session: Session, action: str, ask: Callable[[str], T]) -> T:
-    """Call `ask` with a new id and return what it returns; Ctrl-C cancels the job of that id."""
-    job = uuid4().hex
+def awaited(session: Session, action: str, ask: Callable[[str], T], job: str | None = None) -> T:
+    """Call `ask` with the job's id, or a new one, and return what it returns; Ctrl-C cancels it."""
+    job = job or uuid4().hex
     try:
         return ask(job)
     except KeyboardInterrupt:

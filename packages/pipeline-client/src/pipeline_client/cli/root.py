@@ -104,7 +104,7 @@ Exit status:
 {"response": ..., "context": ...}; or {"error": {"code", "message", "error", "retryable",
 "context"}}. Progress is on stderr, a {"progress": ...} a line.
 Colours and bars are for terminals only; NO_COLOR=1 turns colours off.
-Every option may be set in the environment too, as its help says.""",
+Options may be set in the environment too, as their help says.""",
 )
 @click.version_option(package_name="pipeline-client")
 @click.pass_context

@@ -80,6 +80,15 @@ _TOOL = (
         help="Background work waits for all interactive work.",
     ),
     option(
+        "--id",
+        "job",
+        type=Named("id", names.RequestId),
+        metavar="ID",
+        envvar=None,
+        show_envvar=False,
+        help="What the run is called, for `pipeline cancel`; else one is made up.",
+    ),
+    option(
         "--upload-to",
         type=_Prefix(),
         metavar="S3-URI",
@@ -151,6 +160,7 @@ def _run(
     version: str | None,
     execution_timeout: float | None,
     priority: str,
+    job: str | None,
     upload_to: str | None,
 ) -> Answer[Any]:
     session = replace(session, upload_to=upload_to)
@@ -160,7 +170,9 @@ def _run(
         session.out.line(f"version {version} ({why})")
     run: Callable[..., Answer[Any]] = getattr(client, action)
     options = {"execution_timeout": execution_timeout, "priority": priority, **solution}
-    answer = awaited(session, action, lambda job: run(track, exercise, version, id=job, **options))
+    answer = awaited(
+        session, action, lambda named: run(track, exercise, version, id=named, **options), job
+    )
     session.out.result(
         {"response": answer.response, "context": answer.context},
         lines(answer.response, answer.context),

@@ -1,0 +1,202 @@
+"""The command `pipeline` beside a real router, and workers that need no container."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from support.processes import BIN, Machine, Process, machine
+
+SEED = Path(__file__).parents[2] / "config" / "pipeline.yml"
+PLACE = ("ruby", "test_runners")
+INTERRUPTIBLE = """
+import signal
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a background job's parent ignores it
+from pipeline_client.cli import main
+main()
+"""
+
+
+class Operator:
+    """Somebody at a shell, with the router's address in the environment."""
+
+    def __init__(self, own: Machine) -> None:
+        self.own = own
+        self._env = os.environ | {"PIPELINE_ADDRESS": own.address}
+
+    def call(self, *arguments: str) -> "subprocess.CompletedProcess[str]":
+        command = [str(BIN / "pipeline"), *arguments]
+        return subprocess.run(
+            command, capture_output=True, text=True, timeout=60, env=self._env, check=False
+        )
+
+    def json(self, *arguments: str) -> Any:
+        return json.loads(self.call(*arguments, "--json").stdout)
+
+    @contextmanager
+    def started(self, *arguments: str) -> Iterator["subprocess.Popen[str]"]:
+        with subprocess.Popen(
+            [sys.executable, "-c", INTERRUPTIBLE, *arguments],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env=self._env,
+        ) as process:
+            try:
+                yield process
+            finally:
+                process.kill()
+
+    def running(self) -> int:
+        return int(self.json("status")["channels"]["test_runners"]["running"])
+
+
+@pytest.fixture
+def operator(tmp_path: Path) -> Iterator[Operator]:
+    with machine(tmp_path) as own:
+        own.router(SEED)
+        yield Operator(own)
+
+
+@pytest.fixture
+def solution(tmp_path: Path) -> Callable[[str], str]:
+    """Write a solution that an echo worker takes for its plan."""
+
+    def written(plan: str) -> str:
+        folder = tmp_path / "solution"
+        folder.mkdir(exist_ok=True)
+        (folder / "plan").write_text(plan)
+        (folder / "token").write_text("a token")
+        return str(folder)
+
+    return written
+
+
+def worker(own: Machine, name: str, topics: str = "") -> Process:
+    process = own.start(
+        name,
+        *(sys.executable, "-m", "support.echo_worker", name),
+        *(f"{own.address}/test_runners{topics}", str(own.folder / "journal"), "1"),
+    )
+    process.wait_for("serving")
+    return process
+
+
+def until(condition: Callable[[], object], seconds: float = 30.0) -> None:
+    ends = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < ends, "it did not come about"
+        time.sleep(0.05)
+
+
+def test_with_nobody_there_each_step_names_the_next(
+    operator: Operator, solution: Callable[[str], str]
+) -> None:
+    run = ("test", "ruby", "two-fer", solution(""))
+    first = operator.call(*run)
+    assert (first.returncode, first.stdout) == (1, "")
+    assert "`pipeline deploy ruby test_runners VERSION`" in first.stderr
+    deploy = operator.call("deploy", *PLACE, "v1")
+    assert deploy.returncode == 1
+    assert "v1 is wanted, but no worker serves ruby on test_runners" in deploy.stderr
+    refused = operator.call(*run)
+    assert refused.returncode == 1
+    address = f"{operator.own.address}/test_runners"
+    assert f"`pipeline-worker listen worker-1 {address} WORK_FOLDER`" in refused.stderr
+    assert "pipeline-worker listen" in operator.call("workers").stdout
+
+
+def test_a_version_is_deployed_used_compared_and_unloaded(
+    operator: Operator, solution: Callable[[str], str]
+) -> None:
+    worker(operator.own, "worker-1")
+    worker(operator.own, "worker-2", "?topic=ruby")
+    deployed = operator.call("deploy", *PLACE, "v1")
+    assert deployed.returncode == 0, deployed.stderr
+    assert deployed.stdout.startswith("v1 of ruby on test_runners: ready on 2 of 2 workers in ")
+    ran = operator.call("test", "ruby", "two-fer", solution(""), "--json")
+    data = json.loads(ran.stdout)
+    assert data["response"]["token"] == "a token"
+    assert data["context"]["worker"] in ("worker-1", "worker-2")
+    assert ran.returncode == 4  # it is no test runner's result, so nothing passed
+    failed = operator.call("deploy", *PLACE, "broken-1")
+    assert failed.returncode == 4
+    assert "worker-1: failed: it is broken" in failed.stderr
+    (channel,) = operator.json("versions", *PLACE)["channels"]
+    states = {v["version"]: v["state"] for v in channel["deployment"]["versions"]}
+    assert states == {"v1": "deployed", "broken-1": "failed"}
+    assert "worker-2: ruby broken-1 failed: it is broken" in operator.call("workers").stdout
+    unloaded = operator.call("unload", *PLACE, "broken-1")
+    assert unloaded.stdout == "wanted of ruby on test_runners from now on: v1\n"
+    (first, _) = operator.json("workers")["workers"]
+    assert [(v["version"], v["wanted"], v["state"]) for v in first["versions"]] == [
+        ("v1", True, "ready")
+    ]
+
+
+def test_an_interrupted_run_frees_its_worker(
+    operator: Operator, solution: Callable[[str], str]
+) -> None:
+    worker(operator.own, "worker-1")
+    operator.call("deploy", *PLACE, "v1")
+    with operator.started("test", "ruby", "two-fer", solution("sleep 100")) as run:
+        until(lambda: operator.running() == 1)
+        run.send_signal(signal.SIGINT)
+        _, error = run.communicate(timeout=30)
+    assert run.returncode == 130
+    assert "interrupted: the job is cancelled" in error
+    until(lambda: operator.running() == 0)
+
+
+def test_a_run_is_cancelled_by_its_id_from_elsewhere(
+    operator: Operator, solution: Callable[[str], str]
+) -> None:
+    worker(operator.own, "worker-1")
+    operator.call("deploy", *PLACE, "v1")
+    words = ("test", "ruby", "two-fer", solution("sleep 100"), "--id", "run-7")
+    with operator.started(*words) as run:
+        until(lambda: operator.running() == 1)
+        assert operator.call("cancel", "run-7").stdout == "1 request cancelled\n"
+        _, error = run.communicate(timeout=30)
+    assert run.returncode == 1
+    assert "499 Cancelled: taken back by its sender" in error
+    assert operator.call("cancel", "run-7").returncode == 1
+
+
+def test_workers_are_drained_and_restarted(operator: Operator) -> None:
+    first, second = worker(operator.own, "worker-1"), worker(operator.own, "worker-2")
+    wrong = operator.call("drain", "worker-3")
+    assert wrong.returncode == 1
+    assert "no worker is called 'worker-3' (did you mean 'worker-" in wrong.stderr
+    assert operator.call("drain", "worker-1").returncode == 0
+    assert first.wait() == 0
+    assert operator.json("restart") == {"workers": ["worker-2"]}
+    second.wait_for("(?s)serving.*serving")
+
+
+def test_watch_follows_a_router_that_is_killed_and_comes_back(operator: Operator) -> None:
+    own = operator.own
+    worker(own, "worker-1")
+    with operator.started("watch", "--json", "--interval", "0.2") as watch:
+        assert watch.stdout is not None
+        changes = (json.loads(line) for line in watch.stdout)
+
+        def seen(**what: str) -> dict[str, Any]:
+            return next(c for c in changes if what.items() <= c.items())
+
+        seen(change="worker", worker="worker-1", state="ready")
+        own.processes[0].kill()
+        seen(change="router", state="silent")
+        own.router(SEED, name="router-again")
+        seen(change="router", state="up")
+        assert operator.call("deploy", *PLACE, "v1").returncode in (0, 1)  # 1: nobody is back yet
+        seen(change="version", worker="worker-1", version="v1", state="ready")
+        watch.send_signal(signal.SIGINT)
+        assert watch.wait(30) == 0
