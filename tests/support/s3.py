@@ -54,6 +54,10 @@ class Rclone:
             time.sleep(0.02)
         self._address = found[1]
 
+    def let_in(self, key: str, secret: str) -> None:
+        """Let in who signs with this key, from the next start on."""
+        self._login = f"{key},{secret}"
+
     def kill(self) -> None:
         if self._process is not None:
             self._process.kill()

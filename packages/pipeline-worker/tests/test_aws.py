@@ -2,10 +2,12 @@
 
 import pytest
 
+from pipeline_containers.errors import RegistryError
 from pipeline_protocol.link import Configure
-from pipeline_protocol.settings import NOT_YET_MINTED, Credentials, Settings
+from pipeline_protocol.settings import NOT_YET_MINTED, Credentials, Registry, Settings
 from pipeline_worker.aws import aws_credentials, expired
 from pipeline_worker.commands import Adopt
+from pipeline_worker.registries import OpenRegistry
 
 MINTED = Credentials("ASIAKEY", "hush-secret", "hush-token", expires_at=1_000.0)
 
@@ -46,3 +48,13 @@ def test_no_repr_shows_a_secret() -> None:
     for text in [*map(repr, shown), str(aws_credentials(MINTED))]:
         assert "hush" not in text
         assert "ASIAKEY" in text
+
+
+@pytest.mark.parametrize("credentials", [NOT_YET_MINTED, MINTED])
+def test_only_amazons_registry_needs_them(credentials: Credentials) -> None:
+    registry = OpenRegistry()
+    registry.adopt(Settings(), credentials)
+    assert registry.get().place
+    registry.adopt(Settings(registry=Registry(kind="ecr")), credentials)
+    with pytest.raises(RegistryError, match="see the router's log"):
+        registry.get()

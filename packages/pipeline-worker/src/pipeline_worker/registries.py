@@ -30,7 +30,7 @@ class OpenRegistry:
     def get(self) -> Registry:
         """Give the registry, opened if need be; `RegistryError` if it cannot be."""
         with self._lock:
-            if why := expired(self._credentials):
+            if self._place.kind == "ecr" and (why := expired(self._credentials)):
                 raise RegistryError(why)
             if self._opened is None:
                 place, aws = self._place, aws_credentials(self._credentials)
