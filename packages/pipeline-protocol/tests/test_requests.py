@@ -1,6 +1,7 @@
 import json
+import re
 from contextlib import suppress
-from typing import Any
+from typing import Any, get_args
 
 import msgspec
 import pytest
@@ -9,6 +10,7 @@ from hypothesis import strategies as st
 
 from pipeline_protocol import BadRequest, requests, status
 from pipeline_protocol.codec import decode_request, encode_json
+from pipeline_protocol.names import MAX_SEEN, FileName, Slug, Version
 
 SOLUTION = {
     "action": "test_solution",
@@ -210,6 +212,46 @@ def test_bad_field_is_named(field: str, value: Any) -> None:
     error = refusal_of(SOLUTION, **{field: value})
     assert error.code == status.MALFORMED
     assert f"`$.{field}`" in str(error)
+
+
+NAMES = {
+    "track_slug": (Slug, requests._slugs),
+    "exercise_slug": (Slug, requests._slugs),
+    "container_version": (Version, requests._versions),
+}
+NEARLY = st.text(st.sampled_from("aA0-_./\n"), max_size=4)
+
+
+@given(st.sampled_from(sorted(NAMES)), NEARLY)
+def test_a_name_is_taken_by_its_pattern_the_first_time_and_again(field: str, name: str) -> None:
+    message = json.dumps({**SOLUTION, field: name}).encode()
+    good = re.search(get_args(NAMES[field][0])[1].pattern, name) is not None
+    for _ in range(2):
+        if good:
+            assert getattr(decode_request(message), field) == name
+        else:
+            assert f"`$.{field}`" in str(refusal(message))
+    assert (name in NAMES[field][1]) == good
+
+
+@given(NEARLY.map(lambda name: f"{name}x"))
+def test_a_file_name_is_taken_by_its_pattern_the_first_time_and_again(name: str) -> None:
+    message = {**SOLUTION, "files": {name: "", "a": ""}}
+    del message["s3_uri"]
+    good = re.search(get_args(FileName)[1].pattern, name) is not None
+    for _ in range(2):
+        if good:
+            decode_request(json.dumps(message).encode())
+        else:
+            assert "`key` in `$.files`" in str(refusal(json.dumps(message).encode()))
+
+
+def test_names_that_were_seen_fill_no_memory() -> None:
+    for number in range(3 * MAX_SEEN):
+        made_up = {**SOLUTION, "exercise_slug": f"x{number}", "container_version": f"v{number}"}
+        decode_request(json.dumps(made_up).encode())
+        assert len(requests._slugs) <= MAX_SEEN
+        assert len(requests._versions) <= MAX_SEEN
 
 
 @pytest.mark.parametrize(

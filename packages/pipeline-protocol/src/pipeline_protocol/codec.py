@@ -50,7 +50,9 @@ def decode_request(data: bytes | memoryview) -> Request:
     """Read a client's JSON; BadRequest if it is not one."""
     try:
         str(data, "utf-8")  # msgspec skips unknown fields unread
-        return _request.decode(data)
+        request = _request.decode(data)
+        request.match_names()
+        return request
     except _UNREADABLE as error:
         raise _explain(data, error) from None
 

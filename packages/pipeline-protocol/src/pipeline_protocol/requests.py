@@ -17,8 +17,10 @@ from pipeline_protocol.names import (
     Identity,
     InputUri,
     RequestId,
+    Seen,
     Slug,
     Version,
+    unmatched,
 )
 from pipeline_protocol.settings import Seconds
 
@@ -41,6 +43,9 @@ class Priority(StrEnum):
 class _Action(Struct, frozen=True, kw_only=True, tag_field="action", omit_defaults=True, gc=False):
     role: ClassVar[Role] = Role.CLIENT
 
+    def match_names(self) -> None:
+        """Match the names that its decoder leaves alone; ValueError if one is bad."""
+
 
 # --- served by workers
 
@@ -55,12 +60,23 @@ class _WorkerServed(_Action, frozen=True, kw_only=True):
     """Whether lines of output are wanted on the way; for DEALER sockets only."""
 
 
+_slugs, _versions, _file_names = Seen(Slug), Seen(Version), Seen(FileName)
+
+# What nearly every request says again is left to `match_names`.
+_SeenSlug = Annotated[str, unmatched(Slug)]
+_SeenVersion = Annotated[str, unmatched(Version)]
+_SeenFileName = Annotated[str, unmatched(FileName)]
+
+
 class _SolutionRequest(_WorkerServed, frozen=True, kw_only=True):
     id: RequestId
-    exercise_slug: Slug
-    container_version: Version
+    track_slug: _SeenSlug
+    exercise_slug: _SeenSlug
+    container_version: _SeenVersion
     s3_uri: InputUri | UnsetType = UNSET
-    files: Annotated[dict[FileName, str], Meta(min_length=1, max_length=1000)] | UnsetType = UNSET
+    files: Annotated[dict[_SeenFileName, str], Meta(min_length=1, max_length=1000)] | UnsetType = (
+        UNSET
+    )
     """Small inputs: file name to text."""
     execution_timeout: Seconds | UnsetType = UNSET
     """The tool's wall limit, up to the track's ceiling."""
@@ -69,6 +85,18 @@ class _SolutionRequest(_WorkerServed, frozen=True, kw_only=True):
     def __post_init__(self) -> None:
         if (self.s3_uri is UNSET) == (self.files is UNSET):
             raise ValueError("exactly one of `s3_uri` and `files` is needed")
+
+    def match_names(self) -> None:
+        if self.track_slug not in _slugs:
+            _slugs.admit(self.track_slug, "`$.track_slug`")
+        if self.exercise_slug not in _slugs:
+            _slugs.admit(self.exercise_slug, "`$.exercise_slug`")
+        if self.container_version not in _versions:
+            _versions.admit(self.container_version, "`$.container_version`")
+        if self.files is not UNSET:
+            for name in self.files:
+                if name not in _file_names:
+                    _file_names.admit(name, "`key` in `$.files`")
 
 
 class TestSolution(_SolutionRequest, frozen=True, kw_only=True, tag="test_solution"):
