@@ -228,7 +228,7 @@ TO_WORKER: dict[str, link.ToWorker] = {
     "heartbeat": link.RouterHeartbeat(epoch=7),
     "job": link.Job(1 << 40, 1, remaining_ms=30_000, queued_ms=12, key=b"\x00\xffkey", alone=True),
     "cancel": link.CancelJob(job=1 << 40, attempt=1),
-    "result_ack": link.ResultAck(job=1 << 40, attempt=1),
+    "result_ack": link.ResultAck(((1 << 40, 1), (1 << 40, 2))),
     "configure": link.Configure(
         revision=3,
         settings=settings.Settings(

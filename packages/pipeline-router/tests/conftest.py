@@ -83,7 +83,7 @@ class FakeWorker:
 
     def acked(self, number: int = -1) -> bool:
         job = self.jobs[number]
-        return ResultAck(job.job, job.attempt) in self.heard(ResultAck)
+        return any((job.job, job.attempt) in ack.results for ack in self.heard(ResultAck))
 
     def state(self, track: str, version: str, state: Readiness, **more: Any) -> None:
         self.say(Versions((VersionState(track, version, state, **more),)))

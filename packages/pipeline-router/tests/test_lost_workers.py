@@ -2,7 +2,17 @@
 
 from typing import Any
 
-from pipeline_protocol.link import CancelJob, Goodbye, Refusal, Refused, Result, WorkerHeartbeat
+from pipeline_protocol.link import (
+    CancelJob,
+    Goodbye,
+    Refusal,
+    Refused,
+    Result,
+    ResultAck,
+    WorkerHeartbeat,
+)
+from pipeline_router.commands import Tell
+from pipeline_router.events import WorkerSaid
 
 
 def silence(house: Any, *workers: Any) -> None:
@@ -171,6 +181,22 @@ def test_the_first_result_wins_and_later_ones_are_acknowledged(house: Any) -> No
     other.finish(said="second")
     assert other.acked()
     assert house.core.counters.late_results == 1
+
+
+def test_results_that_come_in_one_turn_are_acknowledged_together(house: Any) -> None:
+    workers = [house.worker(name, slots=3) for name in ("one", "other")]
+    for number in range(6):
+        house.ask(str(number))
+    for worker in workers:
+        for job in worker.jobs:
+            done = Result(job.job, job.attempt, 200)
+            house.core.take_in(WorkerSaid(worker.peer, done, b"{}"), house.now)
+    told = [command for command in house.core.commands() if isinstance(command, Tell)]
+    acks = {tell.peer: tell.message for tell in told if isinstance(tell.message, ResultAck)}
+    assert len(told) == len(acks) == 2
+    for worker in workers:
+        assert acks[worker.peer].results == tuple((job.job, job.attempt) for job in worker.jobs)
+    assert not house.core.commands()
 
 
 def test_a_lost_workers_job_that_runs_elsewhere_by_now_is_cancelled_there(house: Any) -> None:

@@ -97,7 +97,8 @@ class ModelWorker:
             case CancelJob() if (message.job, message.attempt) in self.running:
                 self.cancelled.add((message.job, message.attempt))
             case ResultAck():
-                self.held.pop((message.job, message.attempt), None)
+                for fence in message.results:
+                    self.held.pop(fence, None)
             case Drain():
                 self.draining = True
 

@@ -135,7 +135,7 @@ def test_a_job_goes_its_whole_way(router: Running) -> None:
     worker.say(Result(job.job, job.attempt, 200), answer({"passed": True}))
     assert json.loads(client.recv())["response"] == {"passed": True}
     ack, _ = worker.hear(ResultAck)
-    assert (ack.job, ack.attempt) == (job.job, job.attempt)
+    assert ack.results == ((job.job, job.attempt),)
 
 
 def test_a_dealer_keeps_many_in_flight_and_tells_replies_apart(router: Running) -> None:

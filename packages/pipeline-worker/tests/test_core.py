@@ -115,7 +115,7 @@ def test_a_result_is_held_until_it_is_acknowledged() -> None:
     assert out == [do.Send(link.Result(1, 1, 200), b"reply")]
     again = worker.hear(link.Welcome(2, EPOCH))
     assert do.Send(link.Result(1, 1, 200), b"reply") in again
-    worker.hear(link.ResultAck(1, 1))
+    worker.hear(link.ResultAck(((1, 1),)))
     assert not sent(worker.hear(link.Welcome(3, EPOCH)), link.Result)
 
 
@@ -285,7 +285,7 @@ def test_drain_finishes_what_runs_and_says_goodbye_last() -> None:
     worker.hear(job(), b"request")
     assert not of(worker.hear(link.Drain()), do.Leave)
     assert not of(worker.feed(events.RunEnded(1, 1, 200, b"reply")), do.Leave)
-    out = worker.hear(link.ResultAck(1, 1))
+    out = worker.hear(link.ResultAck(((1, 1),)))
     assert sent(out, link.Goodbye)
     assert of(out, do.Leave) == [do.Leave(do.Ending.DONE)]
 
@@ -324,7 +324,7 @@ def test_a_signal_while_the_router_is_away_ends_an_idle_worker_only() -> None:
     assert hello.draining
     busy.hear(link.Welcome(2, EPOCH + 1))
     assert sent(busy.feed(events.RunEnded(1, 1, 200, b"reply")), link.Result)
-    assert of(busy.hear(link.ResultAck(1, 1)), do.Leave) == [do.Leave(do.Ending.DONE)]
+    assert of(busy.hear(link.ResultAck(((1, 1),))), do.Leave) == [do.Leave(do.Ending.DONE)]
 
 
 def test_a_job_that_could_not_be_set_up_has_the_host_proved_once() -> None:
@@ -385,7 +385,7 @@ def test_a_host_that_is_well_again_begins_anew() -> None:
     assert of(worker.tick(30.0), do.ProveHealth)
     assert not of(worker.feed(events.HealthProved()), do.Leave)
     worker.feed(events.RunEnded(1, 1, 200, b"reply"))
-    assert of(worker.hear(link.ResultAck(1, 1)), do.Leave) == [do.Leave(do.Ending.RESTART)]
+    assert of(worker.hear(link.ResultAck(((1, 1),))), do.Leave) == [do.Leave(do.Ending.RESTART)]
 
 
 def test_an_unacknowledged_result_does_not_keep_it_for_ever() -> None:

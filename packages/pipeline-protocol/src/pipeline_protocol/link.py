@@ -191,10 +191,9 @@ class CancelJob(_Header, frozen=True, tag="cancel"):
 
 
 class ResultAck(_Header, frozen=True, tag="result_ack"):
-    """The result may be forgotten."""
+    """These results may be forgotten: all that came in one turn of the router's."""
 
-    job: JobId
-    attempt: Attempt
+    results: Annotated[tuple[tuple[JobId, Attempt], ...], Meta(max_length=20_000)]
 
 
 class Configure(_Header, frozen=True, tag="configure"):

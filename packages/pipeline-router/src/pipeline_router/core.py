@@ -135,6 +135,7 @@ class Core:
 
     def commands(self) -> list[Command]:
         """Return what is to be done since this was last asked, in this order."""
+        self.dispatcher.acknowledge()
         commands = self._out[:]
         self._out.clear()
         return commands

@@ -38,6 +38,8 @@ class Dispatcher:
         """Whether jobs are sent to workers."""
         self.stopping = False
         self._out = out
+        self._acks: dict[bytes, list[tuple[int, int]]] = {}
+        """Results to acknowledge, by the worker's connection."""
 
     # --- placing
 
@@ -68,7 +70,7 @@ class Dispatcher:
             return
         scheduler = self.schedulers[worker.channel]
         while worker.room:
-            work = pool.first_waiting() if self.open else None
+            work = pool.first_waiting() if scheduler.count and self.open else None
             if work is None:
                 pool.list_worker(worker)
                 return
@@ -129,19 +131,30 @@ class Dispatcher:
     def result(self, worker: Worker, message: Result, body: bytes, now: float) -> None:
         """Answer with a result if it is the first, acknowledge it anyway, and use the slot."""
         fence = (message.job, message.attempt)
-        had_slot = fence in worker.running
-        held = worker.running.pop(fence, None)
+        running = worker.running
+        had_slot = fence in running
+        held = running.pop(fence) if had_slot else None
         if isinstance(held, Work):
             self._answer(held, message.code, body, now)
         elif held is None:
             self._late(message, body, now)
         elif self.orphans.pop(held.key, None) is not None and message.code in _STORED:
             self.stored.put(held.key, body, now + self.options.result_ttl_s)
-        self._out.append(Tell(worker.peer, ResultAck(*fence)))
+        acks = self._acks.get(worker.peer)
+        if acks is None:
+            self._acks[worker.peer] = [fence]
+        else:
+            acks.append(fence)
         if had_slot:
-            if not worker.running:
+            if not running:
                 worker.alone = False
             self.fill(worker, now)
+
+    def acknowledge(self) -> None:
+        """Acknowledge the results that came since: one message a worker costs less than many."""
+        for peer, fences in self._acks.items():
+            self._out.append(Tell(peer, ResultAck(tuple(fences))))
+        self._acks.clear()
 
     def _late(self, message: Result, body: bytes, now: float) -> None:
         """Let an earlier attempt that came to an end win over one that has not."""

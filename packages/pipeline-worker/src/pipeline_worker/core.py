@@ -199,7 +199,8 @@ class Core:
         return []
 
     def _result_ack(self, message: ResultAck, _body: bytes, now: float) -> list[do.Command]:
-        self.ledger.acknowledge(message.job, message.attempt)
+        for job, attempt in message.results:
+            self.ledger.acknowledge(job, attempt)
         return self._leave_if_idle(now)
 
     def _configure(self, message: Configure, _body: bytes, now: float) -> list[do.Command]:
