@@ -20,7 +20,7 @@ from pipeline_router.events import Envelope, Requested
 from pipeline_router.ledger import key_of
 from pipeline_router.refusals import Refusal
 from pipeline_router.scheduler import ANY_LANE, Lane, Scheduler
-from pipeline_router.work import Name, Work
+from pipeline_router.work import BACKGROUND, INTERACTIVE, Name, Work
 
 TIMEOUT_S = 60.0
 BUILD_TIMEOUT_S = 1800.0
@@ -87,7 +87,7 @@ class Admission:
             now + min(timeout_s, dispatcher.options.max_timeout_s),
             key=key,
             name=name,
-            background=_is_background(request),
+            rank=_rank(request),
             progress=request.progress,
         )
         orphan = dispatcher.orphans.pop(key, None)
@@ -149,7 +149,7 @@ class Admission:
         self._out.append(Answer(envelope, why.reply()))
 
 
-def _is_background(request: WorkerServed) -> bool:
+def _rank(request: WorkerServed) -> int:
     if isinstance(request, _UNVERSIONED):
-        return False
-    return request.priority is Priority.BACKGROUND
+        return INTERACTIVE
+    return BACKGROUND if request.priority is Priority.BACKGROUND else INTERACTIVE

@@ -24,6 +24,10 @@ from pipeline_router.loop import Loop
 from pipeline_router.reading import BadConfig
 from pipeline_router.sockets import FrontEnd, WorkerLink
 
+YOUNG_OBJECTS = 50_000
+"""How many may be made before the collector looks for cycles among them. Jobs end without it; at
+its usual 700 it would look at all that wait, again and again."""
+
 _log = logging.getLogger("pipeline_router")
 
 
@@ -151,6 +155,7 @@ def _run(
         signal.signal(signal.SIGHUP, lambda *_: loop.reload())
         _log.info("listening on %s (clients), %s (workers)", address, link_address)
         gc.freeze()
+        gc.set_threshold(YOUNG_OBJECTS)
         loop.run()
     finally:
         front.close()

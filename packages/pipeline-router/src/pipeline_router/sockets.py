@@ -3,7 +3,7 @@
 Frames are read one by one, and a body is handed on as it came.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import cast
 
@@ -76,17 +76,18 @@ class PeerSocket:
         while frame.more:
             frame = self._receive()
 
-    def _send_last(self, frame: bytes) -> None:
-        self._send(frame, 0, len(frame) < ZERO_COPY_BYTES)
-
-    def _is_there(self, peer: bytes) -> bool:
-        """Begin a message to a peer; False if it is gone, or does not read."""
+    def _say(self, peer: bytes, before: Sequence[bytes], last: bytes) -> bool:
+        """Send a peer a message, its last frame apart; False if it is gone, or does not read."""
+        send = self._send
         try:
-            self._send(peer, _MORE_NOW)
+            send(peer, _MORE_NOW)
         except zmq.ZMQError as error:
             if error.errno in (zmq.EHOSTUNREACH, zmq.EAGAIN):
                 return False
             raise
+        for frame in before:
+            send(frame, _MORE)
+        send(last, 0, len(last) < ZERO_COPY_BYTES)
         return True
 
 
@@ -114,27 +115,24 @@ class FrontEnd(PeerSocket):
 
     def answer(self, envelope: Envelope, body: bytes) -> None:
         """Send a reply back the way its request came."""
-        if not self._is_there(envelope[0]):
+        peer, *others = envelope
+        others.append(b"")
+        if not self._say(peer, others, body):
             self.undelivered += 1
-            return
-        for frame in envelope[1:]:
-            self._send(frame, _MORE)
-        self._send(b"", _MORE)
-        self._send_last(body)
 
     def _read(self, peer: bytes) -> Requested | None:
         receive = self._receive
         envelope = [peer]
         frame = receive()
-        while frame.more and len(frame):
-            envelope.append(frame.bytes)
-            if len(frame) > MAX_ENVELOPE_FRAME_BYTES or len(envelope) > MAX_ENVELOPE_FRAMES + 1:
+        while (part := frame.bytes) and frame.more:
+            envelope.append(part)
+            if len(part) > MAX_ENVELOPE_FRAME_BYTES or len(envelope) > MAX_ENVELOPE_FRAMES + 1:
                 self._skip_after(frame)
                 self.dropped += 1
                 return None
             frame = receive()
         if not frame.more:
-            missing = "an empty frame before the JSON" if len(frame) else "a JSON frame"
+            missing = "an empty frame before the JSON" if part else "a JSON frame"
             self._refuse(envelope, f"{missing} is missing")
             return None
         frame = receive()
@@ -188,14 +186,7 @@ class WorkerLink(PeerSocket):
 
     def tell(self, peer: bytes, header: bytes, body: bytes | None = None) -> bool:
         """Send a message to a worker; False if it is not there, or does not read."""
-        if not self._is_there(peer):
-            return False
-        if body is None:
-            self._send(header)
-        else:
-            self._send(header, _MORE)
-            self._send_last(body)
-        return True
+        return self._say(peer, (), header) if body is None else self._say(peer, (header,), body)
 
 
 _WITH_BODY = frozenset({Result, Progress})

@@ -2,14 +2,16 @@
 
 from collections import OrderedDict
 
-ENTRY_BYTES = 350
-"""What an entry costs beside its reply: key, time, and its place in the table."""
+ENTRY_BYTES = 400
+"""What an entry costs beside its reply, as measured: key, time, and its places in the tables."""
+MAX_BYTES = 20_000_000
+"""Of all entries; a router with 1,000 workers has 70 MB beside them, and is to stay below 100."""
 
 
 class StoredReplies:
     """Request key to reply, bounded in time and in bytes; the oldest go first."""
 
-    def __init__(self, max_bytes: int = 64_000_000) -> None:
+    def __init__(self, max_bytes: int = MAX_BYTES) -> None:
         self._max_bytes = max_bytes
         self._bytes = 0
         self._replies: OrderedDict[bytes, tuple[float, bytes]] = OrderedDict()

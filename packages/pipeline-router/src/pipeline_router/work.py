@@ -45,19 +45,15 @@ class Work(Struct, eq=False):
     deadline: float
     key: bytes = b""
     name: Name | None = None
-    background: bool = False
+    rank: int = 1
+    """Its place among the `RANKS`."""
     progress: bool = False
     attempt: int = 0
     lost: int = 0
     alone: bool = False
-    rank: int = 1
     order: int = 0
     state: State = State.WAITING
     worker: Worker | None = None
-
-    def __post_init__(self) -> None:
-        if self.background:
-            self.rank = 3
 
     def attach(self, envelope: Envelope) -> None:
         """Answer this sender of the same request too."""
@@ -69,11 +65,14 @@ class Work(Struct, eq=False):
         """Go first among the work of the same priority when it next waits."""
         self.state = State.WAITING
         self.worker = None
-        self.rank = 2 if self.background else 0
+        self.rank = RETRIED[self.rank]
 
 
 RANKS = 4
-"""Interactive work that is retried, interactive, background that is retried, background."""
+INTERACTIVE, BACKGROUND = 1, 3
+"""What goes first among the work that waits: retried work before other work of its priority."""
+RETRIED = (0, 0, 2, 2)
+"""Rank to the rank of the same work when it is retried."""
 
 
 class Orphan(Struct, frozen=True, eq=False):
