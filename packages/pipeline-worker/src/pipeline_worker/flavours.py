@@ -91,9 +91,9 @@ def open_flavour(
             opened.callback(cache.close)
             yield Flavour(BuildJobs(identity, workshop, cache), NoReleases(), prover)
             return
-        prove = Proof(sandbox, TOOLS[kind], folder.folder("proofs"))
+        proof = Proof(sandbox, TOOLS[kind], folder.folder("proofs"), prover.doubt)
         store = Store(folder.folder("store"), PULLS)
-        releases = Releases(channel, store, prove, sandbox.forget)
+        releases = Releases(channel, store, proof.prove, proof.forget)
         opened.callback(releases.close)
         inputs = Inputs(host.file_inputs)
         opened.callback(inputs.close)

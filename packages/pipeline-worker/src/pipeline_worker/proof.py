@@ -2,9 +2,13 @@
 
 It is the canary's way, with the image in the canary's place: mounted, its USER found, a container
 of it made and started under the rules that hold for jobs. No solution is needed for that.
+
+    FOLDER/KIND-DIGEST   of each image that did: a worker that starts need not try it again
 """
 
 import logging
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 from pipeline_containers.building.validate import Candidate, validate
@@ -25,14 +29,34 @@ DEADLINE_S = 60.0
 class Proof:
     """Tries images as one kind of tool."""
 
-    def __init__(self, sandbox: Sandbox, kind: ToolKind, folder: Path) -> None:
-        """`folder` is for what a trial needs on disk; what a dead one left in it is removed."""
+    def __init__(
+        self, sandbox: Sandbox, kind: ToolKind, folder: Path, on_trouble: Callable[[str], None]
+    ) -> None:
+        """`on_trouble` is told when it was this host that failed, not the image."""
         self._sandbox = sandbox
         self._kind = kind
         self._folder = folder
+        self._on_trouble = on_trouble
 
-    def __call__(self, image: StoredImage, cancelled: Cancelled) -> None:
+    def prove(self, image: StoredImage, cancelled: Cancelled) -> None:
         """Try an image; `ImageInvalid` if it is no such tool, `SandboxError` if this host fails."""
+        done = self._mark(image.digest)
+        if done.exists():
+            return
+        try:
+            self._try(image, cancelled)
+        except SandboxError as error:
+            self._on_trouble(f"{image.digest} could not be tried: {error}")
+            raise
+        with suppress(OSError):  # the mark saves time, no more
+            done.touch()
+
+    def forget(self, digest: str) -> None:
+        """Let go of an image that is to be removed."""
+        self._sandbox.forget(digest)
+        self._mark(digest).unlink(missing_ok=True)
+
+    def _try(self, image: StoredImage, cancelled: Cancelled) -> None:
         deadline = Deadline(DEADLINE_S, cancelled)
         with scratch_folder(self._folder) as aside:
             no_fixtures = aside / "tests"  # they were tried when it was built
@@ -41,3 +65,6 @@ class Proof:
                 validate(candidate, self._sandbox, deadline, _log.debug)
             except BuildTimedOut as error:
                 raise SandboxError(f"that took longer than {DEADLINE_S:g} s") from error
+
+    def _mark(self, digest: str) -> Path:
+        return self._folder / f"{self._kind.name}-{digest.replace(':', '-')}"
