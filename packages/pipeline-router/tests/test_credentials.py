@@ -105,6 +105,13 @@ def test_rubbish_is_no_answer_and_is_not_repeated(answer: Any) -> None:
     assert "hush" not in str(caught.value)
 
 
+def test_what_is_missing_is_named() -> None:
+    with pytest.raises(BadAnswer, match="missing or wrong: SessionToken"):
+        read_answer({**ANSWER, "SessionToken": None}, NOW)
+    with pytest.raises(BadAnswer, match="missing or wrong: Expiration"):
+        read_answer({k: v for k, v in ANSWER.items() if k != "Expiration"}, NOW)
+
+
 def test_an_error_that_may_quote_an_answer_is_told_by_its_kind_alone() -> None:
     assert describe(ValueError("<SecretAccessKey>hush")) == "its answer makes no sense (ValueError)"
 

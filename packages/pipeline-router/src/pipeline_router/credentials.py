@@ -7,6 +7,7 @@ until they expire. No secret ever reaches a log: not even the text of an answer 
 
 import logging
 import random
+import re
 import threading
 import time
 from collections.abc import Callable
@@ -70,8 +71,9 @@ def read_answer(answer: Any, now: float) -> Credentials:
     try:
         read = msgspec.convert(answer, _Answer)
     except msgspec.ValidationError as error:
-        field = str(error).partition("`$.")[2].rstrip("`") or "fields"
-        raise BadAnswer(f"its answer makes no sense ({field} missing or wrong)") from None
+        field = re.search(r"`(?:\$\.)?([A-Z]\w+)`", str(error))
+        what = field[1] if field else "all of it"
+        raise BadAnswer(f"its answer makes no sense (missing or wrong: {what})") from None
     expiration = read.expiration if read.expiration.tzinfo else read.expiration.replace(tzinfo=UTC)
     if expiration.timestamp() < now + _LEAST_LIFE_S:
         when = expiration.astimezone(UTC).isoformat(timespec="seconds")
