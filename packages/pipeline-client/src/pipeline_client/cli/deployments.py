@@ -45,17 +45,17 @@ def deploy(session: Session, track: str, channel: str, version: str, wait: bool)
         heard = True
         show(deployment)
 
-    with session.said(interrupted), _shown(session.out, version) as show:
-        try:
+    try:
+        with session.said(interrupted), _shown(session.out, version) as show:
             deployment = session.client.deploy_container_version(
                 track, channel, version, wait=wait, on_progress=hear
             )
-        except PipelineError as error:
-            late = isinstance(error, ClientTimedOut) and heard
-            if not late and error.code != status.NOT_READY:
-                raise
-            session.out.error(error)
-            click.get_current_context().exit(exits.JOB_FAILED)
+    except PipelineError as error:
+        late = isinstance(error, ClientTimedOut) and heard
+        if not late and error.code != status.NOT_READY:
+            raise
+        session.out.error(error)
+        click.get_current_context().exit(exits.JOB_FAILED)
     took = f" in {span(time.monotonic() - began)}" if wait else ""
     session.out.result(deployment, [outlook(deployment, version) + took])
 
@@ -105,7 +105,6 @@ def _bars(version: str) -> Iterator[Watcher]:
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TaskID, TextColumn
     from rich.table import Column
-    from rich.text import Text
 
     told = Column(no_wrap=True, overflow="ellipsis")
     columns = (
@@ -120,7 +119,7 @@ def _bars(version: str) -> Iterator[Watcher]:
             present = find(deployment, version)
             for worker in present.workers if present else ():
                 if worker.worker not in tasks:
-                    name = Text(cell(worker.worker)).plain
+                    name = cell(worker.worker)
                     tasks[worker.worker] = bars.add_task(name, total=100, state="")
                 done, state = progress_of(worker)
                 bars.update(tasks[worker.worker], completed=done, state=state)
