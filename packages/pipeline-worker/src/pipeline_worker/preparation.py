@@ -80,15 +80,19 @@ class Preparation:
             known.state = replace(known.state, percent=percent, phase=state.phase)
             known.is_news = True
             return None
-        digest = known.wanted.digest
+        digest, tag_moved = known.wanted.digest, False
         if state.state is Readiness.READY and digest not in (None, state.digest):
             reason = f"the tag led to {state.digest}, but {digest} is deployed"
             state = VersionState(state.track, state.version, Readiness.FAILED, reason=reason)
+            tag_moved = known.failures == 0
         known.state = state
         known.retry_at, known.is_news = None, False
         if state.state is Readiness.FAILED:
-            known.retry_at = now + min(RETRY_MOST_S, RETRY_S * 2**known.failures)
+            wait_s = min(RETRY_MOST_S, RETRY_S * 2**known.failures)
+            known.retry_at = now if tag_moved else now + wait_s  # by its digest it will be right
             known.failures += 1
+        else:
+            known.failures = 0
         return state
 
     def progress(self) -> tuple[VersionState, ...]:
