@@ -4,7 +4,9 @@ Run by `./dev demo`, as root. Whatever it starts, mounts or makes is gone when i
 """
 
 import json
+import os
 import shutil
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -12,7 +14,7 @@ from typing import Any
 
 from support.bare import say
 from support.leftovers import find_leftovers
-from support.processes import Machine, Process, machine
+from support.processes import BIN, Machine, Process, machine
 from support.tracks import SOLUTIONS, make_repository, write_seed
 
 BOLD, DIM, RED, GREEN, PLAIN = (
@@ -47,6 +49,22 @@ class Demo:
             f"{DIM}          < {short[:300]}{'...' if len(short) > 300 else ''}{PLAIN}", flush=True
         )
         return reply
+
+    def call(self, own: Machine, *arguments: str) -> tuple[int, str]:
+        """Call the command `pipeline` as a person does; show what is typed and what comes back."""
+        print(f"{BOLD}          $ pipeline {' '.join(arguments)}{PLAIN}", flush=True)
+        done = subprocess.run(
+            [str(BIN / "pipeline"), *arguments],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            env=os.environ | {"PIPELINE_ADDRESS": own.address},
+            timeout=120,
+            check=False,
+        )
+        for line in done.stdout.splitlines():
+            print(f"{DIM}          {line}{PLAIN}", flush=True)
+        return done.returncode, done.stdout
 
     def run(self) -> bool:
         """Do all of it; whether it was as promised."""
@@ -84,10 +102,21 @@ class Demo:
             self.step(f"test_solution: the {solution} solution")
             self._test(own, version, solution, expected, "worker-1")
 
+        self.step("The same by hand: `pipeline test` finds the version by itself")
+        for solution, exit_status in (("passing", 0), ("failing", 4)):
+            since = time.monotonic()
+            status, _ = self.call(own, "test", "ruby", "two-fer", str(inputs / solution))
+            good = status == exit_status
+            self.note(f"pipeline test, {solution}", f"exit {status}", good, since)
+
         self.step("worker-2, scoped to ruby: it takes the ruby work")
         worker_2 = own.worker("worker-2", "test_runners?topic=ruby", *serve)
         self._await_version(own, version, workers=2)
         self._test(own, version, "passing", "pass", "worker-2")
+        since = time.monotonic()
+        _, shown = self.call(own, "workers")
+        ready = sum(line.split()[-2:] == ["1/1", "ready"] for line in shown.splitlines())
+        self.note("pipeline workers", f"{ready} test runners ready", ready == 2, since)
 
         self.step("worker-2 is killed: worker-1 takes over")
         worker_2.kill()
@@ -120,6 +149,11 @@ class Demo:
         reply = self.ask(own.address, build)
         outcome = reply.get("response", {}).get("outcome", "")
         self.note("the same build again", str(outcome), outcome == "ignored", since)
+        since = time.monotonic()
+        status, shown = self.call(own, "build", "ruby", "test_runners", "master")
+        named = f"pipeline deploy ruby test_runners git-{sha}" in shown
+        said = f"exit {status}, names the deploy"
+        self.note("pipeline build, by hand", said, status == 0 and named, since)
         return f"git-{sha}"
 
     def _deploy(self, own: Machine, version: str) -> None:
@@ -140,6 +174,11 @@ class Demo:
         since = time.monotonic()
         state = self._await_version(own, version, workers=1)
         self.note("usable on the worker", state, state == "deployed", since)
+        since = time.monotonic()
+        status, shown = self.call(own, "deploy", "ruby", "test_runners", version)
+        ready = "ready on 1 of 1 worker" in shown
+        said = f"exit {status}, ready on all workers"
+        self.note("pipeline deploy, by hand", said, status == 0 and ready, since)
 
     def _await_version(self, own: Machine, version: str, workers: int) -> str:
         check = {"action": "deployment_check", "track_slug": "ruby", "channel": "test_runners"}
@@ -187,6 +226,12 @@ class Demo:
         )
         code = reply["status"]["code"]
         self.note("no worker left", f"{code} {reply['status']['message']}", code == 503, since)
+        since = time.monotonic()
+        folder = str(self.folder / "inputs" / "passing")
+        status, shown = self.call(own, "test", "ruby", "two-fer", folder)
+        named = "`pipeline-worker listen worker-1" in shown
+        said = f"exit {status}, names the worker's command"
+        self.note("pipeline test, no worker", said, status == 1 and named, since)
         since = time.monotonic()
         statuses.append(router.stop())
         ended = f"exit statuses {statuses}"

@@ -194,6 +194,15 @@ def test_the_help_lists_every_command_and_every_exit_status() -> None:
     assert "..." not in shown.split("Examples:")[0].split("Commands:")[1]
 
 
+def test_the_document_names_every_command_and_what_it_prints() -> None:
+    document = (Path(__file__).parents[3] / "docs" / "operating.md").read_text()
+    for name in COMMANDS:
+        assert f"pipeline {name}" in document or f"`{name}`" in document
+    for keys in ({"response", "context"}, KEYS["ping"], KEYS["status"], KEYS["versions"]):
+        assert all(f'"{key}"' in document for key in keys)
+    assert "| 4 | the job failed" in document
+
+
 def test_the_version_is_the_packages() -> None:
     assert call("--version").stdout.startswith("pipeline, version 0.")
 
