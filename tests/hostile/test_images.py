@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from hostile.arena import Arena
 from hostile.case import Case
+from hostile.image import BUSYBOX
 from hostile.test_families import check
 from hostile.traces import Traces
 from support.images import Layer
@@ -34,9 +35,18 @@ def link(name: str, target: str) -> Entry:
     return entry(name, tarfile.SYMTYPE, linkname=target)
 
 
+def folder(name: str, **attributes: str) -> Entry:
+    return entry(name, tarfile.DIRTYPE, mode=0o755, pax_headers=attributes_of(**attributes))
+
+
+def attributes_of(**attributes: str) -> dict[str, str]:
+    """Extended attributes as archives carry them; `__` stands for the dot in a name."""
+    return {f"SCHILY.xattr.{name.replace('__', '.')}": value for name, value in attributes.items()}
+
+
 @dataclass(frozen=True)
 class Hostile:
-    """A layer on top of the tool's image, a configuration, and what may come of a job with it."""
+    """Layers on top of the tool's image, a configuration, and what may come of a job with it."""
 
     name: str
     entries: tuple[Entry, ...] = ()
@@ -44,13 +54,18 @@ class Hostile:
     program: str = "pass ran"
     codes: frozenset[int] = frozenset([200])
     says: tuple[str, ...] = ()
+    lower: tuple[Entry, ...] = ()
+    """What lies in a layer between."""
 
 
 REFUSED = frozenset([511, 512])
-"""By the pull, or by the first job that would run it."""
+"""By the pull, when it is tried, or by the first job that would run it."""
+EITHER = REFUSED | {200}
+"""The job does what its program says, harmlessly, or the image is refused."""
 
 IMAGES = (
     Hostile("an entry above the root", (entry(f"{UP}/new"),)),
+    Hostile("a folder above the root", (folder(UP), entry(f"{UP}/new"))),
     Hostile("an entry by an absolute name", (entry(f"{OUTSIDE}/new"),)),
     Hostile("a whiteout above the root", (entry(f"{UP}/.wh.secret"),)),
     Hostile("a whiteout of the folder above", (entry("opt/.wh..."),), codes=REFUSED),
@@ -63,6 +78,129 @@ IMAGES = (
     Hostile(
         "an entry through a link up",
         (link("opt/out", UP), entry("opt/out/new")),
+        codes=REFUSED,
+    ),
+    Hostile(
+        "an entry through a link out in the layer below",
+        (entry("opt/out/new", content=b"new"), entry("etc/new", content=b"new")),
+        lower=(link("opt/out", OUTSIDE), link("etc", OUTSIDE)),
+        program="cat /opt/out/new /etc/new; pass tried",
+        says=("^newnew",),
+    ),
+    Hostile(
+        "a whiteout through a link out in the layer below",
+        (entry("opt/out/.wh.secret"), entry("opt/out/.wh..wh..opq")),
+        lower=(link("opt/out", OUTSIDE),),
+    ),
+    Hostile(
+        "a file, a link out and a file again by one name",
+        (
+            entry("opt/x", content=b"one"),
+            link("opt/x", f"{OUTSIDE}/new"),
+            entry("opt/x", mode=0o644),
+        ),
+        codes=REFUSED,
+    ),
+    Hostile(
+        "files that a layer removed do not come back",
+        (
+            entry("opt/kept/.wh.gone"),
+            folder("opt/emptied"),
+            entry("opt/emptied/.wh..wh..opq"),
+            entry("opt/emptied/new", mode=0o644),
+            entry(".wh.secret"),
+            entry("bin/vi", tarfile.CHRTYPE, devmajor=0, devminor=0),  # the kernel's own whiteout
+        ),
+        lower=(
+            entry("opt/kept/gone", mode=0o644),
+            entry("opt/kept/stays", mode=0o644),
+            entry("opt/emptied/old", mode=0o644),
+        ),
+        program="ls -A /opt/kept /opt/emptied /secret /bin/vi; pass tried",
+        says=(
+            "^/opt/kept:\nstays$",
+            "^/opt/emptied:\nnew$",
+            "/secret: No such file",
+            "/bin/vi: No such file",
+        ),
+    ),
+    *(
+        Hostile(f"a whiteout by the name of {name}", (entry(f"opt/{name}"),), codes=EITHER)
+        for name in (".wh.", ".wh..", ".wh..wh.", ".wh..wh..wh.x", ".wh.a/b")
+    ),
+    Hostile(
+        "attributes of the overlay's own",
+        (
+            folder("opt/elsewhere", trusted__overlay__redirect="/bin"),
+            folder("opt/outside", trusted__overlay__redirect=OUTSIDE),
+            folder("opt/emptied", trusted__overlay__opaque="y", user__overlay__opaque="y"),
+            entry(
+                "opt/passwd",
+                mode=0o644,
+                pax_headers=attributes_of(
+                    trusted__overlay__metacopy="", trusted__overlay__redirect="/etc/passwd"
+                ),
+            ),
+            entry(
+                "opt/stays", mode=0o644, pax_headers=attributes_of(trusted__overlay__whiteout="y")
+            ),
+        ),
+        lower=(entry("opt/outside/x", mode=0o644),),
+        program="ls -A /opt/elsewhere /opt/outside; cat /opt/passwd; pass tried",
+        codes=EITHER,
+    ),
+    Hostile(
+        "rights in a file's attributes",
+        (
+            entry(
+                "opt/busybox",
+                mode=0o6755,
+                content=BUSYBOX.read_bytes(),
+                pax_headers=attributes_of(
+                    # Version 2, effective, all of the lower 32 capabilities; little-endian.
+                    security__capability="\x01\0\0\x02\x7f\x7f\x7f\x7f\0\0\0\0\0\0\0\0\0\0\0\0"
+                ),
+            ),
+        ),
+        program="/opt/busybox grep -E 'Cap(Eff|Prm)' /proc/self/status; pass tried",
+        says=("CapPrm:\t0000000000000000", "CapEff:\t0000000000000000"),
+    ),
+    Hostile(
+        "names of all kinds",
+        tuple(
+            entry(f"opt/names/{name}", mode=0o644)
+            for name in ("a\nb", "x" * 255, "\udcff\udcfe", "-rf", " ", "\x1b[2J", "a\\b")
+        ),
+        program="ls -A /opt/names | wc -l; pass tried",
+        codes=EITHER,
+    ),
+    Hostile("a name that is too long", (entry(f"opt/{'x' * 256}"),), codes=REFUSED),
+    Hostile(
+        "files in the places of devices",
+        (
+            folder("dev"),
+            entry("dev/null", mode=0o666, content=b"full"),
+            link("dev/zero", f"{OUTSIDE}/secret"),
+            entry("proc/self/status", mode=0o644, content=b"Uid: none"),
+        ),
+        program="echo lost > /dev/null; cat /dev/null; head -c 9 /dev/zero; pass ran",
+        says=("^ran$",),
+    ),
+    Hostile(
+        "a FIFO and a socket's name",
+        (entry("opt/fifo", tarfile.FIFOTYPE, mode=0o666),),
+        program="timeout 1 cat /opt/fifo; pass ran",
+        says=("^ran$",),
+    ),
+    Hostile(
+        "a hard link to a file of the layer below",
+        (entry("opt/s", tarfile.LNKTYPE, linkname="secret"),),
+        program="cat /opt/s; pass tried",
+        codes=EITHER,
+    ),
+    Hostile(
+        "a hard link to a folder, and to itself",
+        (folder("opt/f"), entry("opt/f/up", tarfile.LNKTYPE, linkname="opt/f")),
         codes=REFUSED,
     ),
     Hostile(
@@ -87,6 +225,7 @@ IMAGES = (
         "links in the places of mounts",
         tuple(link(name, OUTSIDE) for name in ("tmp", "proc", "dev", "sys", "mnt")),
         program="touch /tmp/new /dev/shm/new new; pass ran",
+        codes=EITHER,
         says=("^ran$",),
     ),
     Hostile(
@@ -99,7 +238,9 @@ IMAGES = (
         says=("/disk: Permission denied", "/memory: Permission denied", "^tried$"),
     ),
     Hostile(
-        "a tool that is a link to a shell", (link(RUN, "/bin/busybox"),), codes=frozenset([513])
+        "a tool that is a link to a shell",
+        (link(RUN, "/bin/busybox"),),
+        codes=frozenset([511, 513]),
     ),
     Hostile("a tool that is a link out", (link(RUN, f"{UP}/secret"),), codes=REFUSED),
     Hostile("a tool that is a FIFO", (entry(RUN, tarfile.FIFOTYPE, mode=0o755),), codes=REFUSED),
@@ -127,13 +268,27 @@ IMAGES = (
     Hostile(
         "a tool that is run by the runtime itself",
         (entry(RUN, mode=0o755, content=b"#!/proc/self/exe\n"),),
-        codes=frozenset([512, 513]),
+        codes=frozenset([511, 512, 513]),
     ),
     Hostile(
         "an entry point that is the runtime", config={"Entrypoint": ["/proc/self/exe", "init"]}
     ),
     Hostile("an entry point of its own", config={"Entrypoint": ["sh", "-c", "echo got through"]}),
     Hostile("a user that there is not", config={"User": "99999"}, codes=REFUSED),
+    Hostile("a user of negative number", config={"User": "-1:-1"}, codes=REFUSED),
+    Hostile("a user of huge number", config={"User": f"{2**64}:{2**32}"}, codes=REFUSED),
+    Hostile("a working folder that is above", config={"WorkingDir": "../../../.."}, codes=EITHER),
+    Hostile(
+        "a configuration of other types",
+        config={
+            "Env": {"A": "b"},
+            "Entrypoint": "sh -c x",
+            "User": 0,
+            "WorkingDir": ["/"],
+            "Cmd": 3,
+        },
+        codes=EITHER,
+    ),
     Hostile("a user that is a path", config={"User": "../../etc/passwd"}, codes=REFUSED),
     Hostile(
         "a user beyond what is mapped",
@@ -180,25 +335,40 @@ def versions() -> Iterator[str]:
     return (f"hostile-{number}" for number in count(1))
 
 
+def aimed(entries: tuple[Entry, ...], outside: Path) -> Layer:
+    """Make a layer whose names lead to that folder."""
+
+    def aim(value: Any) -> Any:
+        if isinstance(value, dict):
+            return {key: aim(inner) for key, inner in value.items()}
+        return value.replace(OUTSIDE, str(outside)) if isinstance(value, str) else value
+
+    layer = Layer()
+    for name, kind, fields in entries:
+        layer.add(aim(name), kind, **{key: aim(value) for key, value in fields.items()})
+    return layer
+
+
 @pytest.mark.parametrize(
     "hostile", [pytest.param(one, id=one.name.replace(" ", "-")) for one in IMAGES]
 )
 def test_whatever_an_image_is(
     arena: Arena, before: Traces, outside: Path, versions: Iterator[str], hostile: Hostile
 ) -> None:
-    layer = Layer()
-    for name, kind, fields in hostile.entries:
-        aimed: dict[str, Any] = {
-            key: value.replace(OUTSIDE, str(outside)) if isinstance(value, str) else value
-            for key, value in fields.items()
-        }
-        layer.add(name.replace(OUTSIDE, str(outside)), kind, **aimed)
     version = next(versions)
-    arena.deploy("hostile", arena.image.on_top(layer, **hostile.config), version)
-    answer = arena.ask(arena.request(files={"program": hostile.program}, container_version=version))
+    image = arena.image
+    if hostile.lower:
+        image = image.on_top(aimed(hostile.lower, outside))
+    image = image.on_top(aimed(hostile.entries, outside), **hostile.config)
+    arena.deploy("hostile", image, version)
+    try:
+        files = {"program": hostile.program}
+        answer = arena.ask(arena.request(files=files, container_version=version))
+    finally:
+        arena.unload("hostile", version)
     assert answer.code in hostile.codes, answer.reply
-    check(Case(hostile.name, "", answer.code, hostile.says), answer)
-    arena.unload("hostile", version)
+    told = hostile.says if answer.code not in REFUSED else ()
+    check(Case(hostile.name, "", answer.code, told), answer)
     arena.honest_everywhere()
     assert arena.settle(before) == before
     assert [file.name for file in outside.iterdir()] == ["secret"]

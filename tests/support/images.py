@@ -45,6 +45,8 @@ class Layer:
         entry.size = len(content)
         for key, value in fields.items():
             setattr(entry, key, value)
+        has_more = bool(entry.pax_headers)  # attributes, which GNU's archives cannot hold
+        self._archive.format = tarfile.PAX_FORMAT if has_more else tarfile.GNU_FORMAT
         self._archive.addfile(entry, io.BytesIO(content))
         return self
 

@@ -4,6 +4,7 @@ import json
 import os
 import random
 import threading
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -394,19 +395,34 @@ def test_a_pull_may_take_so_long_and_no_longer(
     assert left_behind(patient) == []
 
 
-def test_whole_layers_of_a_failed_pull_go_when_nobody_came_back_for_them(
+def test_whole_layers_of_a_failed_pull_stay_for_as_long_as_somebody_may_come_back_for_them(
     lying: LyingRegistry, registry: DockerRegistry, store: Store
 ) -> None:
+    def whole_layers() -> int:
+        return len(list(store.folder.glob("root/overlay/*/diff")))
+
+    def age(seconds: float) -> None:
+        for file in store.folder.glob("unfinished/*"):
+            os.utime(file, (time.time() - seconds,) * 2)
+
     digest, layers = lying.serve(image("one", "two"))
     lying.tricks[layers[1]] = fail(404)
+    for _ in range(2):
+        with pytest.raises(RegistryError):
+            store.pull(registry, "tool", digest)
+    assert lying.asked_for(layers[0]) == 1
+    age(3000)
+    store.collect(keep=[digest])
+    assert whole_layers() == 1, "it is wanted, and may be tried again"
+    store.collect(keep=[])
+    assert whole_layers() == 0, "it is not wanted any more"
     with pytest.raises(RegistryError):
         store.pull(registry, "tool", digest)
-    folders = store.folder / "root/overlay"
-    assert len(list(folders.glob("*/diff"))) == 1
-    store.collect(keep=[])
-    assert len(list(folders.glob("*/diff"))) == 1, "somebody may come back"
-    assert store.collect_orphans(older_than_s=0) == 1
-    assert list(folders.glob("*/diff")) == []
+    assert whole_layers() == 1
+    age(4000)
+    store.collect(keep=[digest])
+    assert whole_layers() == 0, "nobody came back"
+    assert list(store.folder.glob("unfinished/*")) == []
 
 
 def test_a_folder_as_a_registry_keeps_to_the_same_limits(work: Path, store: Store) -> None:

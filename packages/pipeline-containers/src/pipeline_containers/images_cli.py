@@ -146,7 +146,6 @@ def gc(keep: tuple[str, ...], dry_run: bool, folder: Path, as_json: bool) -> Non
         garbage = store.garbage(keep)
         if not dry_run:
             store.collect(keep)
-            store.collect_orphans(0)
         gone = {
             layer: size for layer, size in garbage.layers.items() if dry_run or not layer.exists()
         }

@@ -92,6 +92,12 @@ class Pull:
             {part.digest: part for part in manifest.layers if part.digest not in here}.values()
         )
 
+    def is_void(self, manifest: Manifest) -> bool:
+        """Say whether nothing of the image is here."""
+        return {part.digest for part in self.missing(manifest)} >= {
+            part.digest for part in manifest.layers
+        }
+
     def left_bytes(self, manifest: Manifest) -> int:
         """Count what has to come yet."""
         return sum(layer.size_bytes for layer in self.missing(manifest))

@@ -8,11 +8,9 @@ github.com/containers/storage, `images.go`, `layers.go`, `drivers/overlay`.
 import base64
 import contextlib
 import json
-import math
 import shutil
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +22,7 @@ from pipeline_containers.images.image import (
     parse_config,
 )
 
+_DIGESTS = ("diff-digest", "compressed-diff-digest")  # a layer's, unpacked and on its way
 _MAX_DEPTH = 500  # the overlay file system's own bound
 
 
@@ -74,7 +73,7 @@ class Storage:
         """Give the unpacked bytes of the whole layers that are here, by each digest they have."""
         sizes = {}
         for entry in _whole(self._layer_entries(self.root)):
-            for key in ("diff-digest", "compressed-diff-digest"):
+            for key in _DIGESTS:
                 if isinstance(size := entry.get("diff-size"), int):
                     sizes[str(entry.get(key))] = size
         return sizes
@@ -97,29 +96,12 @@ class Storage:
         found = folders.iterdir() if folders.is_dir() else ()
         return sorted(folder for folder in found if is_digest(f"sha256:{folder.name}"))
 
-    def orphans(self, before_s: float = math.inf) -> list[str]:
-        """List layers that no image has: half-written ones, and whole ones made before a time.
+    def remove_orphans(self, wanted: Collection[str] = ()) -> int:
+        """Remove layers that no image has, half-written or not `wanted` (by digest); how many.
 
-        Seconds since the epoch.
+        No program may be at work on the store.
         """
-        entries = list(self._layer_entries(self.root))
-        parents = _parents(entries)
-        wanted = [
-            entry.get("layer") for entry in _entries(self.root / "overlay-images/images.json")
-        ]
-        wanted += [entry.get("id") for entry in _whole(entries) if _made_s(entry) >= before_s]
-        kept: set[str] = set()
-        for layer in wanted:
-            while isinstance(layer, str) and layer in parents and layer not in kept:
-                kept.add(layer)
-                layer = parents[layer]
-        return sorted((parents.keys() | {folder.name for folder in self.layers()}) - kept)
-
-    def remove_orphans(self, before_s: float = math.inf) -> int:
-        """Remove these `orphans`, how many; no program may be at work on the store."""
-        orphans = set(self.orphans(before_s))
-        if not orphans:
-            return 0
+        orphans = self._orphans(wanted)
         for file in self._layer_files(self.root):
             entries = _entries(file)
             left = [entry for entry in entries if entry.get("id") not in orphans]
@@ -130,6 +112,21 @@ class Storage:
         for layer in orphans:
             self._remove_layer(layer)
         return len(orphans)
+
+    def _orphans(self, wanted: Collection[str]) -> set[str]:
+        entries = list(self._layer_entries(self.root))
+        images = _entries(self.root / "overlay-images/images.json")
+        tops = [image.get("layer") for image in images]
+        for entry in _whole(entries):
+            if wanted and not {entry.get(key) for key in _DIGESTS}.isdisjoint(wanted):
+                tops.append(entry.get("id"))
+        parents = _parents(entries)
+        kept: set[str] = set()
+        for layer in tops:
+            while isinstance(layer, str) and layer in parents and layer not in kept:
+                kept.add(layer)
+                layer = parents[layer]
+        return (parents.keys() | {folder.name for folder in self.layers()}) - kept
 
     def _remove_layer(self, layer: str) -> None:
         folder = self.root / "overlay" / layer
@@ -189,14 +186,6 @@ def _whole(entries: Iterable[dict[str, Any]]) -> Iterator[dict[str, Any]]:
         flags = entry.get("flags")
         if not (isinstance(flags, dict) and flags.get("incomplete")):
             yield entry
-
-
-def _made_s(entry: dict[str, Any]) -> float:
-    """Say when a layer was made; at the beginning of time, if it does not say."""
-    try:
-        return datetime.fromisoformat(str(entry.get("created"))).timestamp()
-    except ValueError:
-        return 0.0
 
 
 def stored_name(digest: str) -> str:

@@ -3,13 +3,14 @@
     FOLDER/root/   containers-storage, filled by skopeo
     FOLDER/run/    its runtime state
     FOLDER/tmp/    blobs on their way
+    FOLDER/unfinished/  pulls to be gone on with
     FOLDER/empty/  the lowest folder of what is mounted by hand
     FOLDER/lock    shared by pulls; exclusive for the removal of what a failed or killed one left
 
 An image is in the store when skopeo has written its record, which it does last: half a pull is no
 image. It is named after its manifest's digest, which skopeo checks on the way. Whole layers of a
-failed pull stay for an hour, for the next try; they go at once when images are collected by hand,
-or where the disk is full.
+failed pull stay for an hour, for the next try, unless the image is not wanted any more or the disk
+is full.
 """
 
 import fcntl
@@ -32,12 +33,11 @@ from pipeline_containers.images.registry import Registry
 from pipeline_containers.images.sharing import Sharing
 from pipeline_containers.images.skopeo import delete_image, reason
 from pipeline_containers.images.storage import Storage, stored_name
+from pipeline_containers.images.unfinished import Unfinished
 from pipeline_containers.images.watch import disk_trouble, too_large
 from pipeline_containers.sandbox.mounts import mount_root, unmount
 
 _DELETE_S = 60.0
-_RETRY_S = 3600.0
-"""How long layers that no image has are kept: a pull that failed may be tried again."""
 
 
 class Store:
@@ -50,6 +50,7 @@ class Store:
         self._limits = limits or PullLimits()
         self._storage = Storage(self.folder / "root", self.folder / "run")
         self._tmp = self.folder / "tmp"
+        self._unfinished = Unfinished(self.folder / "unfinished")
         self._sharing = Sharing()
         self.folder.mkdir(parents=True, exist_ok=True)
 
@@ -131,7 +132,7 @@ class Store:
         return frozenset(folder / "diff" for folder in self._storage.layers())
 
     def garbage(self, keep: Collection[str]) -> Garbage:
-        """Say what `collect` and `collect_orphans` would remove between them."""
+        """Say what `collect` would remove."""
         kept = set(keep) | mounts_by_hand().keys()
         here = self.digests()
         used = {layer for digest in here if digest in kept for layer in self.image(digest).layers}
@@ -145,7 +146,8 @@ class Store:
     def collect(self, keep: Collection[str]) -> list[str]:
         """Remove all images but those to be kept, and the layers that are only theirs; which.
 
-        Unmount them first (`Sandbox.forget`); what somebody has mounted by hand stays.
+        To be kept is also what a failed pull of such an image has brought. Unmount images before
+        (`Sandbox.forget`); what somebody has mounted by hand stays.
         """
         removed = []
         keep = set(keep) | mounts_by_hand().keys()
@@ -153,27 +155,30 @@ class Store:
             if digest not in keep:
                 self._remove(digest)
                 removed.append(digest)
+        self._unfinished.keep(keep)
         self.collect_orphans()
         return removed
 
-    def collect_orphans(self, older_than_s: float = _RETRY_S) -> int:
-        """Remove layers that no image has, half-written or this old; how many.
+    def collect_orphans(self) -> int:
+        """Remove layers that no image has, half-written or of use to no unfinished pull; how many.
 
         None while a pull is going on: the last one to end sees to it.
         """
         try:
             with self._locked(fcntl.LOCK_EX | fcntl.LOCK_NB):
                 shutil.rmtree(self._tmp, ignore_errors=True)
-                return self._storage.remove_orphans(time.time() - older_than_s)
+                return self._storage.remove_orphans(self._unfinished.layers())
         except BlockingIOError:
             return 0
 
     def _fetch(self, pull: Pull, manifest: Manifest, patience: Patience) -> None:
         """Lay an image down; what failed leaves whole layers at most."""
         if disk_trouble(self.folder, self._limits, 2 * pull.left_bytes(manifest)):
-            self.collect_orphans(0)
+            self._unfinished.keep([manifest.digest])
+            self.collect_orphans()
         try:
             with self._locked(fcntl.LOCK_SH), self._aside() as folder:
+                self._unfinished.begin(manifest)
                 pull.announce(manifest)
                 with self._sharing.held(lambda: self._wanted(pull, manifest), patience.left_s):
                     if not self.has(manifest.digest):
@@ -183,7 +188,10 @@ class Store:
             if self._storage.unpacked_bytes(manifest.digest) > self._limits.unpacked_bytes:
                 self._remove(manifest.digest)
                 raise too_large(self._limits)
+            self._unfinished.end(manifest.digest)
         finally:
+            if pull.is_void(manifest):
+                self._unfinished.end(manifest.digest)
             self.collect_orphans()
 
     def _wanted(self, pull: Pull, manifest: Manifest) -> set[str]:
