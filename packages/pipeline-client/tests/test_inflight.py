@@ -1,6 +1,8 @@
 """The rules of sending, sending again and hearing, with time as a number."""
 
 import pytest
+from hypothesis import strategies as st
+from hypothesis.stateful import Bundle, RuleBasedStateMachine, invariant, rule
 
 from pipeline_client import errors, inflight
 from pipeline_client.inflight import Delivery, InFlight
@@ -8,11 +10,12 @@ from pipeline_client.steps import Exchange
 from pipeline_protocol import codec, replies
 
 NOW = 1000.0
+LASTS_S = 100.0
 ONE, TWO = b"1", b"2"
 
 
 def exchange(body: bytes = b"request", *, lines: bool = False, resendable: bool = True) -> Exchange:
-    return Exchange(body, NOW + 60, "too late", print if lines else None, resendable)
+    return Exchange(body, NOW + LASTS_S, "too late", print if lines else None, resendable)
 
 
 def in_flight(*numbers: bytes, connected: bool = True, chance: float = 0.0) -> InFlight[str]:
@@ -98,7 +101,16 @@ def test_what_is_sent_once_is_sent_once_and_may_wait_for_a_connection() -> None:
 def test_silence_is_answered_by_sending_again_more_and_more_seldom() -> None:
     some = in_flight(ONE)
     sent(some)
-    assert silences(some, 200) == [5, 15, 35, 75, 155]
+    assert silences(some, LASTS_S) == [5, 15, 35, 75]
+
+
+def test_what_is_too_late_is_not_sent_again() -> None:
+    """Even if nobody said that it is to be forgotten."""
+    some = in_flight(ONE)
+    sent(some)
+    assert silences(some, 1000) == [5, 15, 35, 75]
+    assert some.waiters() == []
+    assert some.wake_at() == float("inf")
 
 
 def test_chance_keeps_them_apart() -> None:
@@ -174,3 +186,86 @@ def test_router_never_owes_more_answers_than_it_keeps(monkeypatch: pytest.Monkey
     assert sent(some) == [b"4"]
     some.connect()
     assert sent(some) == [b"3", b"4"]
+
+
+class Sending(RuleBasedStateMachine):
+    """Whatever happens in whatever order, beside the simplest account of it."""
+
+    numbers = Bundle("numbers")
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.some = InFlight[bytes](5.0, lambda: 0.5)
+        self.now = NOW
+        self.count = 0
+        self.connected = False
+        self.waiting: dict[bytes, bool] = {}
+        """Whether it may be sent more than once."""
+        self.sent_ever: set[bytes] = set()
+        self.sent_here: set[bytes] = set()
+
+    @rule(target=numbers, resendable=st.booleans())
+    def begin(self, resendable: bool) -> bytes:
+        self.count += 1
+        number = str(self.count).encode()
+        self.some.begin(number, Exchange(b"", self.now + 1e6, "", None, resendable), number)
+        self.waiting[number] = resendable
+        return number
+
+    @rule(number=numbers)
+    def forget(self, number: bytes) -> None:
+        self.some.forget(number)
+        self.waiting.pop(number, None)
+
+    @rule(number=numbers)
+    def answer(self, number: bytes) -> None:
+        delivery = self.some.hear([number, b"", b"reply"], self.now)
+        assert (delivery is not None) == (number in self.waiting)
+        assert delivery is None or delivery.waiter == number
+        self.waiting.pop(number, None)
+
+    @rule()
+    def connect(self) -> None:
+        self.some.connect()
+        self.connected = True
+        self.sent_here = set()
+
+    @rule()
+    def disconnect(self) -> None:
+        self.some.disconnect()
+        self.connected = False
+
+    @rule(most=st.integers(1, 5))
+    def send(self, most: int) -> None:
+        for _ in range(most):
+            frames = self.some.next_to_send()
+            if frames is None:
+                return
+            assert self.connected
+            number = frames[0]
+            assert self.waiting[number] or number not in self.sent_ever
+            self.some.sent(self.now)
+            self.sent_ever.add(number)
+            self.sent_here.add(number)
+
+    @rule(seconds=st.floats(0.1, 100))
+    def let_time_pass(self, seconds: float) -> None:
+        self.now += seconds
+        self.some.wake(self.now)
+        assert self.some.wake_at() > self.now
+
+    @invariant()
+    def those_who_wait_are_known(self) -> None:
+        assert set(self.some.waiters()) == set(self.waiting)
+
+    def teardown(self) -> None:
+        """All that waits is sent over a connection that lasts."""
+        if self.connected:
+            while self.some.next_to_send():
+                self.send(1)
+            again = {number for number, resendable in self.waiting.items() if resendable}
+            assert again <= self.sent_here
+            assert set(self.waiting) <= self.sent_ever
+
+
+TestSending = Sending.TestCase

@@ -135,7 +135,9 @@ class InFlight(Generic[W]):
             if waiting is None:
                 continue
             waiting.scheduled = False
-            if waiting.resend_at > now:
+            if waiting.exchange.deadline <= now:
+                self.forget(number)  # whoever waited was interrupted before he could say so
+            elif waiting.resend_at > now:
                 self._schedule_at(number, waiting, waiting.resend_at)
             else:
                 waiting.silence_s *= 2

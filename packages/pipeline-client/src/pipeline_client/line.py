@@ -50,8 +50,8 @@ class Line:
         """Return the final reply; lines on the way go to `on_line`."""
         number = next(self._numbers).to_bytes(8, "big")
         inbox: Inbox = SimpleQueue()
-        self._say(number, exchange, inbox)
         try:
+            self._say(number, exchange, inbox)
             while True:
                 if self.over and inbox.empty():
                     raise self._ended()
