@@ -100,6 +100,31 @@ CASES = (
         },
     ),
     refused(
+        "relics that no tool calls",
+        {
+            "modify_ldt 0 @16 16": "EPERM",
+            "modify_ldt 0x11 @16 16": "EPERM",
+            "name_to_handle_at -100 / @64 @8 0": "EPERM",
+            "fanotify_mark 0 1 8 -100 /": "EPERM",
+            "lookup_dcookie 0 @16 16": "E(PERM|NOSYS)",
+            "personality 0x0040000": "ENOSYS",
+            "vmsplice 1 0 0 0": "EPERM",
+            "migrate_pages 0 1 @8 @8": "EPERM",
+        },
+    ),
+    refused(
+        "what reaches beyond a job",
+        {
+            "io_setup 65536 @8": "EPERM",
+            "io_submit 0 0 0": "EPERM",
+            "io_destroy 0": "EPERM",
+            "memfd_secret 0": "EPERM",
+            "sync": "EPERM",
+            "settimeofday @16 0": "E(PERM|NOSYS)",
+            "kexec_file_load 0 0 0 none 0": "EPERM",
+        },
+    ),
+    refused(
         "identities that nobody has",
         {"setuid 65536": "EINVAL", "setgid 1879048192": "EINVAL", "setuid 1000": "EPERM"},
     ),

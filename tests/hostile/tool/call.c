@@ -13,16 +13,19 @@
 
 static const struct { const char *name; long number; } CALLS[] = {
     CALL(acct), CALL(add_key), CALL(bpf), CALL(capset), CALL(chroot), CALL(clock_settime),
-    CALL(clone), CALL(clone3), CALL(delete_module), CALL(fanotify_init), CALL(finit_module),
+    CALL(clone), CALL(clone3), CALL(delete_module), CALL(fanotify_init), CALL(fanotify_mark), CALL(finit_module),
     CALL(fsconfig), CALL(fsmount), CALL(fsopen), CALL(fspick), CALL(getegid), CALL(geteuid), CALL(getpid), CALL(init_module),
+    CALL(io_destroy), CALL(io_setup), CALL(io_submit),
     CALL(io_uring_enter), CALL(io_uring_register), CALL(io_uring_setup), CALL(kcmp),
-    CALL(kexec_load), CALL(keyctl), CALL(mknodat), CALL(mount), CALL(mount_setattr),
+    CALL(kexec_file_load), CALL(kexec_load), CALL(keyctl), CALL(lookup_dcookie), CALL(memfd_secret),
+    CALL(migrate_pages), CALL(mknodat), CALL(mount), CALL(mount_setattr),
     CALL(move_mount), CALL(name_to_handle_at), CALL(open_by_handle_at), CALL(open_tree),
-    CALL(perf_event_open), CALL(pidfd_getfd), CALL(pivot_root), CALL(prctl),
+    CALL(perf_event_open), CALL(personality), CALL(pidfd_getfd), CALL(pivot_root), CALL(prctl),
     CALL(process_vm_readv), CALL(process_vm_writev), CALL(ptrace), CALL(quotactl), CALL(reboot),
     CALL(request_key), CALL(sched_setscheduler), CALL(setdomainname), CALL(setgid),
     CALL(sethostname), CALL(setns), CALL(setpriority), CALL(setuid), CALL(socket), CALL(swapon),
-    CALL(syslog), CALL(umount2), CALL(unshare), CALL(userfaultfd), CALL(vhangup),
+    CALL(settimeofday), CALL(sync), CALL(syslog), CALL(umount2), CALL(unshare), CALL(userfaultfd), CALL(vhangup),
+    CALL(vmsplice),
 #ifdef __x86_64__
     CALL(ioperm), CALL(iopl), CALL(modify_ldt),
 #endif
