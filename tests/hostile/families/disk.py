@@ -13,11 +13,17 @@ CASES = (
         403,
         (FOLDER,),
     ),
-    # What it filled is free again when it is dead: nothing is left to judge the limit by.
+    # What it filled is free again when it is dead: it has to be seen while it runs.
     Case(
         "one big file without a name",
+        "exec 9> big; rm big; head -c 100m /dev/zero >&9; sleep 0.5; exit 1",
+        403,
+        (FOLDER, FULL),
+    ),
+    Case(
+        "one big file without a name, and gone at once",
         "exec 9> big; rm big; head -c 100m /dev/zero >&9",
-        513,
+        (403, 513),
         (FULL,),
     ),
     Case("many small files", "i=0; while touch $i; do i=$((i+1)); done", 403, (FOLDER, FULL)),

@@ -87,6 +87,7 @@ class Container:
         self._folder = folder
         self._uid = host.ids.outside(recipe.user.uid)
         self._gid = host.ids.outside(recipe.user.gid)
+        self._full = ""
         self._init: Init | None = None
         self._state = _State.NONE
         self._stdin, self._late_slug = subprocess.DEVNULL, -1
@@ -187,6 +188,7 @@ class Container:
         watch = Watch((self.stdout, self.stderr), init.pidfd)
         stopped = None
         while not watch.turn(min(_TURN_S, deadline - time.monotonic())):
+            self._look_how_full()
             if self.stdout.is_over or self.stderr.is_over:
                 stopped = Ending.OUTPUT_LIMIT
             elif cancelled.is_set():
@@ -195,6 +197,7 @@ class Container:
                 stopped = Ending.TIMED_OUT
             if stopped is not None:
                 break
+        self._look_how_full()
         status = self._bury(init)
         for stream in (self.stdout, self.stderr):
             stream.drain()  # what it wrote in its last moment
@@ -207,11 +210,13 @@ class Container:
         return cgroups.read_counters(self._host.hierarchies, self.cgroup)
 
     def full(self) -> str:
-        """Say what of its job folder has run out: "bytes", "files" or nothing."""
-        state = os.statvfs(self.job_folder)
-        if state.f_bavail == 0:
-            return "bytes"
-        return "files" if state.f_favail == 0 else ""
+        """Say what of its job folder had run out at the last look: "bytes", "files" or nothing.
+
+        A file that has no name any more fills it too, and is gone with the process that has it
+        open: so it is looked at while that runs. What comes and goes between two looks is not seen.
+        """
+        self._look_how_full()
+        return self._full
 
     def discard(self) -> None:
         """Remove every trace of it, alive or dead, whole or half made; `SandboxError` if one stays.
@@ -229,6 +234,13 @@ class Container:
         self._stdin, self._late_slug = _closed(self._stdin), _closed(self._late_slug)
         if problems:
             raise SandboxError(f"{self.name} was not cleared away: {'; '.join(problems)}")
+
+    def _look_how_full(self) -> None:
+        state = os.statvfs(self.job_folder)
+        if state.f_bavail == 0:
+            self._full = "bytes"
+        elif state.f_favail == 0:
+            self._full = "files"
 
     def _created(self) -> Init:
         if self._init is None:
