@@ -9,7 +9,7 @@ from typing import Any
 
 from hostile.case import ROUTER_PORT, Case
 from hostile.ordinary import User
-from hostile.traces import Traces, find_traces, settle
+from hostile.traces import Traces, at_rest, find_traces, settle
 from support.bare import say
 from support.images import Image
 from support.processes import Machine, Process
@@ -33,7 +33,6 @@ TRACKS = {"hostile": "root", "hasty": "root", "unprivileged": "appuser"}
 
 SECRET = "hush-hush-3a9f"
 """What the worker has in its environment, and the host in a file that all may read."""
-_REST_S = 0.3
 VERSION = "v1"
 HONEST = """\
 set -e
@@ -204,11 +203,7 @@ class Arena:
 
     def at_rest(self) -> Traces:
         """Wait until the worker has done what it does in the background; what it has then."""
-        last = self.traces()
-        while True:
-            time.sleep(_REST_S)
-            if last == (last := self.traces()):
-                return last
+        return at_rest(self.traces)
 
     def settle(self, wanted: Traces) -> Traces:
         """Wait until the worker has as much on the host as wanted; what it has."""

@@ -10,6 +10,8 @@ from pathlib import Path
 from hostile.ordinary import User, worker_of
 from support.leftovers import sandbox_cgroups
 
+_REST_S = 0.3
+
 
 @dataclass(frozen=True)
 class Traces:
@@ -55,6 +57,15 @@ def settle(traces: Callable[[], Traces], wanted: Traces, seconds: float = 10.0) 
         if found == wanted or time.monotonic() > until:
             return found
         time.sleep(0.01)
+
+
+def at_rest(traces: Callable[[], Traces]) -> Traces:
+    """Wait until what is done in the background is done; what there is then."""
+    last = traces()
+    while True:
+        time.sleep(_REST_S)
+        if last == (last := traces()):
+            return last
 
 
 def resident_bytes(process: int) -> int:
