@@ -5,6 +5,7 @@ of Python, which may lie in root's closed home folder, is opened there as well.
 """
 
 import os
+import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -28,7 +29,13 @@ for cgroup in $5; do
     echo $$ > "$cgroup/cgroup.procs"
 done
 user=$2
-shift 5
+if [ -n "$6" ]; then
+    mount --rbind / "$1/root"
+    root=$1/root
+    shift 6
+    exec chroot --userspec="$user:$user" --groups= "$root" "$@"
+fi
+shift 6
 exec setpriv --reuid "$user" --regid "$user" --clear-groups -- "$@"
 """
 _IDS = 65_536
@@ -42,6 +49,8 @@ class User:
     number: int
     first_subordinate: int = 0
     cgroup: str = ""
+    is_confined: bool = False
+    """To a changed root, from where the kernel lets nobody make a user namespace."""
 
     def under(self) -> tuple[str, ...]:
         """Give the command that runs another as this user."""
@@ -60,7 +69,13 @@ class User:
             ),
             *(str(self.folder), str(self.number), str(prefix)),
             *(str(closed[-1]) if closed else "", " ".join(map(str, self.cgroups()))),
+            "confined" if self.is_confined else "",
         )
+
+    def may_make_namespaces(self) -> bool:
+        """Say whether this machine lets such a user have what a sandbox is built on."""
+        new = ("unshare", "--user", "--map-root-user", "--mount", "--pid", "--fork", "--mount-proc")
+        return subprocess.run([*self.under(), *new, "true"], check=False).returncode == 0
 
     def owns(self, folder: Path) -> None:
         """Make a folder of this user's."""
@@ -82,7 +97,8 @@ class User:
     def write_accounts(self) -> None:
         """Write the files that the processes are to see in the place of the machine's own."""
         self.folder.mkdir()
-        (self.folder / "python").mkdir()
+        for name in ("python", "root"):
+            (self.folder / name).mkdir()
         account = f"tester:x:{self.number}:{self.number}::/nonexistent:/bin/sh\n"
         (self.folder / "passwd").write_text(Path("/etc/passwd").read_text() + account)
         given = f"tester:{self.first_subordinate}:{_IDS}\n" if self.first_subordinate else ""

@@ -8,7 +8,8 @@ import pytest
 
 from pipeline_containers.errors import SandboxError
 from pipeline_containers.sandbox.bundle import NAMESPACES, Bundle, runtime_config
-from pipeline_containers.sandbox.ids import host_range
+from pipeline_containers.sandbox.enforcement import Enforcement
+from pipeline_containers.sandbox.ids import SUBORDINATE, host_range
 from pipeline_containers.sandbox.limits import MIB, Limits
 from pipeline_containers.sandbox.seccomp import PROFILE, REFUSED, load_filter, translate
 from pipeline_containers.sandbox.users import User, resolve_user
@@ -31,6 +32,24 @@ def config(limits: Limits | None = None, **changes: Any) -> dict[str, Any]:
     }
     made = runtime_config(Bundle(**(values | changes)), limits or Limits())
     return json.loads(json.dumps(made))  # type: ignore[no-any-return]
+
+
+def test_limits_that_nobody_holds_are_not_asked_of_the_runtime() -> None:
+    made = config(enforcement=Enforcement(dict.fromkeys(("memory", "pids", "cpus"), "")), cgroup="")
+    assert set(made["linux"]["resources"]) == {"devices"}
+    assert "cgroupsPath" not in made["linux"]
+    rlimits = {entry["type"]: entry["hard"] for entry in made["process"]["rlimits"]}
+    assert rlimits["RLIMIT_NPROC"] == Limits().pids  # stands in
+    assert "RLIMIT_NPROC" not in {entry["type"] for entry in config()["process"]["rlimits"]}
+
+
+def test_a_users_own_ids_are_mapped_range_by_range() -> None:
+    linux = config(ids=SUBORDINATE)["linux"]
+    assert linux["uidMappings"] == linux["gidMappings"]
+    assert linux["uidMappings"] == [
+        {"containerID": 0, "hostID": 65_536, "size": 1},
+        {"containerID": 1, "hostID": 1, "size": 65_535},
+    ]
 
 
 def test_nothing_is_shared_and_nothing_allowed() -> None:

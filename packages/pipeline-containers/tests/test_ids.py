@@ -1,0 +1,75 @@
+"""Which ids containers get, by what the worker was given."""
+
+import pytest
+
+from pipeline_containers.errors import SandboxError
+from pipeline_containers.sandbox.ids import (
+    ID_COUNT,
+    OWN_ONLY,
+    SUBORDINATE,
+    host_range,
+    map_in_namespace,
+    owns_host,
+)
+from pipeline_containers.sandbox.rootless import subordinate_start
+
+HOST = "         0          0 4294967295\n"
+ONE = "         0       1000          1\n"
+MANY = "         0       1000          1\n         1     100000      65536\n"
+FEW = "         0       1000          1\n         1     100000       1000\n"
+GAP = "         0       1000          1\n         2     100000      65536\n"
+SHIFTED = "         0     100000     131072\n"
+
+
+def test_only_the_hosts_own_namespace_is_the_hosts() -> None:
+    assert owns_host(HOST)
+    assert not any(map(owns_host, (ONE, MANY, SHIFTED, "")))
+
+
+def test_root_gives_containers_a_range_that_is_nobodys() -> None:
+    ids = host_range(70_000)
+    assert ids.is_of_host
+    assert (ids.root, ids.outside(1000), ids.outside(65_535)) == (70_000, 71_000, 135_535)
+
+
+@pytest.mark.parametrize(
+    ("uids", "gids", "ids"),
+    [
+        (MANY, MANY, SUBORDINATE),
+        (SHIFTED, SHIFTED, SUBORDINATE),
+        (MANY, ONE, OWN_ONLY),
+        (FEW, FEW, OWN_ONLY),
+        (GAP, MANY, OWN_ONLY),
+        (ONE, ONE, OWN_ONLY),
+    ],
+)
+def test_a_namespace_gives_them_what_it_has_enough_of(uids: str, gids: str, ids: object) -> None:
+    assert map_in_namespace(uids, gids) == ids
+
+
+def test_no_container_is_the_user_that_the_worker_is_if_there_are_other_ids() -> None:
+    outside = {SUBORDINATE.outside(inside) for inside in range(ID_COUNT)}
+    assert len(outside) == ID_COUNT
+    assert 0 not in outside
+    assert SUBORDINATE.outside(1000) == 1000
+
+
+def test_an_id_that_a_container_does_not_have_is_refused_with_a_remedy() -> None:
+    assert OWN_ONLY.outside(0) == 0
+    with pytest.raises(SandboxError, match=r"no id 1000 here, only 0: .*--add-subuids"):
+        OWN_ONLY.outside(1000)
+
+
+@pytest.mark.parametrize(
+    ("text", "start"),
+    [
+        ("ann:100000:65536\n", 100_000),
+        ("bob:100000:65536\nann:200000:65536\nann:300000:65536\n", 200_000),
+        ("1000:100000:70000\n", 100_000),
+        ("ann:100000:65535\n", None),
+        ("annette:100000:65536\n# ann\nann\nann:x:y\n\n", None),
+        ("", None),
+    ],
+)
+def test_subordinate_ids_are_found_by_name_or_number(text: str, start: int | None) -> None:
+    assert subordinate_start(text, "ann", 1000) == start
