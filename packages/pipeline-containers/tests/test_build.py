@@ -331,6 +331,22 @@ def test_the_cache_outlives_a_build_and_goes_when_pruned(
 
 
 @pytest.mark.e2e
+def test_pruning_does_nothing_to_a_build_that_is_going_on(
+    build: Build, commit: Commit, builder: Builder
+) -> None:
+    commit({"Dockerfile": DOCKERFILE, "bin/run.sh": RUN})
+    pruned: list[str] = []
+
+    def prune(line: str) -> None:
+        if line.startswith("==> validating"):
+            builder.prune()
+            pruned.append(line)
+
+    assert build(on_line=prune).outcome == "built"
+    assert pruned
+
+
+@pytest.mark.e2e
 def test_a_published_tag_never_changes(
     build: Build, commit: Commit, builder: Builder, registry: FolderRegistry
 ) -> None:
