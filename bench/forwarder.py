@@ -1,6 +1,8 @@
-"""A bare forwarder in Python: the ZeroMQ guide's broker, a poll and a multipart message at a time.
+"""A bare forwarder in Python, of the router's shape: the ZeroMQ guide's load-balancing broker.
 
-No rule is in force: no account of workers or jobs, no deadline, no second attempt, no refusal.
+ROUTER to ROUTER, a poll and a multipart message at a time, and a list of free workers, least
+recently used first; a worker that takes several jobs at once says READY several times. No rule is
+in force: no account of jobs, no deadline, no second attempt, no refusal.
 Prints its two ports, runs until it is ended.
 """
 
@@ -19,18 +21,26 @@ def bound(context: "zmq.Context[zmq.Socket[bytes]]", kind: int) -> "zmq.Socket[b
 def main() -> None:
     """Forward for ever."""
     context = zmq.Context()
-    front, back = bound(context, zmq.ROUTER), bound(context, zmq.DEALER)
-    poller = zmq.Poller()
-    poller.register(front, zmq.POLLIN)
-    poller.register(back, zmq.POLLIN)
+    front, back = bound(context, zmq.ROUTER), bound(context, zmq.ROUTER)
     addresses = [socket.getsockopt_string(zmq.LAST_ENDPOINT) for socket in (front, back)]
     print(f"listening on {addresses[0]} (clients), {addresses[1]} (workers)", flush=True)
+    workers: list[bytes] = []
+    poller = zmq.Poller()
+    poller.register(back, zmq.POLLIN)  # clients are heard while there is a free worker
     while True:
         ready = dict(poller.poll())
-        if ready.get(front) == zmq.POLLIN:
-            back.send_multipart(front.recv_multipart())
-        if ready.get(back) == zmq.POLLIN:
-            front.send_multipart(back.recv_multipart())
+        if back in ready:
+            worker, *message = back.recv_multipart()
+            if not workers:
+                poller.register(front, zmq.POLLIN)
+            workers.append(worker)
+            if message != [b"READY"]:
+                front.send_multipart(message)
+        if front in ready:
+            message = front.recv_multipart()
+            back.send_multipart([workers.pop(0), *message])
+            if not workers:
+                poller.unregister(front)
 
 
 if __name__ == "__main__":

@@ -2,17 +2,25 @@
 
 import itertools
 import subprocess
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
 from compiled import compiled
 from msgspec import Struct
 from msgspec.structs import asdict
-from sides import Side
-from words import link_words, words
+from sides import Side, Workers
+from words import READY, link_words, words
 
 _numbers = itertools.count(1, 100_000_000)
 """Where each load begins to count its requests: no two ever have the same id."""
+
+
+_WORDS_OF: dict[Workers, Callable[[], dict[str, Any]]] = {
+    Workers.LINK: lambda: asdict(link_words()),
+    Workers.READY: lambda: {"ready": READY},
+    Workers.NOTHING: dict,
+}
 
 
 class Answers(Struct, frozen=True):
@@ -62,7 +70,7 @@ class Load(Struct, frozen=True):
         settings: dict[str, Any] = {
             **asdict(self),
             **asdict(words()),
-            **(asdict(link_words()) if side.has_link else {}),
+            **_WORDS_OF[side.workers](),
             "active": self.workers if self.active is None else self.active,
             "front": side.front,
             "link": side.link,

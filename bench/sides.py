@@ -4,6 +4,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
+from enum import Enum, auto
 from pathlib import Path
 
 from compiled import HERE, compiled
@@ -20,6 +21,17 @@ OPENS_AFTER_S = 1.2
 """A router dispatches nothing for one heartbeat after its start."""
 
 
+class Workers(Enum):
+    """What a side's workers say."""
+
+    LINK = auto()
+    """The link of the protocol."""
+    READY = auto()
+    """READY once a slot, and give messages back as they came."""
+    NOTHING = auto()
+    """Nothing, and give messages back as they came."""
+
+
 class Side(Struct, frozen=True):
     """A running process with two listening sockets."""
 
@@ -28,8 +40,7 @@ class Side(Struct, frozen=True):
     process: Process
     front: str
     link: str
-    has_link: bool
-    """Whether workers speak the link; else they give messages back as they came."""
+    workers: Workers
     opens_at: float = 0.0
     """Before, by the monotonic clock, nothing is to be asked of it."""
 
@@ -51,13 +62,13 @@ class Side(Struct, frozen=True):
 
 @contextmanager
 def running(
-    name: str, guarantees: str, command: list[str], folder: Path, *, has_link: bool = False
+    name: str, guarantees: str, command: list[str], folder: Path, workers: Workers
 ) -> Iterator[Side]:
     """Start a process that prints its ports, and end it."""
     process = Process(name, command, folder / f"{name}.log")
     try:
         ports = process.wait_for(PORTS, 10)
-        yield Side(name, guarantees, process, ports[1], ports[2], has_link)
+        yield Side(name, guarantees, process, ports[1], ports[2], workers)
     finally:
         process.kill()  # it may have jobs that nobody will finish
 
@@ -68,7 +79,7 @@ def router(folder: Path, name: str = "router", queue: int = 20_000) -> Iterator[
     config = folder / f"{name}.yml"
     config.write_text(f"router: {{queue: {queue}}}\n")
     command = ["pipeline-router", str(config), "--port", "0", "--link-port", "0"]
-    with running(name, RULES, command, folder, has_link=True) as side:
+    with running(name, RULES, command, folder, Workers.LINK) as side:
         opens_at = time.monotonic() + OPENS_AFTER_S
         deploy = {
             "action": "deploy_container_version",
@@ -82,12 +93,18 @@ def router(folder: Path, name: str = "router", queue: int = 20_000) -> Iterator[
 
 
 def forwarder(folder: Path) -> AbstractContextManager[Side]:
-    """Start the bare Python forwarder."""
+    """Start the bare Python forwarder. It is of use for one load: nothing tells it who has left."""
     command = [sys.executable, str(HERE / "forwarder.py")]
-    return running("forwarder", NOTHING, command, folder)
+    return running("forwarder", NOTHING, command, folder, Workers.READY)
+
+
+def proxy(folder: Path) -> AbstractContextManager[Side]:
+    """Start the Python forwarder that chooses no worker."""
+    command = [sys.executable, str(HERE / "proxy.py")]
+    return running("proxy", NOTHING, command, folder, Workers.NOTHING)
 
 
 def broker(folder: Path) -> AbstractContextManager[Side]:
-    """Start the C broker."""
+    """Start the C broker; for one load, too."""
     command = [str(compiled("broker.c"))]
-    return running("C broker", NOTHING, command, folder)
+    return running("C broker", NOTHING, command, folder, Workers.READY)

@@ -24,6 +24,8 @@ TRACK = "ruby"
 CHANNEL = "test_runners"
 VERSION = "git-0123456789012345678901234567890123456789"
 DIGEST = f"sha256:{'0' * 64}"
+READY = b"READY"
+"""Of the guide's workers."""
 REQUEST_BYTES = 200
 ID_DIGITS = 12
 NAME_DIGITS = 5

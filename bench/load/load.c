@@ -2,9 +2,10 @@
  *
  * In C, in one thread, so that the process in the middle is what is measured. It knows no format:
  * loads.py says every byte on stdin, and this copies a counter into requests and the fence (job and
- * attempt, as they came) into results. Without `job_prefix` it speaks the bare way: workers send
- * each message back with the reply as its last frame. One ROUTER socket holds all the workers'
- * connections; on the wire they are as a DEALER's. What was measured is printed as JSON.
+ * attempt, as they came) into results. Without `job_prefix` it speaks the bare way: workers say
+ * `ready`, if it is given, once a slot, and send each message back with the reply as its last frame.
+ * One ROUTER socket holds all the workers' connections; on the wire they are as a DEALER's. What was
+ * measured is printed as JSON.
  */
 
 #include <zmq.h>
@@ -196,8 +197,12 @@ static void connect_workers(void) {
         zmq_setsockopt(link_, ZMQ_CONNECT_ROUTING_ID, &id, sizeof id);
         must(!zmq_connect(link_, set.link), "connect");
     }
-    if (!set.job_prefix.size)
+    if (!set.job_prefix.size) {
+        for (uint32_t worker = 0; set.ready.size && worker < set.workers; worker++)
+            for (uint32_t slot = 0; slot < set.slots; slot++)
+                tell(worker, &set.ready);
         return;
+    }
     for (uint32_t worker = 0; worker < set.workers; worker++) {
         unsigned char *digit = set.hello.data + set.name_offset + 5;
         for (uint32_t rest = worker, left = 5; left; left--, rest /= 10)

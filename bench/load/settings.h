@@ -30,6 +30,7 @@ struct settings {
     double service_ms;        /* how long a worker takes */
     struct bytes reply;
 
+    struct bytes ready; /* of a free slot, where workers do not speak the link */
     struct bytes hello, heartbeat, goodbye;
     uint64_t name_offset, slots_offset; /* in hello: five digits, and one byte */
     struct bytes job_prefix;            /* of a job's header, up to its fence */
@@ -52,7 +53,7 @@ static const struct {
     FIELD(service_ms, REAL),     FIELD(reply, BYTES),         FIELD(hello, BYTES),
     FIELD(heartbeat, BYTES),     FIELD(goodbye, BYTES),       FIELD(name_offset, WHOLE),
     FIELD(slots_offset, WHOLE),  FIELD(job_prefix, BYTES),    FIELD(result_prefix, BYTES),
-    FIELD(result_suffix, BYTES),
+    FIELD(result_suffix, BYTES), FIELD(ready, BYTES),
 };
 #undef FIELD
 
