@@ -258,6 +258,12 @@ def test_a_router_that_is_not_there_is_3(command: str, solution: str) -> None:
     assert (result.exit_code, json.loads(result.stdout)["error"]["code"]) == (3, 101)
 
 
+def test_a_host_that_can_be_none_is_3_too() -> None:
+    result = call("ping", "--address", "tcp://a..b:5555")
+    assert (result.exit_code, result.stdout) == (3, "")
+    assert "nothing answers at tcp://a..b:5555 (" in result.stderr
+
+
 def test_a_router_that_listens_and_says_nothing_is_3_too() -> None:
     with FakeRouter().ignoring("ping") as silent:
         result = call("ping", "--address", silent.address, "--timeout", "0.1")
@@ -278,7 +284,7 @@ def test_a_router_that_listens_and_says_nothing_is_3_too() -> None:
         (("deploy", *PLACE, "v 1"), "is not a version"),
         (("build", "ruby", "builders", "main"), "channels are test_runners"),
         (("build", *PLACE, "$(id)"), "is not a git reference"),
-        (("test", "ruby", "two-fer", "/nowhere"), "'/nowhere' is not: a folder"),
+        (("test", "ruby", "two-fer", "/nowhere"), "'/nowhere' is not there; needed is a folder"),
         (("test", "ruby", "two-fer", __file__), "name the folder that it is in"),
         (("test", "ruby", "two-fer", "/", "--upload-to", "folder"), "s3://bucket/prefix/"),
         (("drain", "a b"), "is not an identity"),

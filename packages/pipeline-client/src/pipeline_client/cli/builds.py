@@ -3,8 +3,9 @@
 import click
 
 from pipeline_client.cli.jobs import awaited
-from pipeline_client.cli.options import CHANNEL, TRACK, Named, Session, command, common
+from pipeline_client.cli.options import CHANNEL, TRACK, Session, command, common
 from pipeline_client.cli.text import cell
+from pipeline_client.cli.values import named
 from pipeline_protocol import names
 from pipeline_protocol.responses import Build
 
@@ -12,7 +13,7 @@ from pipeline_protocol.responses import Build
 @command("pipeline build ruby test_runners master")
 @TRACK
 @CHANNEL
-@click.argument("reference", type=Named("reference", names.GitReference))
+@click.argument("reference", type=named(names.GitReference))
 @common
 def build(session: Session, track: str, channel: str, reference: str) -> None:
     """Build, validate and publish a tool's image.

@@ -6,7 +6,7 @@ import time
 import click
 
 from pipeline_client.cli import completion, exits
-from pipeline_client.cli.options import Named, Seconds, Session, command, common, option
+from pipeline_client.cli.options import Session, command, common, option
 from pipeline_client.cli.roster import (
     channel_lines,
     roster_data,
@@ -15,6 +15,7 @@ from pipeline_client.cli.roster import (
     wanted_of,
 )
 from pipeline_client.cli.text import cell, count
+from pipeline_client.cli.values import Seconds, named
 from pipeline_protocol import names
 from pipeline_protocol.channels import CHANNEL_OF_ACTION
 
@@ -40,9 +41,7 @@ def status(session: Session) -> None:
 
 
 @command()
-@click.argument(
-    "identity", type=Named("identity", names.Identity), shell_complete=completion.identities
-)
+@click.argument("identity", type=named(names.Identity), shell_complete=completion.identities)
 @common
 def drain(session: Session, identity: str) -> None:
     """Have a worker finish what it runs, and leave."""
@@ -62,7 +61,7 @@ def restart(session: Session) -> None:
 
 
 @command()
-@click.argument("job", metavar="ID", type=Named("id", names.RequestId))
+@click.argument("job", metavar="ID", type=named(names.RequestId))
 @option(
     "--action",
     type=click.Choice(list(CHANNEL_OF_ACTION)),

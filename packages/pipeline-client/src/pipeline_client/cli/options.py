@@ -1,24 +1,22 @@
 """Arguments and options that several commands share, and what they become: a `Session`."""
 
 import functools
-import math
 import socket
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, TypeVar, get_args
+from typing import Any, TypeVar
 
 import click
-import msgspec
 
 from pipeline_client import PipelineClient
 from pipeline_client.cli import completion
 from pipeline_client.cli.exits import STATUSES_IN_SHORT
 from pipeline_client.cli.output import OUTPUT, Output
+from pipeline_client.cli.values import Seconds, channel_name, named, router_address
 from pipeline_client.errors import error_of
-from pipeline_protocol import BadAddress, RouterAddress, names, status
-from pipeline_protocol.channels import CHANNELS
+from pipeline_protocol import RouterAddress, names, status
 
 _REACH_S = 5.0
 """How long a connection may take to come about."""
@@ -61,69 +59,10 @@ def reach(address: RouterAddress, seconds: float) -> None:
     """Find out at once, where a ZeroMQ socket would go on trying, that nobody listens."""
     try:
         socket.create_connection((address.host, address.port), seconds).close()
-    except OSError as error:
-        why = f"nothing answers at {address} ({error.strerror or error})"
+    except (OSError, UnicodeError) as error:  # the latter of a name that can be no host's
+        why = f"nothing answers at {address} ({getattr(error, 'strerror', None) or error})"
         start = "`pipeline-router pipeline.yml --seed config/pipeline.yml` starts a router"
         raise error_of(status.CLIENT_TIMED_OUT, f"{why}: {start}") from None
-
-
-CHANNELS_WITH_TOOLS = tuple(row.name for row in CHANNELS.values() if row.scopable)
-
-_FLAVOURS = {row.flavour.replace("-", "_"): row.name for row in CHANNELS.values() if row.scopable}
-
-
-class _Address(click.ParamType[RouterAddress]):
-    name = "address"
-
-    def convert(self, value: Any, param: Any, ctx: Any) -> RouterAddress:
-        if isinstance(value, RouterAddress):
-            return value
-        try:
-            return RouterAddress.parse(str(value))
-        except BadAddress as error:
-            self.fail(str(error), param, ctx)
-
-
-class _Channel(click.ParamType[str]):
-    """A channel's name, or what a worker of it is called: ``test-runner``."""
-
-    name = "channel"
-
-    def convert(self, value: Any, param: Any, ctx: Any) -> str:
-        said = str(value).replace("-", "_")
-        channel = _FLAVOURS.get(said, said)
-        if channel not in CHANNELS_WITH_TOOLS:
-            near = names.nearest(said, (*CHANNELS_WITH_TOOLS, *_FLAVOURS))
-            known = ", ".join(CHANNELS_WITH_TOOLS)
-            self.fail(f"unknown channel {value!r}{near}; channels are {known}", param, ctx)
-        return channel
-
-
-class Seconds(click.FloatRange):
-    """A time; `nan`, which every comparison lets through, is none."""
-
-    def convert(self, value: Any, param: Any, ctx: Any) -> float:
-        """Take it, or say what it should be."""
-        seconds: float = super().convert(value, param, ctx)
-        if math.isnan(seconds):
-            self.fail(f"{value!r} is not a number of seconds", param, ctx)
-        return seconds
-
-
-class Named(click.ParamType[str]):
-    """A name as `pipeline_protocol.names` has it: refused here in the words of the router."""
-
-    def __init__(self, name: str, kind: Any) -> None:
-        self.name = name
-        self._kind = kind
-        self._what = next(meta.description for meta in get_args(kind)[1:])
-
-    def convert(self, value: Any, param: Any, ctx: Any) -> str:
-        """Take it, or say what it should be."""
-        try:
-            return msgspec.convert(value, self._kind, strict=True)  # type: ignore[no-any-return]
-        except msgspec.ValidationError:
-            self.fail(f"{value!r} is not {self._what}", param, ctx)
 
 
 def command(*examples: str) -> Callable[[Callable[..., None]], click.Command]:
@@ -162,7 +101,7 @@ def common(function: Callable[..., None]) -> Callable[..., None]:
         ),
         option(
             "--address",
-            type=_Address(),
+            type=router_address,
             metavar="ADDRESS",
             default="tcp://127.0.0.1:5555",
             show_default=True,
@@ -173,8 +112,8 @@ def common(function: Callable[..., None]) -> Callable[..., None]:
     return decorated
 
 
-TRACK = click.argument("track", type=Named("track", names.Slug), shell_complete=completion.tracks)
-CHANNEL = click.argument("channel", type=_Channel(), shell_complete=completion.channels)
+TRACK = click.argument("track", type=named(names.Slug), shell_complete=completion.tracks)
+CHANNEL = click.argument("channel", type=channel_name, shell_complete=completion.channels)
 OPTIONAL_CHANNEL = click.argument(
-    "channel", type=_Channel(), required=False, shell_complete=completion.channels
+    "channel", type=channel_name, required=False, shell_complete=completion.channels
 )

@@ -2,65 +2,28 @@
 
 from collections.abc import Callable, Iterable
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import click
 
 from pipeline_client import Answer
-from pipeline_client.cli import completion, exits, results
+from pipeline_client.cli import completion, exits, results, values
 from pipeline_client.cli.jobs import awaited
-from pipeline_client.cli.options import TRACK, Named, Seconds, Session, command, common, option
+from pipeline_client.cli.options import TRACK, Session, command, common, option
+from pipeline_client.cli.values import Seconds, named
 from pipeline_client.errors import PipelineError, error_of
-from pipeline_client.uploads import parse_prefix
 from pipeline_protocol import names, status
 from pipeline_protocol.channels import CHANNEL_OF_ACTION
 from pipeline_protocol.replies import Context
 from pipeline_protocol.responses import Deployment, DeployState
 
-_URI_SCHEMES = ("s3://", "file://")
-
-
-class _Solution(click.ParamType[dict[str, Any]]):
-    """A folder, or a URI that workers can read: what the client takes, by its name there."""
-
-    name = "solution"
-
-    def convert(self, value: Any, param: Any, ctx: Any) -> dict[str, Any]:
-        if isinstance(value, dict):
-            return value
-        text = str(value)
-        if text.startswith(_URI_SCHEMES):
-            return {"s3_uri": text}
-        if not Path(text).is_dir():
-            what = "is a file: name the folder that it is in" if Path(text).exists() else "is not"
-            self.fail(f"{text!r} {what}: a folder, s3://BUCKET/PREFIX/ or file:///FOLDER/")
-        return {"folder": Path(text)}
-
-    def shell_complete(
-        self, ctx: click.Context, param: click.Parameter, incomplete: str
-    ) -> list[Any]:
-        return click.Path(file_okay=False).shell_complete(ctx, param, incomplete)
-
-
-class _Prefix(click.ParamType[str]):
-    name = "s3-uri"
-
-    def convert(self, value: Any, param: Any, ctx: Any) -> str:
-        try:
-            parse_prefix(str(value))
-        except ValueError as error:
-            self.fail(str(error).removeprefix("upload_to "), param, ctx)
-        return str(value)
-
-
 _TOOL = (
     TRACK,
-    click.argument("exercise", type=Named("exercise", names.Slug)),
-    click.argument("solution", type=_Solution()),
+    click.argument("exercise", type=named(names.Slug)),
+    click.argument("solution", type=values.solution, shell_complete=values.folders),
     option(
         "--version",
-        type=Named("version", names.Version),
+        type=named(names.Version),
         metavar="VERSION",
         envvar="PIPELINE_CONTAINER_VERSION",
         shell_complete=completion.versions,
@@ -82,7 +45,7 @@ _TOOL = (
     option(
         "--id",
         "job",
-        type=Named("id", names.RequestId),
+        type=named(names.RequestId),
         metavar="ID",
         envvar=None,
         show_envvar=False,
@@ -90,7 +53,7 @@ _TOOL = (
     ),
     option(
         "--upload-to",
-        type=_Prefix(),
+        type=values.s3_prefix,
         metavar="S3-URI",
         help="Where a large folder is uploaded: s3://BUCKET/PREFIX/, as the router allows.",
     ),

@@ -5,7 +5,6 @@ from typing import Any
 from pipeline_client import PipelineError
 from pipeline_client.cli import exits
 from pipeline_client.cli.options import (
-    CHANNELS_WITH_TOOLS,
     OPTIONAL_CHANNEL,
     TRACK,
     Session,
@@ -14,6 +13,7 @@ from pipeline_client.cli.options import (
 )
 from pipeline_client.cli.rollouts import ready_of, state_words
 from pipeline_client.cli.text import Cell, cell, table
+from pipeline_client.cli.values import CHANNELS_WITH_TOOLS
 from pipeline_protocol.responses import AvailableContainers, Deployment
 
 _NOT_THERE = "-"

@@ -14,9 +14,10 @@ from datetime import UTC, datetime
 import click
 
 from pipeline_client import PipelineClient, PipelineError
-from pipeline_client.cli.options import Seconds, Session, command, common, option
+from pipeline_client.cli.options import Session, command, common, option
 from pipeline_client.cli.roster import wanted_of
 from pipeline_client.cli.scene import Facts, Scene, change_data, changes, facts, screen
+from pipeline_client.cli.values import Seconds
 
 _ANSWER_S = 1.0
 """What a router may take for an answer before it is said to be silent."""
