@@ -12,7 +12,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from urllib.parse import parse_qs, quote, unquote, urlsplit
@@ -109,6 +109,13 @@ class Answer:
     wait: threading.Event | None = None
     """What it waits for in the middle of the body."""
 
+    def part(self, asked: str) -> "Answer":
+        """Answer a request for a part: ``bytes=10-19`` or ``bytes=10-``."""
+        first, _, last = asked.removeprefix("bytes=").partition("-")
+        body = self.body[int(first) : int(last) + 1 if last else None]
+        where = f"bytes {first}-{int(first) + len(body) - 1}/{len(self.body)}"
+        return replace(self, body=body, code=206, headers={"Content-Range": where})
+
 
 @dataclass
 class MadeUp:
@@ -123,7 +130,7 @@ class MadeUp:
     page: int = 1000
     requests: list[str] = field(default_factory=list)
     keys: set[str] = field(default_factory=set)
-    """The access keys that requests were signed with."""
+    """The access keys that requests for objects were signed with."""
     on_list: Callable[[], None] = lambda: None
 
     def put(self, key: str, body: bytes | str = b"x", *answers: Answer) -> None:
@@ -181,10 +188,13 @@ def made_up() -> Iterator[MadeUp]:
         def do_GET(self) -> None:
             url = urlsplit(self.path)
             path = unquote(url.path, errors="surrogateescape")
+            signed = re.search(r"Credential=([^/]+)/", self.headers["Authorization"] or "")
+            if signed and path.count("/") > 1:
+                own.keys.add(signed[1])
+            answer = own.answer(path, parse_qs(url.query))
             own.requests.append(f"GET {path}")
-            if found := re.search(r"Credential=([^/]+)/", self.headers["Authorization"] or ""):
-                own.keys.add(found[1])
-            self._send(own.answer(path, parse_qs(url.query)))
+            part = self.headers["Range"]
+            self._send(answer.part(part) if part and answer.code == 200 else answer)
 
         def _send(self, answer: Answer) -> None:
             body = answer.body

@@ -63,6 +63,11 @@ def s3(server: MadeUp, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Itera
 def inputs(s3: MadeUp) -> Iterator[Inputs]:
     own = Inputs()
     own.adopt(SETTINGS, None)
+    until = time.monotonic() + 30
+    while not {"GET /bucket", "GET /missing"} <= set(s3.requests):  # it greets each prefix
+        assert time.monotonic() < until
+        time.sleep(0.01)
+    s3.requests.clear()
     yield own
     own.close()
 
@@ -120,9 +125,6 @@ def test_a_small_input_costs_a_listing_and_a_request_for_each_file(
 ) -> None:
     s3.put("in/1/a", "a")
     bring(inputs, job)
-    s3.requests.clear()
-    (job / "again").mkdir()
-    bring(inputs, job / "again")
     assert s3.requests == ["GET /bucket", "GET /bucket/in/1/a"]
 
 
@@ -137,16 +139,10 @@ def test_all_pages_of_a_listing_count(s3: MadeUp, inputs: Inputs, job: Path) -> 
 
 def test_a_large_file_comes_in_parts_and_whole(s3: MadeUp, inputs: Inputs, job: Path) -> None:
     content = bytes(range(256)) * (36 << 10)  # over the transfer manager's 8 MiB
-    first, second = content[: 8 << 20], content[8 << 20 :]
-    s3.put("in/1/large", content, Answer(first, 206), Answer(second, 206))
-    # each part names its place, whichever is asked for first
-    total = len(content)
-    s3.objects["in/1/large"] = [
-        Answer(first, 206, headers={"Content-Range": f"bytes 0-{(8 << 20) - 1}/{total}"}),
-        Answer(second, 206, headers={"Content-Range": f"bytes {8 << 20}-{total - 1}/{total}"}),
-    ]
+    s3.put("in/1/large", content)
     bring(inputs, job)
     assert (job / "large").read_bytes() == content
+    assert s3.requests == ["GET /bucket", "GET /bucket/in/1/large", "GET /bucket/in/1/large"]
 
 
 def test_several_jobs_at_once_get_each_its_own(s3: MadeUp, inputs: Inputs, tmp_path: Path) -> None:
@@ -212,7 +208,7 @@ def test_a_listing_without_end_is_read_no_further_than_a_job_may_have(
         s3.put(f"in/1/{number}", "x")
     with pytest.raises(UnusableInput, match="over 25 files"):
         bring(inputs, job, limits=Limits(job_folder_files=25))
-    assert s3.requests.count("GET /bucket") <= 3 + 1  # and the greeting
+    assert s3.requests == ["GET /bucket"] * 3
 
 
 def test_nothing_there_is_the_requests_fault(inputs: Inputs, job: Path) -> None:
@@ -277,7 +273,6 @@ def test_a_throttled_listing_is_asked_for_again(
     s3: MadeUp, inputs: Inputs, job: Path, code: int, error: str
 ) -> None:
     s3.put("in/1/a", b"x")
-    bring(inputs, job)
     s3.refusals.append(Answer(code=code, error=error))
     bring(inputs, job)
     assert not s3.refusals
@@ -318,9 +313,18 @@ def test_a_bucket_that_is_promised_but_missing_is_the_platforms_fault(
 
 def test_a_listing_that_is_none_is_told(s3: MadeUp, inputs: Inputs, job: Path) -> None:
     s3.put("in/1/a", b"x")
-    bring(inputs, job)
     s3.refusals.extend(Answer(b"<Conte") for _ in range(9))
     with pytest.raises(InputUnavailable, match="cannot be read"):
+        bring(inputs, job)
+
+
+@pytest.mark.parametrize("size", [-1, 1 << 64])
+def test_a_listing_that_lies_beyond_measure_is_not_believed(
+    s3: MadeUp, inputs: Inputs, job: Path, size: int
+) -> None:
+    s3.put("in/1/a", b"x")
+    s3.sizes["in/1/a"] = size
+    with pytest.raises((InputUnavailable, UnusableInput), match=r"makes no sense|does not fit"):
         bring(inputs, job)
 
 
@@ -363,9 +367,40 @@ def test_the_deadline_holds_whatever_s3_does(s3: MadeUp, inputs: Inputs, job: Pa
     assert time.monotonic() - began < 30
 
 
+def test_however_many_wait_for_a_stalled_s3_each_keeps_its_deadline(
+    s3: MadeUp, inputs: Inputs, tmp_path: Path
+) -> None:
+    stalled(s3)
+    for number in range(1, 12):
+        s3.put(f"in/1/{number}", b"content", *s3.objects["in/1/a"])
+    jobs = 12  # twelve objects of each: over four times as many as there are threads
+    ended: list[type] = []
+
+    def attempt(folder: Path) -> None:
+        try:
+            inputs.bring(request(), folder, Limits(), patience(0.5))
+        except OutOfTime as error:
+            ended.append(type(error))
+
+    threads = []
+    for number in range(jobs):
+        folder = tmp_path / f"job-{number}"
+        folder.mkdir()
+        threads.append(threading.Thread(target=attempt, args=(folder,)))
+        threads[-1].start()
+    for thread in threads:
+        thread.join(30)
+    assert ended == [OutOfTime] * jobs
+    s3.let_go()
+    s3.objects.clear()
+    s3.put("in/2/a", b"next")
+    (tmp_path / "next").mkdir()
+    bring(inputs, tmp_path / "next", "bucket/in/2/")
+    assert files(tmp_path / "next") == {"a": b"next"}
+
+
 def test_a_listing_that_stalls_holds_nobody_up(s3: MadeUp, inputs: Inputs, job: Path) -> None:
     s3.put("in/1/a", b"x")
-    bring(inputs, job)
     go_on = threading.Event()
 
     def wait() -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, cast
 
 import boto3
+import msgspec
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError, FlexibleChecksumError
 from s3transfer.exceptions import RetriesExceededError, S3DownloadFailedError, S3ValidationError
@@ -36,6 +37,7 @@ AT_A_TIME = 8
 """Objects of one job; more would not be faster, and are the other jobs'."""
 _THREADS = 32
 _ATTEMPTS = 3
+_NO_END = 1_000_000
 
 _BROKEN = (RetriesExceededError, FlexibleChecksumError, S3ValidationError)
 """What ends a body early or shows it to be wrong: another try may bring it whole."""
@@ -65,8 +67,16 @@ class Buckets:
         self._listers = ThreadPoolExecutor(_THREADS, "s3-list")
         self._transfers = TransferManager(
             self._client,
-            TransferConfig(max_request_concurrency=_THREADS, num_download_attempts=1),
+            TransferConfig(
+                max_request_concurrency=_THREADS,
+                # a full queue would hold up whoever adds to it; each job has few transfers in it
+                max_request_queue_size=_NO_END,
+                max_submission_queue_size=_NO_END,
+                num_download_attempts=1,  # `_Fetching` tries again, as long as there is a point
+            ),
         )
+        self._closed = False
+        self._client.meta.events.register_first("before-send.s3", self._check_open)
 
     def greet(self, place: Place) -> None:
         """Connect ahead of the first job, and warn if a place cannot be read."""
@@ -84,8 +94,14 @@ class Buckets:
 
     def close(self) -> None:
         """Keep no connection; what is still being fetched is nobody's any more."""
+        self._closed = True
         self._listers.shutdown(wait=False, cancel_futures=True)
         self._client.close()
+
+    def _check_open(self, **_: object) -> None:
+        """Have nothing sent any more: the end of the process waits for threads that try again."""
+        if self._closed:
+            raise InputUnavailable("this worker is about to end")
 
     def _greet(self, place: Place) -> None:
         try:
@@ -94,10 +110,13 @@ class Buckets:
             _log.warning("inputs: %s", _unavailable(place, error))
 
     def _plan(self, place: Place, allowance: Allowance, patience: Patience) -> list[InputFile]:
+        patience.check()  # it may have stood in the queue behind listings that hang
         try:
             return plan_files(place, self._list(place, allowance, patience))
         except (BotoCoreError, ClientError) as error:
             raise _unavailable(place, error) from None
+        except msgspec.ValidationError as error:
+            raise InputUnavailable(f"{place}: the listing makes no sense: {error}") from None
 
     def _list(self, place: Place, allowance: Allowance, patience: Patience) -> Iterator[Listed]:
         """List page by page, no further than a job may have."""
@@ -107,8 +126,9 @@ class Buckets:
         for page in pages:
             patience.check()
             for entry in page.get("Contents", ()):
-                allowance.take(entry["Size"])
-                yield Listed(entry["Key"], entry["Size"], entry.get("ETag", ""))
+                listed = msgspec.convert(entry, Listed)
+                allowance.take(listed.size)
+                yield listed
 
 
 class _Fetching:

@@ -6,8 +6,9 @@ have written ``a/../../b`` into it.
 
 import re
 from collections.abc import Iterable
+from typing import Annotated
 
-from msgspec import Struct
+from msgspec import Meta, Struct
 
 from pipeline_worker.allowance import MAX_DEPTH, UnusableInput
 
@@ -27,12 +28,12 @@ class Place(Struct, frozen=True):
         return f"s3://{self.bucket}/{self.prefix}"
 
 
-class Listed(Struct, frozen=True):
+class Listed(Struct, frozen=True, rename={"key": "Key", "size": "Size", "etag": "ETag"}):
     """An object as its bucket lists it."""
 
     key: str
-    size: int
-    etag: str
+    size: Annotated[int, Meta(ge=0)]
+    etag: str = ""
 
 
 class InputFile(Struct, frozen=True):
