@@ -161,20 +161,20 @@ class Loop:
             self._carry_out()
 
     def _carry_out(self) -> None:
-        """Do what the core wants done: all that goes to workers, then all that goes to clients.
+        """Do what the core wants done: all that goes to clients, who wait for it, then the rest.
 
         libzmq's own thread sleeps between sends that are far apart, and waking it costs both
         threads a system call. Sent in one go, dozens of messages share one.
         """
-        answers = []
+        answer = self._front.answer
+        others = []
         for command in self._core.commands():
             if type(command) is Answer:
-                answers.append(command)
+                answer(command.envelope, command.body)
             else:
-                self._carry[type(command)](command)
-        answer = self._front.answer
-        for reply in answers:
-            answer(reply.envelope, reply.body)
+                others.append(command)
+        for command in others:
+            self._carry[type(command)](command)
 
     def _tell_the_core(self, now: float) -> None:
         """Let it know what came of its commands."""

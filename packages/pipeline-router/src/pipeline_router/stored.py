@@ -4,7 +4,7 @@ from collections import OrderedDict
 
 ENTRY_BYTES = 400
 """What an entry costs beside its reply, as measured: key, time, and its places in the tables."""
-MAX_BYTES = 20_000_000
+MAX_BYTES = 16_000_000
 """Of all entries; a router with 1,000 workers has 70 MB beside them, and is to stay below 100."""
 
 
