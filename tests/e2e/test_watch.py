@@ -1,29 +1,17 @@
 """An operator at a shell, on real parts: builds, deploys, follows it, and tries solutions."""
 
-import json
-import os
 import signal
-import subprocess
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import pytest
-from support.processes import BIN, Machine
+from support.operator import Operator
+from support.processes import Machine
 from support.road import Road, build_road
 from support.tracks import SOLUTIONS, git, make_repository, write_seed
 
 pytestmark = pytest.mark.e2e
 
 PLACE = ("bash", "test_runners")
-WATCH = """
-import signal
-signal.signal(signal.SIGINT, signal.default_int_handler)  # a background job's parent ignores it
-from pipeline_client.cli import main
-main()
-"""
 
 
 @pytest.fixture(scope="module")
@@ -39,15 +27,9 @@ def road(own: Machine, base_images: Path) -> Road:
     return build_road(own, base_images, sha)
 
 
-def environment(road: Road) -> dict[str, str]:
-    return os.environ | {"PIPELINE_ADDRESS": road.own.address}
-
-
-def call(road: Road, *arguments: str) -> "subprocess.CompletedProcess[str]":
-    command = [str(BIN / "pipeline"), *arguments]
-    return subprocess.run(
-        command, capture_output=True, text=True, timeout=90, env=environment(road), check=False
-    )
+@pytest.fixture
+def operator(road: Road) -> Operator:
+    return Operator(road.own.address)
 
 
 def new_version(road: Road) -> str:
@@ -59,54 +41,20 @@ def new_version(road: Road) -> str:
     return f"git-{git(repository, 'rev-parse', 'HEAD')}"
 
 
-class Watch:
-    """A `pipeline watch` whose changes are read as they come."""
-
-    def __init__(self, process: "subprocess.Popen[str]") -> None:
-        self._process = process
-        self.seen: list[dict[str, Any]] = []
-
-    def until(self, **what: Any) -> dict[str, Any]:
-        assert self._process.stdout is not None
-        for line in self._process.stdout:
-            self.seen.append(json.loads(line))
-            if what.items() <= self.seen[-1].items():
-                return self.seen[-1]
-        raise AssertionError(f"it ended before {what}: {self.seen}")
-
-    def stop(self) -> int:
-        self._process.send_signal(signal.SIGINT)
-        return self._process.wait(30)
-
-
-@contextmanager
-def watching(road: Road) -> Iterator[Watch]:
-    with subprocess.Popen(
-        [sys.executable, "-c", WATCH, "watch", "--json", "--interval", "0.05"],
-        stdout=subprocess.PIPE,
-        text=True,
-        env=environment(road),
-    ) as process:
-        try:
-            yield Watch(process)
-        finally:
-            process.kill()
-
-
-def test_an_operator_follows_a_deploy_across_three_workers(road: Road) -> None:
+def test_an_operator_follows_a_deploy_across_three_workers(road: Road, operator: Operator) -> None:
     slow = road.worker("worker-2")
     road.worker("worker-3")
     version = new_version(road)
-    with watching(road) as watch:
+    with operator.watching() as watch:
         watch.until(change="router", state="up")
-        built = call(road, "build", *PLACE, "master")
+        built = operator.call("build", *PLACE, "master")
         assert built.returncode == 0, built.stderr
         assert "==> validating" in built.stderr
         following = built.stdout.splitlines()[-1].partition("pipeline ")[2].split()
         assert following == ["deploy", *PLACE, version]
         slow.send(signal.SIGSTOP)  # else it would be ready before anybody looks
         try:
-            deployed = call(road, *following, "--no-wait")
+            deployed = operator.call(*following, "--no-wait")
             assert deployed.returncode == 0, deployed.stderr
             watch.until(change="version", worker="worker-2", version=version, state="preparing")
             watch.until(change="deployment", version=version, ready=2, workers=3)
@@ -119,16 +67,16 @@ def test_an_operator_follows_a_deploy_across_three_workers(road: Road) -> None:
     ]
     assert {*ready[:2]} == {"worker-1", "worker-3"}
     assert ready[2:] == ["worker-2"]
-    deployed = call(road, *following)
+    deployed = operator.call(*following)
     assert deployed.stdout.startswith(f"{version} of bash on test_runners: ready on 3 of 3 workers")
 
 
-def test_the_roster_shows_the_same(road: Road) -> None:
-    (channel,) = json.loads(call(road, "versions", *PLACE, "--json").stdout)["channels"]
+def test_the_roster_shows_the_same(operator: Operator) -> None:
+    (channel,) = operator.json("versions", *PLACE)["channels"]
     wanted = [version["version"] for version in channel["deployment"]["versions"]]
     assert len(wanted) == 2
     assert {*wanted} == {*channel["available"]["versions"]}
-    shown = call(road, "workers").stdout
+    shown = operator.call("workers").stdout
     for name in ("worker-1", "worker-2", "worker-3"):
         (line,) = (line for line in shown.splitlines() if line.startswith(name))
         assert line.split()[-2:] == ["2/2", "ready"]
@@ -138,8 +86,10 @@ def test_the_roster_shows_the_same(road: Road) -> None:
     ("solution", "status", "said"),
     [("passing", 0, "pass: "), ("failing", 4, "fail: "), ("broken", 4, "error")],
 )
-def test_a_newcomer_tries_a_solution(road: Road, solution: str, status: int, said: str) -> None:
-    tried = call(road, "test", "bash", "two-fer", str(SOLUTIONS / "bash" / "two-fer" / solution))
+def test_a_newcomer_tries_a_solution(
+    operator: Operator, solution: str, status: int, said: str
+) -> None:
+    tried = operator.call("test", "bash", "two-fer", str(SOLUTIONS / "bash" / "two-fer" / solution))
     assert tried.returncode == status, tried.stderr
     assert "the newest that is ready, of 2 deployed" in tried.stderr
     last = tried.stdout.splitlines()[-1]
@@ -147,11 +97,11 @@ def test_a_newcomer_tries_a_solution(road: Road, solution: str, status: int, sai
     assert ", on worker-" in last
 
 
-def test_a_solution_that_runs_too_long_is_a_failed_job(road: Road, tmp_path: Path) -> None:
+def test_a_solution_that_runs_too_long_is_a_failed_job(operator: Operator, tmp_path: Path) -> None:
     (tmp_path / "two_fer.sh").write_text("sleep 60\n")
     (tmp_path / "two_fer_test.sh").write_text("test_it() {\n    run two_fer.sh\n}\n")
     words = ("test", "bash", "two-fer", str(tmp_path), "--execution-timeout", "0.5")
-    tried = call(road, *words)
+    tried = operator.call(*words)
     assert tried.returncode == 4
     assert "401 Forced exit: ran too long" in tried.stderr
     assert "--execution-timeout asks for more" in tried.stderr

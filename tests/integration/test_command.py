@@ -1,68 +1,36 @@
 """The command `pipeline` beside a real router, and workers that need no container."""
 
 import json
-import os
 import signal
-import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import pytest
-from support.processes import BIN, Machine, Process, machine
+from support.operator import Operator
+from support.processes import Machine, Process, machine
 
 SEED = Path(__file__).parents[2] / "config" / "pipeline.yml"
 PLACE = ("ruby", "test_runners")
-INTERRUPTIBLE = """
-import signal
-signal.signal(signal.SIGINT, signal.default_int_handler)  # a background job's parent ignores it
-from pipeline_client.cli import main
-main()
-"""
 
 
-class Operator:
-    """Somebody at a shell, with the router's address in the environment."""
+class Place(Operator):
+    """An operator beside a machine with a router."""
 
     def __init__(self, own: Machine) -> None:
+        super().__init__(own.address)
         self.own = own
-        self._env = os.environ | {"PIPELINE_ADDRESS": own.address}
-
-    def call(self, *arguments: str) -> "subprocess.CompletedProcess[str]":
-        command = [str(BIN / "pipeline"), *arguments]
-        return subprocess.run(
-            command, capture_output=True, text=True, timeout=60, env=self._env, check=False
-        )
-
-    def json(self, *arguments: str) -> Any:
-        return json.loads(self.call(*arguments, "--json").stdout)
-
-    @contextmanager
-    def started(self, *arguments: str) -> Iterator["subprocess.Popen[str]"]:
-        with subprocess.Popen(
-            [sys.executable, "-c", INTERRUPTIBLE, *arguments],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            env=self._env,
-        ) as process:
-            try:
-                yield process
-            finally:
-                process.kill()
 
     def running(self) -> int:
         return int(self.json("status")["channels"]["test_runners"]["running"])
 
 
 @pytest.fixture
-def operator(tmp_path: Path) -> Iterator[Operator]:
+def operator(tmp_path: Path) -> Iterator[Place]:
     with machine(tmp_path) as own:
         own.router(SEED)
-        yield Operator(own)
+        yield Place(own)
 
 
 @pytest.fixture
@@ -97,7 +65,7 @@ def until(condition: Callable[[], object], seconds: float = 30.0) -> None:
 
 
 def test_with_nobody_there_each_step_names_the_next(
-    operator: Operator, solution: Callable[[str], str]
+    operator: Place, solution: Callable[[str], str]
 ) -> None:
     run = ("test", "ruby", "two-fer", solution(""))
     first = operator.call(*run)
@@ -114,7 +82,7 @@ def test_with_nobody_there_each_step_names_the_next(
 
 
 def test_a_version_is_deployed_used_compared_and_unloaded(
-    operator: Operator, solution: Callable[[str], str]
+    operator: Place, solution: Callable[[str], str]
 ) -> None:
     worker(operator.own, "worker-1")
     worker(operator.own, "worker-2", "?topic=ruby")
@@ -142,7 +110,7 @@ def test_a_version_is_deployed_used_compared_and_unloaded(
 
 
 def test_an_interrupted_run_frees_its_worker(
-    operator: Operator, solution: Callable[[str], str]
+    operator: Place, solution: Callable[[str], str]
 ) -> None:
     worker(operator.own, "worker-1")
     operator.call("deploy", *PLACE, "v1")
@@ -156,7 +124,7 @@ def test_an_interrupted_run_frees_its_worker(
 
 
 def test_a_run_is_cancelled_by_its_id_from_elsewhere(
-    operator: Operator, solution: Callable[[str], str]
+    operator: Place, solution: Callable[[str], str]
 ) -> None:
     worker(operator.own, "worker-1")
     operator.call("deploy", *PLACE, "v1")
@@ -170,7 +138,7 @@ def test_a_run_is_cancelled_by_its_id_from_elsewhere(
     assert operator.call("cancel", "run-7").returncode == 1
 
 
-def test_workers_are_drained_and_restarted(operator: Operator) -> None:
+def test_workers_are_drained_and_restarted(operator: Place) -> None:
     first, second = worker(operator.own, "worker-1"), worker(operator.own, "worker-2")
     wrong = operator.call("drain", "worker-3")
     assert wrong.returncode == 1
@@ -181,22 +149,15 @@ def test_workers_are_drained_and_restarted(operator: Operator) -> None:
     second.wait_for("(?s)serving.*serving")
 
 
-def test_watch_follows_a_router_that_is_killed_and_comes_back(operator: Operator) -> None:
+def test_watch_follows_a_router_that_is_killed_and_comes_back(operator: Place) -> None:
     own = operator.own
     worker(own, "worker-1")
-    with operator.started("watch", "--json", "--interval", "0.2") as watch:
-        assert watch.stdout is not None
-        changes = (json.loads(line) for line in watch.stdout)
-
-        def seen(**what: str) -> dict[str, Any]:
-            return next(c for c in changes if what.items() <= c.items())
-
-        seen(change="worker", worker="worker-1", state="ready")
+    with operator.watching() as watch:
+        watch.until(change="worker", worker="worker-1", state="ready")
         own.processes[0].kill()
-        seen(change="router", state="silent")
+        watch.until(change="router", state="silent")
         own.router(SEED, name="router-again")
-        seen(change="router", state="up")
+        watch.until(change="router", state="up")
         assert operator.call("deploy", *PLACE, "v1").returncode in (0, 1)  # 1: nobody is back yet
-        seen(change="version", worker="worker-1", version="v1", state="ready")
-        watch.send_signal(signal.SIGINT)
-        assert watch.wait(30) == 0
+        watch.until(change="version", worker="worker-1", version="v1", state="ready")
+        assert watch.stop() == 0

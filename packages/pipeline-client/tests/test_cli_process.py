@@ -7,6 +7,7 @@ import select
 import signal
 import subprocess
 import sys
+import termios
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -199,6 +200,11 @@ class Terminal:
         self.process.wait()
         os.close(self._master)
 
+    @property
+    def echoes(self) -> bool:
+        """Whether it shows what is typed, as terminals do outside of programs."""
+        return bool(termios.tcgetattr(self._master)[3] & termios.ECHO)
+
     def type(self, keys: str) -> None:
         os.write(self._master, keys.encode())
 
@@ -325,8 +331,10 @@ def test_watch_is_a_screen_on_a_terminal_until_q() -> None:
     ):
         terminal.wait_for("worker-1")
         terminal.wait_for("q or Ctrl-C ends")
+        assert not terminal.echoes
         terminal.type("q")
         assert terminal.wait() == 0
+        assert terminal.echoes
     assert b"\x1b[?25h" in terminal.shown  # the cursor is back
 
 
@@ -359,6 +367,9 @@ def test_commands_channels_and_what_the_router_knows_are_completed() -> None:
         assert completed("unload ruby test_runners ", router.address) == ["v1", "v2"]
         assert completed("deploy ruby test_runners ", router.address) == ["v3"]
         assert completed("drain ", router.address) == ["worker-1"]
+        run = "test ruby two-fer . --version "
+        assert completed(run, router.address) == ["v1", "v2"]
+        assert completed(run.replace("test", "analyse"), router.address) == []
 
 
 def test_without_a_router_nothing_is_completed_and_nothing_said() -> None:

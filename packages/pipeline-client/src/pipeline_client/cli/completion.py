@@ -10,7 +10,7 @@ import click
 from click.shell_completion import CompletionItem, get_completion_class
 
 from pipeline_protocol import BadAddress, RouterAddress
-from pipeline_protocol.channels import CHANNELS
+from pipeline_protocol.channels import CHANNEL_OF_ACTION, CHANNELS
 
 _PATIENCE_S = 0.5
 """For the connection, and for the router; the client adds its second."""
@@ -62,12 +62,16 @@ def _tracks(client: Any, ctx: click.Context) -> Iterable[str]:
 
 
 def _versions(client: Any, ctx: click.Context) -> Iterable[str]:
-    """Those that are deployed, and for a deploy those that the registry has."""
+    """Those that are deployed, and for a deploy those that the registry has.
+
+    Click knows no arguments while an option waits for its value: then all tracks' are completed.
+    """
     track, channel = ctx.params.get("track"), ctx.params.get("channel")
     if ctx.info_name == "deploy":
         return tuple(client.list_available_containers(track, channel).versions)
-    tracks = client.current_config()["versions"].get(channel or "test_runners", {})
-    return tuple(tracks.get(track, {}))
+    channel = channel or CHANNEL_OF_ACTION.get(f"{ctx.info_name}_solution")
+    tracks = client.current_config()["versions"].get(channel, {})
+    return (v for name, found in tracks.items() if track in (None, name) for v in found)
 
 
 def _identities(client: Any, ctx: click.Context) -> Iterable[str]:

@@ -97,7 +97,7 @@ def common(function: Callable[..., None]) -> Callable[..., None]:
             "--timeout",
             type=Seconds(0, 86_400, min_open=True),
             metavar="SECONDS",
-            help="How long an answer may take; else 60, for a build 1800, else 10.",
+            help="How long an answer may take; by default 60 for runs, 1800 for builds, else 10.",
         ),
         option(
             "--address",
