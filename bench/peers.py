@@ -41,7 +41,7 @@ def measure(peers: list[str], rounds: int, seconds: float, folder: Path) -> Roun
         asks: dict[str, Measure] = {}
         for peer in peers:
             asks[peer] = stack.enter_context(module_of(peer).running(folder))
-            asks[peer](seconds / 4)
+            asks[peer](seconds)
         for number in range(rounds):
             print(f"round {number + 1} of {rounds}", flush=True)
             for peer, ask in asks.items():
