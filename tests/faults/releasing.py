@@ -5,6 +5,7 @@ import random
 import signal
 import subprocess
 import time
+import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -151,7 +152,8 @@ class ReleaseYard(Yard):
     def finish(self) -> None:
         """Judge all, and see that nothing is left on the host."""
         self.end()
-        assert not find_leftovers(self.folder)
+        left = find_leftovers(self.folder)
+        assert not left, left
 
     def end(self) -> None:
         """Judge all, and have the workers leave."""
@@ -167,6 +169,11 @@ def _text(file: Path) -> str:
         return file.read_text()
     except OSError:  # its job has ended
         return ""
+
+
+def seed_of(test: str) -> int:
+    """Give a test's seed: its name's, which PIPELINE_FAULTS_SEED varies."""
+    return zlib.crc32(test.encode()) ^ int(os.environ.get("PIPELINE_FAULTS_SEED", "0"))
 
 
 def half_layers(store: Store) -> list[Path]:

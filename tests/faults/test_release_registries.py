@@ -1,12 +1,11 @@
 """Registries that die, stand still or lie while workers prepare versions, and disks that fill."""
 
 import subprocess
-import zlib
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from faults.releasing import TOOL, ReleaseYard, resize, small_disk, stopped, tool
+from faults.releasing import TOOL, ReleaseYard, resize, seed_of, small_disk, stopped, tool
 from faults.waiting import await_that
 from support.images import Image
 from support.leftovers import find_leftovers
@@ -22,7 +21,7 @@ pytestmark = pytest.mark.e2e
 @pytest.fixture
 def yard(shared_folder: Path, request: pytest.FixtureRequest) -> Iterator[ReleaseYard]:
     with machine(shared_folder) as own:
-        yard = ReleaseYard(own, zlib.crc32(request.node.name.encode()))
+        yard = ReleaseYard(own, seed_of(request.node.name))
         try:
             yield yard
         finally:

@@ -58,6 +58,13 @@ def test_what_did_once_is_not_tried_again_by_the_next_worker(house: House) -> No
     assert house.trials == 2
 
 
+def test_what_a_dead_worker_left_of_a_trial_goes_when_the_next_one_starts(house: House) -> None:
+    half = house.folder / "scratch-dead"
+    half.mkdir()
+    house.open()
+    assert not half.exists()
+
+
 def test_what_was_forgotten_is_tried_again(house: House) -> None:
     opened = house.open()
     prove(opened)

@@ -14,7 +14,7 @@ from pipeline_containers.images.progress import OnProgress, PullProgress
 from pipeline_containers.images.store import Store
 from pipeline_protocol.link import Readiness, VersionState
 from pipeline_protocol.settings import Registry, Settings, WantedVersion
-from pipeline_worker import registries
+from pipeline_worker import registries, releases
 from pipeline_worker.events import Event, VersionMoved
 from pipeline_worker.release import explain
 from pipeline_worker.releases import AT_A_TIME, Releases
@@ -26,8 +26,21 @@ def digest(letter: str) -> str:
     return f"sha256:{letter * 64}"
 
 
+class FakeRegistry:
+    """Says what a tag stands for: its manifest is nothing but its digest."""
+
+    place = "registry.example"
+
+    def __init__(self, tags: dict[str, str]) -> None:
+        self._tags = tags
+
+    def manifest(self, _: str, tag: str, *, cancelled: object) -> bytes | None:
+        found = self._tags.get(tag)
+        return None if found is None else found.encode()
+
+
 class FakeStore:
-    """Images by tag, and what happens on the way; a tag whose gate is closed hangs."""
+    """Pulls images, and what happens on the way; a version whose gate is closed hangs."""
 
     def __init__(self) -> None:
         self.tags: dict[str, str] = {}
@@ -48,19 +61,19 @@ class FakeStore:
         *,
         cancelled: threading.Event,
     ) -> str:
-        self.pulls.append(f"{repository}:{reference}")
-        if reference in self.gates:
-            self.hanging.setdefault(reference, threading.Event()).set()
-            while not self.gates[reference].wait(0.005):
+        name = {found: tag for tag, found in self.tags.items()}[reference]
+        self.pulls.append(f"{repository}:{name}")
+        if name in self.gates:
+            self.hanging.setdefault(name, threading.Event()).set()
+            while not self.gates[name].wait(0.005):
                 if cancelled.is_set():
                     raise StoreError("it was cancelled")
         if self.failures:
             raise self.failures.pop(0)
         for progress in self.progress:
             on_progress(progress)
-        found = self.tags.get(reference, reference)
-        self.here.add(found)
-        return found
+        self.here.add(reference)
+        return reference
 
     def close_gate(self, reference: str) -> None:
         self.gates[reference] = threading.Event()
@@ -133,9 +146,12 @@ def ruby(version: str, pinned: str | None = None) -> WantedVersion:
 
 @pytest.fixture
 def house(monkeypatch: pytest.MonkeyPatch) -> Iterator[House]:
-    monkeypatch.setattr(registries, "open_registry", lambda *_: object())
     made = House()
-    made.store.tags = {"v1": digest("1"), "v2": digest("2"), "v3": digest("3")}
+    made.store.tags |= {f"v{letter}": digest(letter) for letter in "123"}
+    made.store.tags |= {f"git-{number}": digest(f"{number:x}") for number in range(5, 15)}
+    registry = FakeRegistry(made.store.tags)
+    monkeypatch.setattr(registries, "open_registry", lambda *_: registry)
+    monkeypatch.setattr(releases, "digest_of", bytes.decode)
     yield made
     made.releases.close()
 
@@ -182,9 +198,25 @@ def test_what_was_pulled_stays_here_for_the_next_try(house: House) -> None:
     house.await_state("v1", Readiness.READY)
 
 
+def test_what_a_failed_pull_brought_is_kept_until_the_version_is_not_wanted(house: House) -> None:
+    house.store.failures = [StoreError("the registry went away")]
+    house.want(ruby("v1"))
+    house.await_state("v1", Readiness.FAILED)
+    house.releases.keep([ruby("v1")])
+    house.await_that(lambda: house.store.collected and digest("1") in house.store.collected[-1])
+    house.want()
+    house.await_that(lambda: house.store.collected[-1] == set())
+
+
+def test_a_version_that_was_never_built_is_told_so(house: House) -> None:
+    house.want(ruby("never"))
+    reason = house.await_state("never", Readiness.FAILED).reason
+    assert reason == "registry.example/ruby-test-runner has no never: build it first"
+
+
 def test_one_that_hangs_and_one_that_fails_do_not_stop_the_others(house: House) -> None:
-    house.store.close_gate("hangs")
-    house.want(ruby("hangs"), ruby("v1"), ruby("v2"))
+    house.store.close_gate("git-5")
+    house.want(ruby("git-5"), ruby("v1"), ruby("v2"))
     house.await_state("v1", Readiness.READY)
     house.await_state("v2", Readiness.READY)
     house.store.failures = [StoreError("the disk is full")]
@@ -208,7 +240,7 @@ def test_ten_at_once_are_prepared_a_few_at_a_time(house: House) -> None:
             running -= 1
 
     house.prove = count
-    many = [ruby(f"git-{number}", digest(f"{number:x}")) for number in range(10)]
+    many = [ruby(f"git-{number}") for number in range(5, 15)]
     house.want(*many)
     for one in many:
         house.await_state(one.version, Readiness.READY)
@@ -291,11 +323,11 @@ def test_another_digest_of_a_version_replaces_the_one_that_serves_only_when_it_i
 ) -> None:
     house.want(ruby("v1"))
     house.await_state("v1", Readiness.READY)
-    house.store.close_gate(digest("2"))
+    house.store.close_gate("v2")
     house.want(ruby("v1", digest("2")))
-    assert house.store.hanging[digest("2")].wait(WAIT_S)
+    assert house.store.hanging["v2"].wait(WAIT_S)
     assert house.ready("v1") == digest("1")
-    house.store.gates[digest("2")].set()
+    house.store.gates["v2"].set()
     house.await_state("v1", Readiness.READY, times=2)
     assert house.ready("v1") == digest("2")
     house.await_that(lambda: house.store.here == {digest("2")})
@@ -330,7 +362,7 @@ def test_a_registry_is_opened_once_until_the_settings_name_another(
 
     def open_registry(_: str, location: str, __: Any) -> object:
         opened.append(location)
-        return object()
+        return FakeRegistry(house.store.tags)
 
     monkeypatch.setattr(registries, "open_registry", open_registry)
     for location in ("one", "one", "two"):

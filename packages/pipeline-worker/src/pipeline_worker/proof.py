@@ -37,6 +37,8 @@ class Proof:
         self._kind = kind
         self._folder = folder
         self._on_trouble = on_trouble
+        with scratch_folder(folder):
+            pass  # a dead worker's trials go when another begins: now, not with the next version
 
     def prove(self, image: StoredImage, cancelled: Cancelled) -> None:
         """Try an image; `ImageInvalid` if it is no such tool, `SandboxError` if this host fails."""

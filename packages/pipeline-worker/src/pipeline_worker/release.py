@@ -24,6 +24,10 @@ class Release:
     def __str__(self) -> str:
         return f"{self.wanted.track} {self.wanted.version}"
 
+    def begun(self) -> None:
+        """Tell that it has waited long enough."""
+        self._tell("pulling", 0)
+
     def pulling(self, progress: PullProgress) -> None:
         """Tell how much has arrived; the whole only when it is proved."""
         self._tell("pulling", min(progress.percent, 99))

@@ -13,8 +13,10 @@ from contextlib import contextmanager
 from typing import Protocol
 
 from pipeline_containers.command import Cancelled
-from pipeline_containers.errors import ContainersError
+from pipeline_containers.errors import ContainersError, RegistryError
 from pipeline_containers.images.image import StoredImage
+from pipeline_containers.images.manifest import digest_of
+from pipeline_containers.images.registry import Registry
 from pipeline_containers.images.store import Store
 from pipeline_protocol.channels import CHANNELS
 from pipeline_protocol.settings import Credentials, Settings, WantedVersion
@@ -88,7 +90,7 @@ class Releases:
         self._wanted: dict[Key, str | None] = {}
         self._underway: dict[Key, Release] = {}
         self._here: dict[Key, str] = {}
-        """What a wanted version's last pull brought, proved or not: it is not fetched again."""
+        """What a wanted version was last found to be: what has come of it is not fetched again."""
         self._ready: dict[Key, StoredImage] = {}
         self._used: Counter[str] = Counter()
         self._preparing = 0
@@ -194,21 +196,27 @@ class Releases:
         """Pull an image, and try it."""
         wanted, settings = release.wanted, self._settings
         tool = settings.tools.get(self._channel, self._tool).replace("{track}", wanted.track)
-        digest = self._store.pull(
-            self._registry.get(),
-            settings.registry.image.replace("{tool}", tool),
-            wanted.digest or wanted.version,
-            release.pulling,
-            cancelled=release.cancelled,
-        )
+        repository = settings.registry.image.replace("{tool}", tool)
+        registry = self._registry.get()
+        release.begun()
+        digest = wanted.digest or self._resolve(registry, repository, release)
         with self._lock:
             if self._underway.get(release.key) is release:
                 self._litter |= self._here.get(release.key, digest) != digest
                 self._here[release.key] = digest
+        self._store.pull(registry, repository, digest, release.pulling, cancelled=release.cancelled)
         image = self._store.image(digest)
         release.proving()
         self._prove(image, release.cancelled)
         return image
+
+    def _resolve(self, registry: Registry, repository: str, release: Release) -> str:
+        """Find out what a tag stands for, once: it may move while the image is on its way."""
+        tag = release.wanted.version
+        manifest = registry.manifest(repository, tag, cancelled=release.cancelled)
+        if manifest is None:
+            raise RegistryError(f"{registry.place}/{repository} has no {tag}: build it first")
+        return digest_of(manifest)
 
     def _kept(self) -> set[str]:
         """Say what wanted versions need, by digest; the lock is held."""
