@@ -261,6 +261,33 @@ def test_a_deploy_has_bars_on_a_terminal_and_lines_elsewhere() -> None:
     assert states == ["preparing", "deployed"]
 
 
+HOSTILE = "\x1b]0;owned\x07[/nope]"
+
+
+def test_bars_and_screens_show_what_strangers_wrote_and_obey_none_of_it() -> None:
+    failed = WorkerVersion("worker-1", "failed", 0, HOSTILE)
+    version = VersionDeployment("v1", DeployState.FAILED, None, (failed,))
+    seen = responses.Deployment("test_runners", "ruby", DeployState.FAILED, (version,))
+    with (
+        deploying(seen) as router,
+        Terminal("deploy", *PLACE, "v1", "--address", router.address) as bars,
+    ):
+        assert bars.wait() == 4
+    worker = responses.WorkerDescription(
+        "worker-1", "test_runners", (), 2, 0, False, 0.1, 0.0, (), trouble=HOSTILE
+    )
+    with (
+        watching(FakeRouter(), [worker]) as router,
+        Terminal("watch", "--address", router.address) as screen,
+    ):
+        screen.wait_for("[/nope]")
+        screen.type("q")
+        assert screen.wait() == 0
+    for shown in (bars.shown, screen.shown):
+        assert rb"\x1b]0;owned\x07[/nope]" in shown
+        assert b"\x1b]0;" not in shown
+
+
 def test_a_reader_that_goes_away_is_no_traceback() -> None:
     reading, writing = os.pipe()
     os.close(reading)
