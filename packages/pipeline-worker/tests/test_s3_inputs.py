@@ -30,9 +30,15 @@ pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning")
 
 
 @pytest.fixture(scope="module")
-def server() -> Iterator[MadeUp]:
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MadeUp]:
+    """One that AWS' configuration leads to."""
     before = threading.active_count()
-    with made_up() as server:
+    with made_up() as server, pytest.MonkeyPatch.context() as patch:
+        for name in without_aws():
+            patch.delenv(name)
+        folder = tmp_path_factory.mktemp("aws")
+        for name, value in login(folder, "HOSTKEY", "secret", server.endpoint).items():
+            patch.setenv(name, value)
         yield server
     until = time.monotonic() + 30
     while threading.active_count() > before:  # let every connection go while that is allowed
@@ -42,13 +48,22 @@ def server() -> Iterator[MadeUp]:
     gc.collect()
 
 
+@pytest.fixture(scope="module")
+def opened(server: MadeUp) -> Iterator[Inputs]:
+    """What goes by the host's own credentials; it has greeted each prefix."""
+    own = Inputs()
+    own.adopt(SETTINGS, None)
+    until = time.monotonic() + 30
+    while not {"GET /bucket", "GET /missing"} <= set(server.requests):
+        assert time.monotonic() < until
+        time.sleep(0.01)
+    yield own
+    own.close()
+
+
 @pytest.fixture
-def s3(server: MadeUp, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[MadeUp]:
-    """An empty one, which AWS' configuration leads to."""
-    for name in without_aws():
-        monkeypatch.delenv(name)
-    for name, value in login(tmp_path, "HOSTKEY", "secret", server.endpoint).items():
-        monkeypatch.setenv(name, value)
+def s3(server: MadeUp, opened: Inputs) -> Iterator[MadeUp]:
+    """It, empty."""
     server.objects.clear()
     server.sizes.clear()
     server.refusals.clear()
@@ -60,14 +75,14 @@ def s3(server: MadeUp, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Itera
 
 
 @pytest.fixture
-def inputs(s3: MadeUp) -> Iterator[Inputs]:
+def inputs(s3: MadeUp, opened: Inputs) -> Inputs:
+    return opened
+
+
+@pytest.fixture
+def fresh(s3: MadeUp) -> Iterator[Inputs]:
+    """Inputs that have adopted nothing yet."""
     own = Inputs()
-    own.adopt(SETTINGS, None)
-    until = time.monotonic() + 30
-    while not {"GET /bucket", "GET /missing"} <= set(s3.requests):  # it greets each prefix
-        assert time.monotonic() < until
-        time.sleep(0.01)
-    s3.requests.clear()
     yield own
     own.close()
 
@@ -176,7 +191,7 @@ def test_a_hostile_key_refuses_all_before_anything_is_fetched(
     s3.put(f"in/1/{key}", "x")
     with pytest.raises(UnusableInput, match="the key"):
         bring(inputs, job)
-    assert files(job.parent).keys() <= {"aws-config", "aws-credentials"}
+    assert files(job.parent) == {}
     assert not [line for line in s3.requests if line.startswith("GET /bucket/")]
 
 
@@ -417,15 +432,16 @@ def test_a_listing_that_stalls_holds_nobody_up(s3: MadeUp, inputs: Inputs, job: 
 
 
 def test_the_hosts_own_credentials_count_unless_the_router_mints(
-    s3: MadeUp, inputs: Inputs, job: Path
+    s3: MadeUp, fresh: Inputs, job: Path
 ) -> None:
     s3.put("in/1/a", b"x")
-    bring(inputs, job)
+    fresh.adopt(SETTINGS, None)
+    bring(fresh, job)
     assert s3.keys == {"HOSTKEY"}
     for minted in ("MINTED1", "MINTED2"):
-        inputs.adopt(SETTINGS, Credentials(minted, "s", "t", time.time() + 3600))
+        fresh.adopt(SETTINGS, Credentials(minted, "s", "t", time.time() + 3600))
         s3.keys.clear()
-        bring(inputs, job)
+        bring(fresh, job)
         assert s3.keys == {minted}
 
 
@@ -434,37 +450,34 @@ def test_the_hosts_own_credentials_count_unless_the_router_mints(
     [(NOT_YET_MINTED, "STS"), (Credentials("K", "s", "t", 1.0), "expired at 1970")],
 )
 def test_minted_credentials_that_are_of_no_use_are_not_replaced_by_the_hosts(
-    s3: MadeUp, inputs: Inputs, job: Path, credentials: Credentials, says: str
+    s3: MadeUp, fresh: Inputs, job: Path, credentials: Credentials, says: str
 ) -> None:
     s3.put("in/1/a", b"x")
-    bring(inputs, job)
+    fresh.adopt(SETTINGS, None)
+    bring(fresh, job)
     s3.keys.clear()
-    inputs.adopt(SETTINGS, credentials)
+    fresh.adopt(SETTINGS, credentials)
     with pytest.raises(InputUnavailable, match=says):
-        bring(inputs, job)
+        bring(fresh, job)
     assert s3.keys == set()
 
 
 def test_a_host_without_credentials_is_told_so(
-    s3: MadeUp, tmp_path: Path, job: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, fresh: Inputs, job: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "none"))
-    inputs = Inputs()
-    inputs.adopt(SETTINGS, None)
+    fresh.adopt(SETTINGS, None)
     with pytest.raises(InputUnavailable, match="credentials"):
-        bring(inputs, job)
-    inputs.close()
+        bring(fresh, job)
 
 
 def test_a_host_whose_aws_is_set_up_wrongly_is_asked_again_when_it_is_not(
-    s3: MadeUp, job: Path, monkeypatch: pytest.MonkeyPatch
+    s3: MadeUp, fresh: Inputs, job: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     s3.put("in/1/a", b"x")
     monkeypatch.setenv("AWS_PROFILE", "nobody")
-    inputs = Inputs()
-    inputs.adopt(SETTINGS, None)
+    fresh.adopt(SETTINGS, None)
     with pytest.raises(InputUnavailable, match=r"AWS is not set up on this host.*nobody"):
-        bring(inputs, job)
+        bring(fresh, job)
     monkeypatch.delenv("AWS_PROFILE")
-    bring(inputs, job)
-    inputs.close()
+    bring(fresh, job)

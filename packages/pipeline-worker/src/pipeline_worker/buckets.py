@@ -58,10 +58,10 @@ class OpenBuckets:
     def close(self) -> None:
         """Keep nothing open."""
         self._opener.shutdown(cancel_futures=True)
-        if self._opening is not None and not (
-            self._opening.cancelled() or _has_failed(self._opening)
-        ):
-            self._opening.result().close()
+        with self._lock:
+            opening, self._opening = self._opening, None
+        if opening is not None and not (opening.cancelled() or _has_failed(opening)):
+            opening.result().close()
 
     def _open(self) -> "Future[Buckets]":
         """Open it on a thread: the library and its client take a while, the first connection too.
