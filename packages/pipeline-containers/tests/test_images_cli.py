@@ -227,3 +227,14 @@ def test_a_store_that_is_not_there_is_not_collected(work: Path) -> None:
     assert done.returncode == 3
     assert "is not there: name a store's folder" in done.stderr
     assert not (work / "none").exists()
+
+
+def test_only_root_can_mount(work: Path, places: tuple[str | Path, ...]) -> None:
+    digest = publish(work, "v1")
+    call("fetch", "tool:v1", *places)
+    without = ("setpriv", "--bounding-set", "-sys_admin", "--inh-caps", "-sys_admin", "--")
+    command = [*without, *COMMAND, "mount", digest, str(work / "root"), "--store"]
+    command.append(str(work / "store"))
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    assert done.returncode == 3
+    assert done.stderr == f"error: {digest} cannot be mounted: only root can mount\n"

@@ -115,6 +115,8 @@ class Store:
         bottom.mkdir(exist_ok=True)
         try:
             mount_root((*image.layers, bottom), target.resolve(), None, digest)
+        except PermissionError as error:
+            raise StoreError(f"{digest} cannot be mounted: only root can mount") from error
         except SandboxError as error:
             raise StoreError(f"{digest} cannot be mounted: {error}") from error
 
