@@ -2,19 +2,22 @@
 
 import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import msgspec
 import pytest
 from faults.waiting import await_that
 from faults.yard import TESTS, Yard
 from support.client_programs import connections
 from support.processes import machine
 
-from pipeline_client import PipelineClient, PlatformError
+from pipeline_client import PipelineClient, PipelineError, PlatformError, Retries
 from pipeline_protocol.responses import Deployment, DeployState
 
 AT_A_TIME = 1_000
 PLACE = ("ruby", "test_runners")
+NAMES = ("ruby", "two-fer", "v1")
 
 
 @pytest.fixture
@@ -46,8 +49,6 @@ def test_a_thousand_at_a_time_over_one_connection(
     crowd.ask(*(yard.abandon(one) for one in blocking))
     for one in blocking:
         yard.await_running(one)
-    client.ping()
-    before = connections(yard.own.port)
     service = yard.own.start(
         f"service-{how}",
         *("/usr/bin/prlimit", "--nofile=64:64", "/usr/bin/env", f"PYTHONPATH={TESTS}"),
@@ -58,11 +59,56 @@ def test_a_thousand_at_a_time_over_one_connection(
         return client.status().channels["test_runners"].waiting == AT_A_TIME
 
     await_that(all_wait, 60, "a thousand waiting")
-    assert connections(yard.own.port) == before + 1
+    assert connections(service.pid, yard.own.port) == 1
     for one in blocking:
         assert client.cancel(one.id).cancelled == 1
     service.wait_for(f"^{AT_A_TIME} right\n", 60)
     assert service.wait() == 0
+
+
+class Watched(Retries, frozen=True):
+    """Tells of each refusal."""
+
+    refused: list[int] = msgspec.field(default_factory=list)
+
+    def pause_s(self, error: PipelineError, attempt: int, chance: float) -> float | None:
+        self.refused.append(error.code)
+        return super().pause_s(error, attempt, chance)
+
+
+def test_more_than_the_router_lets_wait_is_tried_again(yard: Yard) -> None:
+    """All are refused at first, with 503: who asks sees none of it."""
+    yard.router.stop()
+    yard.config.unlink()
+    yard.start_router(queue=0)
+    yard.await_ready("worker-1", "worker-2")
+    crowd = yard.crowd()
+    blocking = yard.requests(8, "sleep 600")
+    crowd.ask(*(yard.abandon(one) for one in blocking))
+    for one in blocking:
+        yard.await_running(one)
+    retries = Watched(attempts=100)
+    files = [{"plan": "", "token": str(number)} for number in range(8)]
+    with (
+        PipelineClient(yard.address, timeout_s=100, retries=retries) as client,
+        ThreadPoolExecutor(len(files)) as pool,
+    ):
+        runs = [pool.submit(client.test_solution, *NAMES, files=each) for each in files]
+        await_that(lambda: len(retries.refused) >= len(files), what="all refused")
+        for one in blocking:
+            client.cancel(one.id)
+        tokens = [run.result(60).response["token"] for run in runs]
+    assert tokens == [each["token"] for each in files]
+    assert set(retries.refused) == {503}
+
+
+def test_folder_is_sent_along(yard: Yard, client: PipelineClient, tmp_path: Path) -> None:
+    folder = tmp_path / "solution"
+    folder.mkdir()
+    (folder / "plan").write_text("")
+    (folder / "token").write_text("of the folder")
+    answer = client.test_solution(*NAMES, folder=folder)
+    assert answer.response["token"] == "of the folder"
 
 
 def test_deploy_that_is_waited_for(yard: Yard, client: PipelineClient) -> None:

@@ -6,6 +6,7 @@ Each run does what the plan says; in the end it prints how many got their own an
 """
 
 import asyncio
+import os
 import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -57,11 +58,13 @@ def main(how: str, address: str, number: str, plan: str = "") -> None:
     sys.stdout.write(f"{right} right\n")
 
 
-def connections(port: int) -> int:
-    """Count those that a port of this machine's IPv4 has accepted, and that are open."""
-    lines = Path("/proc/net/tcp").read_text().splitlines()[1:]
-    established = [line.split()[1] for line in lines if line.split()[3] == "01"]
-    return sum(int(local.partition(":")[2], 16) == port for local in established)
+def connections(pid: int, port: int) -> int:
+    """Count those that a process has open to a port, by IPv4."""
+    lines = Path(f"/proc/{pid}/net/tcp").read_text().splitlines()[1:]
+    columns = [line.split() for line in lines]
+    there = {row[9] for row in columns if row[3] == "01" and row[2].endswith(f":{port:04X}")}
+    links = [os.readlink(descriptor) for descriptor in Path(f"/proc/{pid}/fd").iterdir()]
+    return sum(f"socket:[{inode}]" in links for inode in there)
 
 
 if __name__ == "__main__":
