@@ -17,7 +17,7 @@ from support.processes import Machine, Process
 SEED = """\
 registry: {kind: folder, location: ./registry}
 sources: {url: "file://REPOSITORIES/{tool}"}
-router: {liveness_s: 1.5}
+router: {liveness_s: 6}
 channels:
   test_runners:
     tool: "{track}-test-runner"
