@@ -257,7 +257,13 @@ def test_layers_that_were_half_written_are_removed(
     record.write_text(json.dumps([*json.loads(record.read_text()), entry]))
     for name in (half, stray):
         (work / "store/root/overlay" / name / "diff").mkdir(parents=True)
+    strays = [record.with_name(".tmp-layers.json1"), record.with_name(f"{stray}.tar-split.gz")]
+    for file in strays:
+        file.write_text("half")
+    strays.append(work / "store/root/overlay/l/STRAY")
+    strays[-1].symlink_to("../gone/diff")
     assert store.collect_orphans() == 2
+    assert not any(os.path.lexists(file) for file in strays)
     assert not (work / "store/root/overlay" / half).exists()
     assert not (work / "store/root/overlay" / stray).exists()
     assert store.digests() == [digest]

@@ -111,6 +111,7 @@ class Storage:
                 aside.rename(file)
         for layer in orphans:
             self._remove_layer(layer)
+        self._sweep()
         return len(orphans)
 
     def _orphans(self, wanted: Collection[str]) -> set[str]:
@@ -127,6 +128,19 @@ class Storage:
                 kept.add(layer)
                 layer = parents[layer]
         return (parents.keys() | {folder.name for folder in self.layers()}) - kept
+
+    def _sweep(self) -> None:
+        """Remove what a program left that was killed while it wrote a record, or a layer."""
+        layers = {entry["id"] for entry in self._layer_entries(self.root)}
+        for folder in ("overlay-layers", "overlay-images"):
+            for file in (self.root / folder).glob(".tmp-*"):
+                file.unlink(missing_ok=True)
+        for file in (self.root / "overlay-layers").glob("*.tar-split.gz"):
+            if file.name.removesuffix(".tar-split.gz") not in layers:
+                file.unlink(missing_ok=True)
+        for link in (self.root / "overlay/l").glob("*"):
+            if not link.exists():
+                link.unlink(missing_ok=True)
 
     def _remove_layer(self, layer: str) -> None:
         folder = self.root / "overlay" / layer
