@@ -217,3 +217,14 @@ def test_a_configuration_changed_by_hand_comes_with_a_save(house: Any) -> None:
     house.do(Saved(config=Config(router=RouterOptions(queue=0))))
     house.ask()
     assert house.code(house.ask()) == 503
+
+
+def test_a_failed_version_that_is_tried_again_is_noted_once_for_each_reason(house: Any) -> None:
+    worker = house.worker("w1", ready=())
+    for percent in (0, 30, 60):
+        worker.state("ruby", house.V1, Readiness.FAILED, reason="disk full", percent=percent)
+    (state,) = check(house)["versions"][0]["workers"]
+    assert (state["state"], state["percent"], state["reason"]) == ("failed", 60, "disk full")
+    worker.state("ruby", house.V1, Readiness.FAILED, reason="registry down")
+    failures = [note for note in house.notes if "could not prepare" in note]
+    assert [note.rpartition(": ")[2] for note in failures] == ["disk full", "registry down"]

@@ -137,7 +137,7 @@ def test_a_registry_is_opened_once_and_anew_with_other_credentials(
 
 
 def test_credentials_that_have_expired_are_told_before_a_registry_is_asked(jobs: BuildJobs) -> None:
-    jobs.adopt(Settings(), EXPIRED)
+    jobs.adopt(Settings(registry=Registry("ecr", "")), EXPIRED)
     code, body = jobs.perform(assignment(action="list_available_containers"))
     assert code == 512
     assert "see the router's log" in json.loads(body)["status"]["error"]
