@@ -35,7 +35,7 @@ def yard(tmp_path: Path) -> Iterator[Yard]:
 
 @pytest.fixture
 def client(yard: Yard) -> Iterator[PipelineClient]:
-    with PipelineClient(yard.address, timeout_s=60) as client:
+    with PipelineClient(yard.address, timeout_s=60, resend_after_s=60) as client:
         yield client
 
 
