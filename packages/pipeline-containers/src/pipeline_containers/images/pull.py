@@ -92,11 +92,9 @@ class Pull:
             {part.digest: part for part in manifest.layers if part.digest not in here}.values()
         )
 
-    def is_void(self, manifest: Manifest) -> bool:
-        """Say whether nothing of the image is here."""
-        return {part.digest for part in self.missing(manifest)} >= {
-            part.digest for part in manifest.layers
-        }
+    def brought_nothing(self, manifest: Manifest) -> bool:
+        """Say whether as much is missing as when the pull was announced."""
+        return self.left_bytes(manifest) >= self._total_bytes
 
     def left_bytes(self, manifest: Manifest) -> int:
         """Count what has to come yet."""

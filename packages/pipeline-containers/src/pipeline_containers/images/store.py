@@ -178,10 +178,11 @@ class Store:
         if disk_trouble(self.folder, self._limits, 2 * pull.left_bytes(manifest)):
             self._unfinished.keep([manifest.digest])
             self.collect_orphans()
+        is_first = False
         try:
             with self._locked(fcntl.LOCK_SH), self._aside() as folder:
-                self._unfinished.begin(manifest)
                 pull.announce(manifest)
+                is_first = self._unfinished.begin(manifest)
                 with self._sharing.held(lambda: self._wanted(pull, manifest), patience.left_s):
                     if not self.has(manifest.digest):
                         pull.fetch(manifest, folder)
@@ -192,7 +193,7 @@ class Store:
                 raise too_large(self._limits)
             self._unfinished.end(manifest.digest)
         finally:
-            if pull.is_void(manifest):
+            if is_first and pull.brought_nothing(manifest):
                 self._unfinished.end(manifest.digest)
             self.collect_orphans()
 

@@ -21,11 +21,13 @@ class Unfinished:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
 
-    def begin(self, manifest: Manifest) -> None:
-        """Note a pull, whose layers are to stay."""
+    def begin(self, manifest: Manifest) -> bool:
+        """Note a pull, whose layers are to stay; whether it is the first try."""
         self._folder.mkdir(exist_ok=True)
+        is_first = not (self._folder / manifest.digest).exists()
         layers = json.dumps([layer.digest for layer in manifest.layers])
         (self._folder / manifest.digest).write_text(layers)
+        return is_first
 
     def end(self, digest: str) -> None:
         """Drop a pull: its image is here."""
