@@ -67,6 +67,17 @@ class Platform:
             name, f"test_runners{topics}", "--slots", "2", under=("/usr/bin/env", *settings)
         )
 
+    def await_ready(self, worker: str) -> None:
+        """Wait until the router knows that a scoped worker, which it prefers, is ready."""
+        until = time.monotonic() + 30
+        check = {"track_slug": "scoped", "channel": "test_runners"}
+        while True:
+            (version,) = self.ask("deployment_check", **check)["response"]["versions"]
+            if (worker, "ready") in {(one["worker"], one["state"]) for one in version["workers"]}:
+                return
+            assert time.monotonic() < until, version
+            time.sleep(0.02)
+
     def ask(self, action: str, **fields: Any) -> dict[str, Any]:
         reply = say(self.own.address, {"action": action, **fields}, 60)
         self.replies.append(reply)
@@ -182,7 +193,7 @@ def test_a_worker_whose_key_is_wrong_says_so(
     wrong = platform.worker(
         "worker-2", "?topic=scoped", **login(tmp_path, KEY, "another", s3.endpoint)
     )
-    wrong.wait_for("scoped v1 is ready")
+    platform.await_ready("worker-2")
     said = platform.refused(512, track_slug="scoped")
     assert "SignatureDoesNotMatch" in said
     assert "correct the AWS credentials of this host" in said
@@ -202,7 +213,7 @@ def liar(platform: Platform, tmp_path_factory: pytest.TempPathFactory) -> Iterat
         worker = platform.worker(
             "worker-3", "?topic=scoped", **login(folder, KEY, SECRET, server.endpoint)
         )
-        worker.wait_for("scoped v1 is ready")
+        platform.await_ready("worker-3")
         yield server
         assert worker.stop() == 0
         platform.own.processes.remove(worker)

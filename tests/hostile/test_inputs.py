@@ -199,6 +199,10 @@ def test_files_in_a_folder(
         "file://INPUTS-of-others/",
         "s3://bucket/prefix/",
         "s3://bucket/../../etc/",
+        "s3://bucket/a//b/",
+        "s3://bucket/%2e%2e/etc/",
+        "s3://bucket/..\\..\\etc/",
+        "s3://169.254.169.254/latest/",
     ],
 )
 def test_folders_that_are_not_to_be_read(arena: Arena, uri: str) -> None:
