@@ -35,10 +35,10 @@ WANTED = responses.WantedVersions("test_runners", "ruby", ("v1",), 1)
 
 
 def deployment(*versions: str, state: DeployState = DeployState.DEPLOYED) -> responses.Deployment:
-    word = "ready" if state is DeployState.DEPLOYED else "failed"
-    workers = (
-        WorkerVersion("worker-1", word, reason="" if word == "ready" else "no \x1b[2Jspace"),
-    )
+    words = {DeployState.DEPLOYED: "ready", DeployState.PREPARING: "preparing"}
+    word = words.get(state, "failed")
+    reason = "no \x1b[2Jspace" if word == "failed" else ""
+    workers = (WorkerVersion("worker-1", word, reason=reason),)
     found = tuple(VersionDeployment(version, state, None, workers) for version in versions)
     return responses.Deployment("test_runners", "ruby", state, found)
 

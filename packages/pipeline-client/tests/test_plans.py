@@ -283,9 +283,22 @@ def test_deploy_that_failed_everywhere_names_each_reason() -> None:
     assert caught.value.code == status.NOT_READY
 
 
+def test_deploy_that_failed_on_some_and_is_ready_on_the_rest_is_over() -> None:
+    world = World(
+        WANTED,
+        deployed(DeployState.PARTLY, READY, FAILED, PREPARING),
+        deployed(DeployState.PARTLY, READY, FAILED, READY),
+    )
+    why = r"failed on some workers .* worker-1 ready; worker-2 failed \(disk full\)"
+    with pytest.raises(errors.PlatformError, match=why) as caught:
+        world.carry_out(a_deploy(wait=True))
+    assert caught.value.code == status.NOT_READY
+    assert len(world.pauses) == 1
+
+
 def test_deploy_that_is_not_over_in_time_names_who_is_late() -> None:
-    world = World(WANTED, deployed(DeployState.PARTLY, READY, FAILED))
-    with pytest.raises(errors.ClientTimedOut, match=r"ready; worker-2 failed \(disk full\)"):
+    world = World(WANTED, deployed(DeployState.PARTLY, READY, PREPARING))
+    with pytest.raises(errors.ClientTimedOut, match="worker-1 ready; worker-2 preparing"):
         world.carry_out(a_deploy(wait=True, timeout_s=3))
     assert world.now == NOW + 3
     assert all(exchange.deadline <= NOW + 3 + GRACE_S for exchange in world.exchanges)

@@ -112,6 +112,15 @@ def test_after_a_start_nothing_is_sent_for_one_heartbeat(build: Any) -> None:
     assert len(worker.jobs) == 1
 
 
+def test_what_waited_for_a_start_goes_to_a_scoped_worker_first(build: Any) -> None:
+    house = build(settled=False)
+    generic, scoped = house.worker("generic", slots=2), house.worker("scoped", "ruby")
+    house.ask("first")
+    house.ask("second")
+    house.wait(1.5)
+    assert (scoped.bodies, generic.bodies) == (["first"], ["second"])
+
+
 def test_after_a_start_nothing_is_refused_for_want_of_workers_for_a_while(build: Any) -> None:
     house = build(settled=False)
     client = house.ask()

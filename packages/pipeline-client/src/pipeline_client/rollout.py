@@ -11,6 +11,7 @@ from pipeline_client.errors import error_of
 from pipeline_client.steps import Pause, Step
 from pipeline_client.terms import Terms
 from pipeline_protocol import responses, status
+from pipeline_protocol.link import Readiness
 from pipeline_protocol.responses import Deployment, DeployState, VersionDeployment
 
 T = TypeVar("T")
@@ -65,8 +66,11 @@ class Rollout(Struct, frozen=True, kw_only=True):
         if version.state is DeployState.NO_WORKERS and not served:
             why = f"{self.version} is wanted, but no worker serves {place}: start one"
             raise error_of(status.NO_WORKER, f"{why} with `pipeline-worker listen`")
-        if version.state is DeployState.FAILED:
-            why = f"{self.version} is wanted, but failed on every worker of {place}"
+        failed = [w for w in version.workers if w.state == Readiness.FAILED]
+        settled = all(w.state in (Readiness.FAILED, Readiness.READY) for w in version.workers)
+        if version.state is DeployState.FAILED or (failed and settled):
+            where = "every worker" if version.state is DeployState.FAILED else "some workers"
+            why = f"{self.version} is wanted, but failed on {where} of {place}"
             raise error_of(status.NOT_READY, f"{why}: {_how_far(version)}")
         return version
 

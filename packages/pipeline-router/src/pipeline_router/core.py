@@ -261,9 +261,7 @@ class Core:
     def _tick(self, event: Tick, now: float) -> None:
         self.dispatcher.expire(now)
         if not self.dispatcher.open and self._stop_by is None and now >= self._opens_at:
-            self.dispatcher.open = True
-            for worker in list(self.sessions.presence):
-                self.dispatcher.fill(worker, now)
+            self.dispatcher.begin(now)
         if now >= self._next_check:
             self._check(now)
         if now >= self._next_heartbeat:

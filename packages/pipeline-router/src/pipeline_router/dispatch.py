@@ -43,6 +43,14 @@ class Dispatcher:
 
     # --- placing
 
+    def begin(self, now: float) -> None:
+        """Send jobs from now on, those that have waited for it in the order they came."""
+        self.open = True
+        for scheduler in self.schedulers.values():
+            for work in scheduler.in_order():
+                if self.place(work, now):
+                    scheduler.remove(work)
+
     def place(self, work: Work, now: float) -> bool:
         """Send work to a suitable worker with room, or reserve one; False: there is none."""
         if not self.open:

@@ -230,6 +230,11 @@ class Scheduler:
                 for pool in pools:
                     pool.list_lane(lane, rank)
 
+    def in_order(self) -> list[Work]:
+        """Return all that waits, what comes first first."""
+        waiting = [work for lane in self.lanes.values() for work in lane]
+        return sorted(waiting, key=lambda work: (work.rank, work.order))
+
     def remove(self, work: Work) -> None:
         """Take a job out of its queue, wherever it stands there."""
         del work.lane.waiting[work.rank][work.order]
