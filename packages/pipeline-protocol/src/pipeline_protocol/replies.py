@@ -69,7 +69,8 @@ class Context(Struct, frozen=True, omit_defaults=True):
     logs: Logs | UnsetType = UNSET
     exit_status: int | UnsetType = UNSET
     invocation: dict[str, Any] | UnsetType = UNSET
-    """The command, its limits and its image, so that the run can be repeated."""
+    """The command, its limits and its image, so that the run can be repeated; and which limits the
+    worker could not enforce."""
     result: Any = UNSET
     """A result file that was left behind by a tool that failed."""
     worker: str | UnsetType = UNSET

@@ -169,6 +169,7 @@ def _context(
             "image_digest": run.image.digest,
             "command": command,
             "limits": dataclasses.asdict(run.limits),
+            **({"unenforced": report.unenforced} if report.unenforced else {}),
         },
         image_digest=run.image.digest,
     )

@@ -64,7 +64,9 @@ class Roots:
         target = self._folder / key
         target.mkdir(exist_ok=True)
         try:
-            mount_root((self._skeleton, *image.layers), target, self._user_namespace)
+            layers = (self._skeleton, *image.layers)
+            # listed by its digest: whoever collects images by hand sees that it is in use
+            mount_root(layers, target, self._user_namespace, _source(image))
         except BaseException:
             target.rmdir()
             raise
@@ -74,6 +76,10 @@ class Roots:
         unmount(target)
         with contextlib.suppress(OSError):
             target.rmdir()
+
+
+def _source(image: StoredImage) -> str:
+    return image.digest if is_digest(image.digest) else "overlay"
 
 
 def user_of(image: StoredImage, root: Path) -> User:
