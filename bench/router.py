@@ -58,12 +58,13 @@ class Bench:
         with sides.router(self._folder, "crowded", queue=2 * WAITING) as side:
             idle = Load(self._seconds, self._warm_s, workers=CROWD, slots=1, rate=500).on(side)
             self.rounds.add("rss_mb_1000_workers", idle.rss_mb)
-            few = Load(self._seconds, self._warm_s).on(side)
+            Load(self._seconds, self._warm_s).on(side)  # fills the store of replies
             full = Load(self._seconds, self._warm_s, workers=CROWD, slots=1, rate=500).on(side)
             self.rounds.add("rss_mb_replies_stored", full.rss_mb)
             all_at_work = Load(
                 self._seconds, 0.5 + self._warm_s, workers=CROWD, slots=1, in_flight=CROWD + WAITING
             ).on(side)
+            few = Load(self._seconds, self._warm_s).on(side)
             many = Load(
                 self._seconds,
                 0.5 + self._warm_s,
