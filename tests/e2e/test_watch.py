@@ -4,7 +4,7 @@ import signal
 from pathlib import Path
 
 import pytest
-from support.operator import Operator
+from support.shell import Operator
 from support.processes import Machine
 from support.road import Road, build_road
 from support.tracks import SOLUTIONS, git, make_repository, write_seed

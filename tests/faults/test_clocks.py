@@ -25,8 +25,11 @@ TIME_OF_DAY = {
     "datetime.today",
     "date.today",
 }
-FOR_PEOPLE = {("configfile.py", "datetime.now")}
-"""When a version was deployed, in the configuration file."""
+BY_THE_CALENDAR = {
+    ("configfile.py", "datetime.now"),  # when a version was deployed, for people
+    ("credentials.py", "time.time"),  # AWS says until when credentials hold
+    ("aws.py", "time.time"),
+}
 AHEAD = ROOT / "tests" / "support" / "other_clock.py"
 
 
@@ -39,7 +42,7 @@ def calls(source: Path) -> Iterator[str]:
             yield from (f"{node.module}.{alias.name}" for alias in node.names)
 
 
-def test_nobody_reads_the_time_of_day() -> None:
+def test_nothing_is_decided_by_the_time_of_day_but_what_others_date() -> None:
     readers = {
         (file.name, call)
         for package in ("pipeline-router", "pipeline-worker")
@@ -47,7 +50,7 @@ def test_nobody_reads_the_time_of_day() -> None:
         for call in calls(file)
         if call in TIME_OF_DAY
     }
-    assert readers == FOR_PEOPLE
+    assert readers == BY_THE_CALENDAR
 
 
 def test_clocks_that_are_an_hour_apart(yard: Yard) -> None:

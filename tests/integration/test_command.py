@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from support.operator import Operator
+from support.shell import Operator
 from support.processes import Machine, Process, machine
 
 SEED = Path(__file__).parents[2] / "config" / "pipeline.yml"
