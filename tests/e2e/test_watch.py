@@ -4,9 +4,9 @@ import signal
 from pathlib import Path
 
 import pytest
-from support.shell import Operator
 from support.processes import Machine
 from support.road import Road, build_road
+from support.shell import Operator
 from support.tracks import SOLUTIONS, git, make_repository, write_seed
 
 pytestmark = pytest.mark.e2e

@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from support.shell import Operator
 from support.processes import Machine, Process, machine
+from support.shell import Operator
 
 SEED = Path(__file__).parents[2] / "config" / "pipeline.yml"
 PLACE = ("ruby", "test_runners")
