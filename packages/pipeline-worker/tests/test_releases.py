@@ -333,6 +333,28 @@ def test_another_digest_of_a_version_replaces_the_one_that_serves_only_when_it_i
     house.await_that(lambda: house.store.here == {digest("2")})
 
 
+def test_what_is_unloaded_while_others_are_removed_is_removed_too(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    house.want(ruby("v1"), ruby("v2"))
+    for version in ("v1", "v2"):
+        house.await_state(version, Readiness.READY)
+    collect, begun, go_on = house.store.collect, threading.Event(), threading.Event()
+
+    def take_long(keep: set[str]) -> list[str]:
+        begun.set()
+        assert go_on.wait(WAIT_S)
+        return collect(keep)
+
+    monkeypatch.setattr(house.store, "collect", take_long)
+    house.releases.keep([ruby("v2")])
+    assert begun.wait(WAIT_S)
+    asked = len(house.store.collected)
+    house.releases.keep([])
+    house.releases._crew.submit(go_on.set)  # once the one before it has looked, and found it busy
+    house.await_that(lambda: len(house.store.collected) > asked and not house.store.here)
+
+
 def test_old_versions_that_could_not_be_removed_are_removed_next_time(
     house: House, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -225,19 +225,28 @@ class Releases:
 
     def _collect(self) -> None:
         """Remove what is neither wanted nor in use; not while a pull may be laying it down."""
+        while (keep := self._begin_collecting()) is not None:
+            try:
+                for digest in set(self._store.digests()) - keep:
+                    self._forget(digest)
+                self._store.collect(keep)
+            except (ContainersError, OSError) as error:
+                _log.warning("old versions could not be removed: %s", error)
+                self._end_collecting(litter=True)
+                return
+            self._end_collecting(litter=False)
+
+    def _begin_collecting(self) -> set[str] | None:
+        """Say what to keep; None: there is nothing to remove, or now is not the time."""
         with self._lock:
             if self._preparing or self._collecting or not self._litter:
-                return
+                return None
             self._collecting, self._litter = True, False
-            keep = self._kept() | set(+self._used)
-        try:
-            for digest in set(self._store.digests()) - keep:
-                self._forget(digest)
-            self._store.collect(keep)
-        except (ContainersError, OSError) as error:
-            _log.warning("old versions could not be removed: %s", error)
-            self._litter = True
-        finally:
-            with self._lock:
-                self._collecting = False
-                self._lock.notify_all()
+            return self._kept() | set(+self._used)
+
+    def _end_collecting(self, *, litter: bool) -> None:
+        """Have others go on; what has become litter meanwhile is still to be removed."""
+        with self._lock:
+            self._collecting = False
+            self._litter |= litter
+            self._lock.notify_all()
