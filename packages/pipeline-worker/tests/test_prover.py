@@ -2,6 +2,8 @@
 
 from collections.abc import Callable
 from queue import Queue
+from threading import Event as Flag
+from threading import Thread
 
 import pytest
 
@@ -40,3 +42,23 @@ def test_a_doubt_is_an_event() -> None:
     prover.report_to(posted.put)
     prover.doubt("a container stays")
     assert posted.get(timeout=10) == HealthDoubted()
+
+
+def test_closing_waits_for_the_end_of_a_proof() -> None:
+    begun, go_on, ended = Flag(), Flag(), Flag()
+
+    def prove() -> None:
+        begun.set()
+        assert go_on.wait(10)
+        ended.set()
+
+    prover = Prover(prove)
+    prover.close()  # nothing to wait for
+    prover.begin()
+    assert begun.wait(10)
+    closing = Thread(target=prover.close)
+    closing.start()
+    assert closing.is_alive()
+    go_on.set()
+    closing.join(10)
+    assert ended.is_set()

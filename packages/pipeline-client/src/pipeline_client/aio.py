@@ -66,7 +66,6 @@ class AsyncPipelineClient:
         )
         self._closed = False
         self._line: LoopLine | None = None
-        self._left: list[LoopLine] = []
 
     test_solution = _carrying_out(jobs.test_solution)
     analyse_solution = _carrying_out(jobs.analyse_solution)

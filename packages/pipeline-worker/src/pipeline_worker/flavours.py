@@ -77,6 +77,7 @@ def open_flavour(
                 on_trouble=prover.doubt,
             )
         )
+        opened.callback(prover.close)
         if kind is None and sandbox.is_rootless:
             raise SandboxError("builders need root: start this worker as root")
         for name, why in sandbox.enforcement.missing.items():

@@ -9,6 +9,8 @@ from pipeline_worker.events import Event, HealthDoubted, HealthProved
 
 _log = logging.getLogger(__name__)
 
+_CLOSE_S = 30.0
+
 
 class Prover:
     """Carries `prove` out when the core asks for it; ContainersError and OSError are its no."""
@@ -16,6 +18,7 @@ class Prover:
     def __init__(self, prove: Callable[[], None] = lambda: None) -> None:
         self._prove = prove
         self._post: Callable[[Event], None] = lambda _: None
+        self._thread: threading.Thread | None = None
 
     def report_to(self, post: Callable[[Event], None]) -> None:
         """Say what was found, from any thread."""
@@ -28,7 +31,13 @@ class Prover:
 
     def begin(self) -> None:
         """Prove it, in the background."""
-        threading.Thread(target=self._work, name="prover", daemon=True).start()
+        self._thread = threading.Thread(target=self._work, name="prover", daemon=True)
+        self._thread.start()
+
+    def close(self) -> None:
+        """Wait until nothing is being proved: what proves it is about to be taken away."""
+        if self._thread is not None:
+            self._thread.join(_CLOSE_S)
 
     def _work(self) -> None:
         problem = ""
