@@ -22,7 +22,7 @@ from rounds import Rounds
 from stores import Other, Own
 from support.bare import say
 from support.processes import Machine, machine
-from versions import BASE_BYTES, MIB, TOOL_BYTES, Versions
+from versions import MIB, TOOL_BYTES, Versions
 
 TARGETS = {
     "second_time_ratio": (
@@ -71,11 +71,11 @@ def prepare_two(side: Callable[[Path, str], Own | Other], name: str, bench: "Ben
 class Bench:
     """What is measured, and with what."""
 
-    def __init__(self, folder: Path, host: str) -> None:
+    def __init__(self, folder: Path, host: str, base_bytes: int) -> None:
         self.folder = folder
         self.host = host
         self.rounds = Rounds()
-        self._versions = Versions(folder, f"http://{host}")
+        self._versions = Versions(folder, f"http://{host}", base_bytes)
         self.two = (self._versions.publish(), self._versions.publish())
 
     def stores(self) -> None:
@@ -177,6 +177,7 @@ def main() -> None:
     options = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     options.add_argument("--rounds", type=int, default=5)
     options.add_argument("--jobs", type=int, default=20, help="while nothing is prepared")
+    options.add_argument("--base", type=int, default=95, help="how large it is, MiB")
     options.add_argument("--results", type=Path, default=report.RESULTS, help="folder")
     given = options.parse_args()
     machine = report.machine() | tools()
@@ -185,17 +186,17 @@ def main() -> None:
         folder.chmod(0o755)  # containers have no rights on the host
         registry = PlainRegistry(folder)
         try:
-            bench = Bench(folder, registry.host)
+            bench = Bench(folder, registry.host, given.base * MIB)
             for number in range(given.rounds):
                 print(f"round {number + 1} of {given.rounds}", flush=True)
                 bench.stores()
             bench.system(given.rounds, given.jobs)
         finally:
             registry.stop()
-    show(bench.rounds, given.rounds, machine, given.results)
+    show(bench.rounds, given, machine)
 
 
-def show(rounds: Rounds, number: int, machine: dict[str, str], folder: Path) -> None:
+def show(rounds: Rounds, given: argparse.Namespace, machine: dict[str, str]) -> None:
     """Print the tables, and write the JSON."""
     rounds.ratio("own second s", "own first s", "second_time_ratio")
     rounds.ratio("own second MB", "own first MB", "second_disk_ratio")
@@ -208,8 +209,8 @@ def show(rounds: Rounds, number: int, machine: dict[str, str], folder: Path) -> 
         return f"{medians[name]:.2f} ({low:.2f} to {high:.2f})"
 
     print("\n" + ", ".join(f"{name} {value}" for name, value in machine.items()))
-    sizes = f"a base of {BASE_BYTES // MIB} MiB, a tool of {TOOL_BYTES // MIB} MiB on it"
-    print(f"medians of {number} rounds; {sizes}\n")
+    sizes = f"a base of {given.base} MiB, a tool of {TOOL_BYTES // MIB} MiB on it"
+    print(f"medians of {given.rounds} rounds; {sizes}\n")
     columns = ("first s", "second s", "first MB", "second MB")
     rows = [
         [name, *(cell(f"{side} {column}") for column in columns), GUARANTEES[name]]
@@ -222,7 +223,7 @@ def show(rounds: Rounds, number: int, machine: dict[str, str], folder: Path) -> 
     print(report.table(["", "median (spread)", "to reach"], rows))
     keys = {name: medians[name] for name in TARGETS}
     results = {**keys, "rounds": rounds.values, "spread": spread, "machine": machine}
-    print(f"\n{report.save('deploy', results, folder)}")
+    print(f"\n{report.save('deploy', results, given.results)}")
 
 
 if __name__ == "__main__":

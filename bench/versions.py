@@ -11,7 +11,6 @@ from support.images import Image, Layer
 from pipeline_containers.images.docker import DockerRegistry
 
 MIB = 1 << 20
-BASE_BYTES = 95 * MIB
 TOOL_BYTES = 5 * MIB
 REPOSITORY = "bash-test-runner"
 SCRIPT = """\
@@ -23,11 +22,12 @@ printf '{"version": 1, "status": "pass"}' > "$3results.json"
 class Versions:
     """Publishes versions to a registry. Their bases are the host's own programs and libraries."""
 
-    def __init__(self, folder: Path, location: str) -> None:
+    def __init__(self, folder: Path, location: str, base_bytes: int) -> None:
         self._folder = folder
         self._registry = DockerRegistry(location)
+        self._base_bytes = base_bytes
         self._number = 0
-        self._base = _base(0)
+        self._base = _base(0, base_bytes)
 
     def publish(self) -> str:
         """Push one more version, on the same base; its name."""
@@ -43,18 +43,18 @@ class Versions:
 
     def change_base(self) -> None:
         """Have the next versions share no layer with the ones before."""
-        self._base = _base(self._number)
+        self._base = _base(self._number, self._base_bytes)
 
 
-def _base(number: int) -> Image:
+def _base(number: int, left: int) -> Image:
     layer = Layer().file("number", str(number)).folder("bin").folder("opt").folder("usr")
     layer.file("bin/sh", Path("/bin/busybox").read_bytes())
-    left = BASE_BYTES
     for file in _host_files():
         content = file.read_bytes()
-        if len(content) <= left:
-            layer.file(str(file).lstrip("/"), content)
-            left -= len(content)
+        if len(content) > left:
+            break
+        layer.file(str(file).lstrip("/"), content)
+        left -= len(content)
     return Image(()).on_top(layer)
 
 

@@ -12,6 +12,7 @@ import click
 
 from pipeline_containers.errors import StoreError
 from pipeline_containers.images.image import is_digest, is_repository, is_tag
+from pipeline_containers.images.limits import PullLimits
 from pipeline_containers.images.progress import PullProgress
 from pipeline_containers.images.registry import Registry
 from pipeline_containers.images.store import Store
@@ -54,8 +55,17 @@ class ImageType(click.ParamType[tuple[str, str]]):
 @click.argument("image", type=ImageType())
 @REGISTRY
 @STORE
+@click.option(
+    "--tries",
+    type=click.IntRange(1),
+    default=PullLimits().tries,
+    show_default=True,
+    help="How often to begin anew when nothing more comes.",
+)
 @JSON
-def fetch(image: tuple[str, str], registry: Registry, folder: Path, as_json: bool) -> None:
+def fetch(
+    image: tuple[str, str], registry: Registry, folder: Path, tries: int, as_json: bool
+) -> None:
     """Fetch IMAGE, a REPOSITORY:TAG or REPOSITORY@DIGEST in the registry, and keep it here.
 
     Layers that are here already, of whichever image, are not fetched again; after a broken line, or
@@ -63,7 +73,7 @@ def fetch(image: tuple[str, str], registry: Registry, folder: Path, as_json: boo
     """
     enter()
     repository, reference = image
-    store = Store(folder)
+    store = Store(folder, PullLimits(tries=tries))
     before = store.layers()
     with _Bar(f"fetching {repository}") as bar:
         digest = store.pull(registry, repository, reference, bar.show)
