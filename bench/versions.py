@@ -50,11 +50,12 @@ def _base(number: int, left: int) -> Image:
     layer = Layer().file("number", str(number)).folder("bin").folder("opt").folder("usr")
     layer.file("bin/sh", Path("/bin/busybox").read_bytes())
     for file in _host_files():
-        content = file.read_bytes()
-        if len(content) > left:
+        size = file.stat().st_size
+        if size <= left:
+            layer.file(str(file).lstrip("/"), file.read_bytes())
+            left -= size
+        if left < MIB:
             break
-        layer.file(str(file).lstrip("/"), content)
-        left -= len(content)
     return Image(()).on_top(layer)
 
 
