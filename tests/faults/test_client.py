@@ -64,6 +64,7 @@ def test_router_that_is_killed_while_a_thousand_wait(yard: Yard, how: str) -> No
     assert [len(ran) for ran in done] == [1] * AT_A_TIME
 
 
+@pytest.mark.soak
 def test_router_that_is_killed_again_and_again_under_load(yard: Yard) -> None:
     yard.start_router(queue=AT_A_TIME)
     yard.start_workers(2)
@@ -76,6 +77,7 @@ def test_router_that_is_killed_again_and_again_under_load(yard: Yard) -> None:
         assert tokens() == [str(number) for number in range(90)]
 
 
+@pytest.mark.soak
 def test_router_that_stands_still_for_a_while(yard: Yard) -> None:
     """Nobody hears that a connection is lost; what is asked meanwhile is answered afterwards."""
     yard.start_router()
@@ -95,7 +97,15 @@ def lines() -> Iterator[Networks]:
         yield own
 
 
-@pytest.mark.parametrize("lost", [("input", "output"), ("input",), ("output",)], ids="-".join)
+@pytest.mark.parametrize(
+    "lost",
+    [
+        ("input", "output"),
+        pytest.param(("input",), marks=pytest.mark.soak),
+        pytest.param(("output",), marks=pytest.mark.soak),
+    ],
+    ids="-".join,
+)
 def test_network_that_loses_everything_for_a_while(
     yard: Yard, lines: Networks, lost: tuple[str, ...]
 ) -> None:

@@ -85,6 +85,7 @@ def test_a_container_that_is_killed_is_a_513_and_its_neighbour_is_not(yard: Yard
     yard.judge()
 
 
+@pytest.mark.soak
 def test_a_worker_killed_mid_job_has_it_done_by_another_and_leaves_nothing(yard: Yard) -> None:
     killed = start(yard, "scoped", "?topic=ruby")
     other = start(yard, "generic")

@@ -1,5 +1,6 @@
 """A worker is killed: before, during and just after a job, and by the job itself."""
 
+import pytest
 from faults.history import Terms
 from faults.yard import Yard
 
@@ -79,6 +80,7 @@ def test_a_poison_job_alone_is_given_up_at_once_when_told_to(yard: Yard) -> None
     yard.judge()
 
 
+@pytest.mark.soak
 def test_workers_killed_at_random_under_load(yard: Yard) -> None:
     yard.terms = Terms(executions=10)
     yard.start_router(max_attempts=10)

@@ -2,6 +2,7 @@
 
 import signal
 
+import pytest
 from faults.history import Terms
 from faults.yard import HASTY_S, Yard
 
@@ -102,6 +103,7 @@ def test_the_name_of_a_dead_worker_is_free_at_once(yard: Yard) -> None:
     yard.judge()
 
 
+@pytest.mark.soak
 def test_a_stopped_worker_keeps_its_name_until_it_is_lost(yard: Yard) -> None:
     yard.start_router(liveness_s=3)
     first = yard.start_worker("worker-1")

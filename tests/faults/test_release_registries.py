@@ -67,6 +67,7 @@ def harbour(yard: ReleaseYard, tmp_path: Path) -> Iterator[Harbour]:
         yield harbour
 
 
+@pytest.mark.soak
 def test_a_registry_that_is_down_is_told_and_the_version_is_ready_when_it_is_back(
     yard: ReleaseYard, harbour: Harbour
 ) -> None:
@@ -135,6 +136,7 @@ def lying(yard: ReleaseYard) -> Iterator[LyingRegistry]:
         yield registry
 
 
+@pytest.mark.soak
 def test_a_registry_that_lies_is_found_out_and_told(
     yard: ReleaseYard, lying: LyingRegistry
 ) -> None:
@@ -152,6 +154,7 @@ def test_a_registry_that_lies_is_found_out_and_told(
     yard.finish()
 
 
+@pytest.mark.soak
 def test_a_tag_that_moves_changes_nothing_and_a_worker_that_comes_gets_what_is_deployed(
     yard: ReleaseYard, lying: LyingRegistry
 ) -> None:

@@ -53,6 +53,7 @@ def test_ten_versions_at_once_become_ready_while_another_serves(yard: ReleaseYar
     yard.finish()
 
 
+@pytest.mark.soak
 def test_an_image_that_is_no_tool_fails_with_the_reason_and_its_jobs_get_511(
     yard: ReleaseYard,
 ) -> None:
@@ -80,6 +81,7 @@ def test_an_image_that_is_no_tool_fails_with_the_reason_and_its_jobs_get_511(
     yard.finish()
 
 
+@pytest.mark.soak
 def test_unloaded_under_load_what_runs_ends_and_what_comes_is_refused(yard: ReleaseYard) -> None:
     (first, second) = yard.publish("v1", "v2")
     yard.start_router()
@@ -104,6 +106,7 @@ def test_unloaded_under_load_what_runs_ends_and_what_comes_is_refused(yard: Rele
     yard.finish()
 
 
+@pytest.mark.soak
 def test_unloaded_and_deployed_again_while_its_jobs_run(yard: ReleaseYard) -> None:
     yard.publish("v1", "v2")
     yard.start_router(deployed=("v1", "v2"))
@@ -162,6 +165,7 @@ def note(seen: list[int], yard: ReleaseYard) -> int:
     return seen[-1]
 
 
+@pytest.mark.soak
 def test_the_former_version_is_deployed_again(yard: ReleaseYard) -> None:
     (first, second) = yard.publish("v1", "v2")
     yard.start_router()
@@ -198,6 +202,7 @@ def test_a_worker_killed_during_a_pull_serves_the_old_version_when_it_starts_aga
     yard.finish()
 
 
+@pytest.mark.soak
 def test_a_worker_killed_while_it_tries_a_version_tries_it_again(yard: ReleaseYard) -> None:
     (first,) = yard.publish("v1")
     (slow,) = yard.publish("slow", run_sh=SLOW_TO_PROVE)
