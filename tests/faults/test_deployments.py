@@ -1,5 +1,6 @@
 """Versions that come and go while there is work."""
 
+import pytest
 from faults.yard import HASTY_S, Yard
 
 from pipeline_protocol import status
@@ -25,6 +26,7 @@ def test_deploy_and_unload_under_load(yard: Yard) -> None:
     yard.judge()
 
 
+@pytest.mark.soak
 def test_a_version_that_no_worker_can_prepare_is_refused(yard: Yard) -> None:
     yard.start_router(liveness_s=HASTY_S)
     yard.start_workers(2)

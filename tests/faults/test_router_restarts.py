@@ -3,6 +3,7 @@
 import signal
 import subprocess
 
+import pytest
 from faults.history import Terms
 from faults.yard import Yard
 from support.processes import BIN
@@ -10,6 +11,7 @@ from support.processes import BIN
 from pipeline_protocol import status
 
 
+@pytest.mark.soak
 def test_killed_and_restarted_while_jobs_run(yard: Yard) -> None:
     """Workers go on; the next router meets their jobs with the requests sent again."""
     yard.terms = Terms(router_died=True)

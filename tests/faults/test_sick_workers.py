@@ -2,6 +2,7 @@
 
 import signal
 
+import pytest
 from faults.history import Terms
 from faults.waiting import await_that
 from faults.yard import HASTY_S, Yard
@@ -46,6 +47,7 @@ def test_stopped_for_more_than_the_liveness(yard: Yard) -> None:
     yard.judge()
 
 
+@pytest.mark.soak
 def test_a_result_that_was_late_still_counts_when_nobody_else_has_one(yard: Yard) -> None:
     """One worker only: it is lost, comes back with what it ran all the time, and that is taken."""
     yard.start_router(liveness_s=HASTY_S)
@@ -78,6 +80,7 @@ def test_a_wedged_worker_falls_silent_although_its_connection_lives(yard: Yard) 
     yard.judge()
 
 
+@pytest.mark.soak
 def test_a_deadline_that_passes_on_a_stopped_worker_is_a_504(yard: Yard) -> None:
     yard.start_router()
     (worker,) = yard.start_workers(1)
