@@ -114,23 +114,23 @@ def test_nothing_of_a_job_beside_it(arena: Arena, before: Traces) -> None:
 
 
 @pytest.mark.parametrize(
-    ("program", "codes"),
+    ("program", "codes", "seconds"),
     [
-        ("kill -9 -1; kill -STOP -1; pass tried", [200]),
-        ("bomb forks", [401, 403]),
-        ("bomb touched 256; exit 0", [403]),
-        ("bomb pipes; exit 0", [403]),
-        ("head -c 100m /dev/zero > big", [401, 403]),
-        ("yes", [402]),
-        ("i=0; while touch /dev/mqueue/$i; do i=$((i+1)); done; pass tried", [200]),
+        ("kill -9 -1; kill -STOP -1; pass tried", [200], 1),
+        ("bomb forks", [401, 403], 1),
+        ("bomb touched 256; exit 0", [403], 1),
+        ("bomb pipes; exit 0", [403], 1),
+        ("head -c 100m /dev/zero > big", [403], 20),  # the disk is to end it, on a busy host too
+        ("yes", [402], 1),
+        ("i=0; while touch /dev/mqueue/$i; do i=$((i+1)); done; pass tried", [200], 1),
     ],
     ids=["signals", "processes", "memory", "pipes", "disk", "output", "queues"],
 )
 def test_no_harm_to_a_job_beside_it(
-    arena: Arena, before: Traces, program: str, codes: list[int]
+    arena: Arena, before: Traces, program: str, codes: list[int], seconds: int
 ) -> None:
     with neighbour(arena) as answers:
-        answer = arena.ask(arena.request(files={"program": program}, execution_timeout=1))
+        answer = arena.ask(arena.request(files={"program": program}, execution_timeout=seconds))
     assert answer.code in codes, answer.reply
     assert (answers[0].code, answers[0].text) == (200, KEPT.upper())
     arena.honest()
