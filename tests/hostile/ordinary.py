@@ -1,7 +1,7 @@
 """An ordinary user for a test's processes, who has no account on this machine but in their sight.
 
-The processes are in a mount namespace of their own, where the accounts' files name the user. That
-of Python, which may lie in root's closed home folder, is opened there as well.
+The processes are in a mount namespace of their own, where the accounts' files name the user. Python
+and this checkout, which may lie in root's closed home folder, are opened there as well.
 """
 
 import os
@@ -11,33 +11,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from shlex import quote
 from shutil import which
 
 _CGROUPS = Path("/sys/fs/cgroup")
-_ENTER = """\
-set -e
-for file in passwd subuid subgid; do
-    [ -e "/etc/$file" ] && mount --bind "$1/$file" "/etc/$file"
-done
-if [ -n "$4" ]; then
-    mount --bind "$3" "$1/python"
-    mount -t tmpfs -o mode=755 none "$4"
-    mkdir -p "$3"
-    mount --bind "$1/python" "$3"
-fi
-for cgroup in $5; do
-    echo $$ > "$cgroup/cgroup.procs"
-done
-user=$2
-if [ -n "$6" ]; then
-    mount --rbind / "$1/root"
-    root=$1/root
-    shift 6
-    exec chroot --userspec="$user:$user" --groups= "$root" "$@"
-fi
-shift 6
-exec setpriv --reuid "$user" --regid "$user" --clear-groups -- "$@"
-"""
+_ROOT = Path(__file__).parents[2]
+_PLACES = (Path(sys.base_prefix), _ROOT)
+"""What the processes are made of."""
 _IDS = 65_536
 
 
@@ -54,23 +34,32 @@ class User:
 
     def under(self) -> tuple[str, ...]:
         """Give the command that runs another as this user."""
-        prefix = Path(sys.base_prefix)
-        closed = [place for place in prefix.parents if not place.stat().st_mode & 0o001]
-        return (
-            *(
-                which("unshare") or "unshare",
-                "--mount",
-                "--propagation",
-                "private",
-                "sh",
-                "-c",
-                _ENTER,
-                "sh",
-            ),
-            *(str(self.folder), str(self.number), str(prefix)),
-            *(str(closed[-1]) if closed else "", " ".join(map(str, self.cgroups()))),
-            "confined" if self.is_confined else "",
-        )
+        alone = (which("unshare") or "unshare", "--mount", "--propagation", "private")
+        return (*alone, "sh", "-c", "\n".join(self._steps()), "sh")
+
+    def _steps(self) -> Iterator[str]:
+        """Say how to become this user, and then what the arguments say."""
+        yield "set -e"
+        for name in ("passwd", "subuid", "subgid"):
+            if Path("/etc", name).exists():
+                yield f"mount --bind {quote(str(self.folder / name))} /etc/{name}"
+        places = {place: closed for place in _PLACES if (closed := _closed_above(place))}
+        for number, place in enumerate(places):
+            yield f"mount --bind {quote(str(place))} {quote(str(self.folder / f'open-{number}'))}"
+        for closed in set(places.values()):
+            yield f"mount -t tmpfs -o mode=755 none {quote(str(closed))}"
+        for number, place in enumerate(places):
+            yield f"mkdir -p {quote(str(place))}"
+            yield f"mount --bind {quote(str(self.folder / f'open-{number}'))} {quote(str(place))}"
+        for cgroup in self.cgroups():
+            yield f"echo $$ > {quote(str(cgroup / 'cgroup.procs'))}"
+        own = self.number
+        if self.is_confined:
+            root = quote(str(self.folder / "root"))
+            yield f"mount --rbind / {root}"
+            yield f'exec chroot --userspec={own}:{own} --groups= {root} "$@"'
+        else:
+            yield f'exec setpriv --reuid {own} --regid {own} --clear-groups -- "$@"'
 
     def may_make_namespaces(self) -> bool:
         """Say whether this machine lets such a user have what a sandbox is built on."""
@@ -97,7 +86,7 @@ class User:
     def write_accounts(self) -> None:
         """Write the files that the processes are to see in the place of the machine's own."""
         self.folder.mkdir()
-        for name in ("python", "root"):
+        for name in ("root", *(f"open-{number}" for number, _ in enumerate(_PLACES))):
             (self.folder / name).mkdir()
         account = f"tester:x:{self.number}:{self.number}::/nonexistent:/bin/sh\n"
         (self.folder / "passwd").write_text(Path("/etc/passwd").read_text() + account)
@@ -130,6 +119,12 @@ class User:
         if (_CGROUPS / "cgroup.controllers").exists():
             return [_CGROUPS / self.cgroup]
         return [place / self.cgroup for place in _CGROUPS.iterdir() if place.is_dir()]
+
+
+def _closed_above(place: Path) -> Path | None:
+    """Return the topmost folder on the way to a place that only root gets through."""
+    closed = [folder for folder in place.parents if not folder.stat().st_mode & 0o001]
+    return closed[-1] if closed else None
 
 
 def worker_of(warden: int) -> int:
