@@ -166,6 +166,21 @@ def test_a_held_result_that_nobody_asked_for_yet_is_kept_for_the_resend(build: A
     assert not after.core.dispatcher.orphans
 
 
+def test_what_was_cancelled_before_its_worker_came_back_is_cancelled_there_too(build: Any) -> None:
+    before = build()
+    worker = before.worker()
+    before.ask("mine")
+    held = worker.held()
+    after = build(settled=False, epoch=8)
+    client = after.ask("mine")
+    after.ask("mine", action="cancel")
+    assert after.code(client) == 499
+    worker = after.worker(jobs=(held,), epoch=7)
+    assert [(told.job, told.attempt) for told in worker.heard(CancelJob)] == [(held.job, 1)]
+    after.wait(10)
+    assert not after.core.dispatcher.taken_back
+
+
 def test_an_earlier_routers_job_occupies_its_slot(build: Any) -> None:
     house = build(epoch=8)
     worker = house.worker(jobs=(HeldJob(b"k" * 16, 7 << 40, 1, 10_000),), epoch=7)

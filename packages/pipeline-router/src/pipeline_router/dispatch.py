@@ -34,6 +34,9 @@ class Dispatcher:
                 self.schedulers[name].want(*ANY_LANE)
         self.orphans: dict[bytes, Orphan] = {}
         """What earlier routers' jobs still run for, by the key of a request not sent again yet."""
+        self.taken_back: dict[bytes, float] = {}
+        """Keys of requests that were cancelled unsent, until when an earlier router's jobs for them
+        may still come to light."""
         self.open = False
         """Whether jobs are sent to workers."""
         self.stopping = False
@@ -206,6 +209,12 @@ class Dispatcher:
 
     # --- endings
 
+    def cancel(self, work: Work, now: float) -> None:
+        """Answer work that is wanted no more; what an earlier router sent of it ends as well."""
+        if not work.attempt:
+            self.taken_back[work.key] = now + self.options.liveness_s
+        self.end(work, refusals.TAKEN_BACK, now)
+
     def end(self, work: Work, why: Refusal, now: float) -> None:
         """Answer work before a worker did."""
         self._unplace(work, now)
@@ -258,6 +267,8 @@ class Dispatcher:
 
     def sweep(self, now: float) -> None:
         """Refuse what has waited a while where no worker is left that could take it."""
+        for key in [key for key, until in self.taken_back.items() if until <= now]:
+            del self.taken_back[key]
         for scheduler in self.schedulers.values():
             if scheduler.count:
                 for lane in list(scheduler.lanes.values()):

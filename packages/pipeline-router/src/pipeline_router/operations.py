@@ -169,7 +169,7 @@ class Operations:
             error = f"several requests are called {request.id!r}: name the one meant by `of_action`"
             return Refusal(status.MALFORMED, error)
         for work in works:
-            self._dispatcher.end(work, refusals.TAKEN_BACK, now)
+            self._dispatcher.cancel(work, now)
         return Cancelled(len(works))
 
     def _restart(self, event: Requested, request: RestartWorkers, now: float) -> object:

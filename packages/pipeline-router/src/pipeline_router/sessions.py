@@ -128,13 +128,18 @@ class Sessions:
             if not same:
                 dispatcher.take_back(work, held.job, now)
             dispatcher.adopt(work, worker, held.attempt)
-        elif work is None and held.key and held.job >> COUNTER_BITS != self._epoch:
+        elif work is None and self._may_be_asked_for(held):
             orphan = Orphan(worker, held.key, held.job, held.attempt)
             worker.running[fence] = orphan
             dispatcher.orphans[held.key] = orphan
         elif not held.done:
             worker.running[fence] = None
             self._out.append(Tell(worker.peer, CancelJob(*fence)))
+
+    def _may_be_asked_for(self, held: HeldJob) -> bool:
+        """Whether it is an earlier router's, and whoever wants it has yet to ask this one."""
+        is_earlier = held.job >> COUNTER_BITS != self._epoch
+        return bool(held.key) and is_earlier and held.key not in self._dispatcher.taken_back
 
     def _recover(self, worker: Worker, before: Worker, now: float) -> None:
         """Send again what the same process was sent, but does not have: no fault of the job."""
