@@ -121,4 +121,8 @@ class LoopLine:
             self._alarm.cancel()
             self._alarm = None
         if when < float("inf"):
-            self._alarm = self._loop.call_later(max(0.0, when - self._clock()), self._turn)
+            self._alarm = self._loop.call_later(max(0.0, when - self._clock()), self._ring)
+
+    def _ring(self) -> None:
+        self._alarm_at = float("inf")  # perhaps a moment early: then it is set again
+        self._turn()
