@@ -9,6 +9,7 @@ import tempfile
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from uuid import uuid4
 
 import pytest
 
@@ -35,8 +36,9 @@ QUICK = Limits(
 @pytest.fixture
 def work() -> Iterator[Path]:
     """A folder that containers can get through to; pytest's own are closed to others."""
-    folder = Path(tempfile.mkdtemp(prefix="pipeline-test-"))
-    folder.chmod(0o755)
+    # as images may be named: what mkdtemp makes up may begin or end with an underscore
+    folder = Path(tempfile.gettempdir(), f"pipeline-test-{uuid4().hex[:12]}")
+    folder.mkdir(0o755)
     yield folder
     assert list(mounts_below(folder)) == []
     for parent in Path("/sys/fs/cgroup").glob(f"*/{folder.name}"):
