@@ -9,11 +9,10 @@ import argparse
 import os
 import subprocess
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from statistics import median
-from tempfile import TemporaryDirectory
+from tempfile import TemporaryDirectory, mkdtemp
 from typing import Any
 
 import report
@@ -43,29 +42,26 @@ GUARANTEES = {
 }
 
 
-@contextmanager
-def emptied(parent: Path) -> Iterator[Path]:
-    """Give a folder that is gone afterwards."""
-    with TemporaryDirectory(dir=parent) as name:
-        yield Path(name)
-
-
 def prepare_two(side: Callable[[Path, str], Own | Other], name: str, bench: "Bench") -> None:
-    """Prepare a first version and a second one that shares its base, in an empty folder."""
-    with emptied(bench.folder) as folder:
-        folder.chmod(0o755)
-        opened = side(folder, bench.host)
-        try:
-            before = 0
-            for which, version in zip(("first", "second"), bench.two, strict=True):
-                os.sync()  # what others wrote is not to be waited for here
-                began = time.monotonic()
-                opened.prepare(version)
-                bench.rounds.add(f"{name} {which} s", time.monotonic() - began)
-                bench.rounds.add(f"{name} {which} MB", (opened.disk() - before) / 1e6)
-                before = opened.disk()
-        finally:
-            opened.close()
+    """Prepare a first version and a second one that shares its base, in an empty folder.
+
+    The folder stays until the end: file systems differ in how dear a new file is where others have
+    just been removed.
+    """
+    folder = Path(mkdtemp(dir=bench.folder))
+    folder.chmod(0o755)
+    opened = side(folder, bench.host)
+    try:
+        before = 0
+        for which, version in zip(("first", "second"), bench.two, strict=True):
+            os.sync()  # what others wrote is not to be waited for here
+            began = time.monotonic()
+            opened.prepare(version)
+            bench.rounds.add(f"{name} {which} s", time.monotonic() - began)
+            bench.rounds.add(f"{name} {which} MB", (opened.disk() - before) / 1e6)
+            before = opened.disk()
+    finally:
+        opened.close()
 
 
 class Bench:

@@ -8,7 +8,7 @@ import pytest
 from faults.releasing import TOOL, ReleaseYard, resize, seed_of, small_disk, stopped, tool
 from faults.waiting import await_that
 from support.images import Image
-from support.leftovers import find_leftovers
+from support.leftovers import find_leftovers, sandbox_cgroups
 from support.lying import LyingRegistry, lying_registry, say
 from support.processes import machine
 from support.registry import RegistryServer, registry_server
@@ -89,6 +89,12 @@ def test_a_registry_that_is_down_is_told_and_the_version_is_ready_when_it_is_bac
     yard.finish()
 
 
+def copies_in_background(yard: ReleaseYard) -> bool:
+    """Say whether what copies for the worker is weighed little against jobs."""
+    (cgroup,) = sandbox_cgroups(yard.folder / "worker-1/run", "-background")
+    return bool((cgroup / "cgroup.procs").read_text())
+
+
 def test_a_registry_killed_in_the_middle_of_a_pull_and_started_again(
     yard: ReleaseYard, harbour: Harbour
 ) -> None:
@@ -101,6 +107,7 @@ def test_a_registry_killed_in_the_middle_of_a_pull_and_started_again(
             with stopped(harbour.server.pid):
                 yard.pause(0.3)  # the worker tells how far it is a few times a second
             yard.pause(0.01)
+        assert copies_in_background(yard)
         harbour.server.stop()
         assert yard.state("v2")["state"] == "preparing"
         harbour.restart()

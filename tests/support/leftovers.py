@@ -33,11 +33,11 @@ def mount_points() -> list[str]:
     return [line.split()[4].encode().decode("unicode_escape") for line in lines]
 
 
-def sandbox_cgroups(run: Path) -> list[Path]:
-    """List the cgroups of a sandbox, one a hierarchy: named after its folder."""
+def sandbox_cgroups(run: Path, kind: str = "*") -> list[Path]:
+    """List the cgroups of a sandbox, some a hierarchy: named after its folder."""
     key = sha256(str(run.resolve()).encode()).hexdigest()[:16]
     root = Path("/sys/fs/cgroup")
-    return [*root.glob(f"pipeline-{key}"), *root.glob(f"*/pipeline-{key}")]
+    return [*root.glob(f"pipeline-{key}{kind}"), *root.glob(f"*/pipeline-{key}{kind}")]
 
 
 def _processes(folder: str) -> list[str]:

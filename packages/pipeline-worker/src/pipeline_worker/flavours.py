@@ -93,7 +93,7 @@ def open_flavour(
             yield Flavour(BuildJobs(identity, workshop, cache), NoReleases(), prover)
             return
         proof = Proof(sandbox, TOOLS[kind], folder.folder("proofs"), prover.doubt)
-        store = Store(folder.folder("store"), PULLS)
+        store = Store(folder.folder("store"), PULLS, sandbox.background.take)
         releases = Releases(channel, store, proof.prove, proof.forget)
         opened.callback(releases.close)
         inputs = Inputs(host.file_inputs)

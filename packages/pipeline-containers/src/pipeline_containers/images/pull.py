@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
-from pipeline_containers.command import Cancelled, Stop
+from pipeline_containers.command import Cancelled, OnStart, Stop
 from pipeline_containers.errors import ContainersError, RegistryError, StoreError
 from pipeline_containers.images.limits import PullLimits
 from pipeline_containers.images.manifest import Manifest, Part, parse_manifest
@@ -61,6 +61,7 @@ class Pull:
         limits: PullLimits,
         patience: Patience,
         on_progress: OnProgress | None,
+        on_start: OnStart | None,
     ) -> None:
         self._registry = registry
         self._repository = repository
@@ -69,6 +70,7 @@ class Pull:
         self._limits = limits
         self._patience = patience
         self._on_progress = on_progress
+        self._on_start = on_start
         self._told = -1
         self._total_bytes = 0
 
@@ -136,6 +138,7 @@ class Pull:
             sum(here.get(layer.digest, 0) for layer in manifest.layers),
             lambda arrived: self._report(before_bytes + arrived),
             self._patience.cancelled,
+            self._on_start,
         )
         done = self._registry.pull(
             self._repository,

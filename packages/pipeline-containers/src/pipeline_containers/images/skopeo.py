@@ -26,7 +26,7 @@ LOOK_S = 60.0
 """How long a look at a place may take."""
 
 _BOUND = (
-    *("nice", "-n", "10"),  # jobs come first
+    *("nice", "-n", "10"),  # among the processes of its own session and cgroup
     *("setpriv", "--pdeathsig", "KILL", "--"),  # it ends with the process that called it
     *("prlimit", f"--data={2 * GIB}", "--"),  # what strangers packed is unpacked in its memory
 )

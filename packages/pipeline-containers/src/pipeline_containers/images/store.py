@@ -21,7 +21,7 @@ from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from pipeline_containers.command import Cancelled
+from pipeline_containers.command import Cancelled, OnStart
 from pipeline_containers.errors import RegistryError, SandboxError, StoreError
 from pipeline_containers.images.garbage import Garbage, disk_bytes, mounts_by_hand
 from pipeline_containers.images.image import StoredImage, is_digest
@@ -43,11 +43,15 @@ _DELETE_S = 60.0
 class Store:
     """The images of one host folder; several threads and processes at a time."""
 
-    def __init__(self, folder: Path, limits: PullLimits | None = None) -> None:
+    def __init__(
+        self, folder: Path, limits: PullLimits | None = None, on_start: OnStart | None = None
+    ) -> None:
+        """`on_start` is told which process copies, from the thread that pulls."""
         self.folder = folder.resolve()
         if any(character in str(self.folder) for character in ":,+[]"):
             raise StoreError(f"{self.folder} has one of :,+[] in it, which skopeo cannot take")
         self._limits = limits or PullLimits()
+        self._on_start = on_start
         self._storage = Storage(self.folder / "root", self.folder / "run")
         self._tmp = self.folder / "tmp"
         self._unfinished = Unfinished(self.folder / "unfinished")
@@ -73,7 +77,14 @@ class Store:
             return reference  # the registry may be down
         patience = Patience(time.monotonic() + timeout_s, cancelled)
         pull = Pull(
-            registry, repository, reference, self._storage, self._limits, patience, on_progress
+            registry,
+            repository,
+            reference,
+            self._storage,
+            self._limits,
+            patience,
+            on_progress,
+            self._on_start,
         )
         try:
             manifest = pull.manifest()

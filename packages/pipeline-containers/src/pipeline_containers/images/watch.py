@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from pipeline_containers.command import Cancelled
+from pipeline_containers.command import Cancelled, OnStart
 from pipeline_containers.errors import ContainersError, RegistryError, StoreError
 from pipeline_containers.images.limits import PullLimits
 
@@ -36,6 +36,7 @@ class CopyWatch:
         unpacked_bytes: int,
         on_bytes: Callable[[int], None],
         cancelled: Cancelled | None,
+        on_start: OnStart | None,
     ) -> None:
         self.folder = folder
         self.failure: ContainersError | None = None
@@ -44,6 +45,7 @@ class CopyWatch:
         self._here_bytes = unpacked_bytes
         self._on_bytes = on_bytes
         self._cancelled = cancelled
+        self._on_start = on_start
         self._pid: int | None = None
         self._arrived_bytes = 0
         self._unpacked: dict[str, int] = {}
@@ -54,6 +56,8 @@ class CopyWatch:
         """Be told which process copies."""
         self._pid = pid
         self._moved = time.monotonic()
+        if self._on_start is not None:
+            self._on_start(pid)
 
     def is_set(self) -> bool:
         """Look, if it is time to; say whether the copy must end."""

@@ -176,14 +176,26 @@ def _change_memory(hierarchies: Hierarchies, cgroup: str, limits: Limits) -> Non
 
 
 def _change_cpu(hierarchies: Hierarchies, cgroup: str, limits: Limits) -> None:
-    quota, shares = limits.cpu_quota_us(CPU_PERIOD_US), limits.cpu_shares()
+    quota = limits.cpu_quota_us(CPU_PERIOD_US)
     if hierarchies.is_v1("cpu"):
         _write(hierarchies, "cpu", cgroup, "cpu.cfs_quota_us", quota)
-        _write(hierarchies, "cpu", cgroup, "cpu.shares", shares)
     else:
         _write(hierarchies, "cpu", cgroup, "cpu.max", f"{quota} {CPU_PERIOD_US}")
+    change_shares(hierarchies, cgroup, limits.cpu_shares())
+
+
+def change_shares(hierarchies: Hierarchies, cgroup: str, shares: int) -> None:
+    """Weigh an existing cgroup against those beside it when all want the processors."""
+    if hierarchies.is_v1("cpu"):
+        _write(hierarchies, "cpu", cgroup, "cpu.shares", shares)
+    else:
         # as the runtimes convert it: 2 to 262,144 onto 1 to 10,000
         _write(hierarchies, "cpu", cgroup, "cpu.weight", 1 + (shares - 2) * 9_999 // 262_142)
+
+
+def enter(hierarchies: Hierarchies, controller: str, cgroup: str, pid: int) -> None:
+    """Move a process, and what it will start, into a cgroup that has the controller."""
+    _write(hierarchies, controller, cgroup, "cgroup.procs", pid)
 
 
 def _write(

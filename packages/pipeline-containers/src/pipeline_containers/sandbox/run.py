@@ -16,6 +16,7 @@ from pipeline_containers.errors import SandboxError
 from pipeline_containers.images.image import StoredImage
 from pipeline_containers.sandbox import canary, cgroups, mounts
 from pipeline_containers.sandbox.account import Clock, account
+from pipeline_containers.sandbox.background import Background
 from pipeline_containers.sandbox.cleaner import Cleaner
 from pipeline_containers.sandbox.container import Attach, Container, Host, Recipe
 from pipeline_containers.sandbox.ground import find_ground, host_ceilings
@@ -100,6 +101,7 @@ class Sandbox:
             ground = find_ground(ids, f"{cgroup_parent}/pipeline-{self._premises.key}")
             ground.enforcement.require(allow_unenforced)
             self.enforcement = ground.enforcement
+            self.background = Background(ground.hierarchies, ground.cgroup)
             self.is_rootless = not ids.is_of_host
             self._host = Host(
                 runtime=Runtime(self._premises.runtime, runtime),
@@ -113,6 +115,7 @@ class Sandbox:
             )
             self.sweep()
             cgroups.remove_tree(ground.hierarchies, ground.cgroup)
+            self.background.remove()
             if ids.is_of_host:
                 self._user_namespace = mounts.open_user_namespace(first_host_id)
                 self._roots = Roots(self._premises.roots, self._user_namespace)
@@ -296,4 +299,5 @@ class Sandbox:
             self._user_namespace = -1
         if hasattr(self, "_host"):
             cgroups.remove_if_empty(self._host.hierarchies, self._host.cgroup_parent)
+            self.background.remove()
         self._premises.release()
