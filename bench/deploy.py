@@ -67,11 +67,11 @@ def prepare_two(side: Callable[[Path, str], Own | Other], name: str, bench: "Ben
 class Bench:
     """What is measured, and with what."""
 
-    def __init__(self, folder: Path, host: str, base_bytes: int) -> None:
+    def __init__(self, folder: Path, host: str, base_bytes: int, layers: int) -> None:
         self.folder = folder
         self.host = host
         self.rounds = Rounds()
-        self._versions = Versions(folder, f"http://{host}", base_bytes)
+        self._versions = Versions(folder, f"http://{host}", base_bytes, layers)
         self.two = (self._versions.publish(), self._versions.publish())
 
     def stores(self) -> None:
@@ -174,6 +174,7 @@ def main() -> None:
     options.add_argument("--rounds", type=int, default=5)
     options.add_argument("--jobs", type=int, default=20, help="while nothing is prepared")
     options.add_argument("--base", type=int, default=95, help="how large it is, MiB")
+    options.add_argument("--layers", type=int, default=4, help="of the base")
     options.add_argument("--results", type=Path, default=report.RESULTS, help="folder")
     given = options.parse_args()
     machine = report.machine() | tools()
@@ -182,7 +183,7 @@ def main() -> None:
         folder.chmod(0o755)  # containers have no rights on the host
         registry = PlainRegistry(folder)
         try:
-            bench = Bench(folder, registry.host, given.base * MIB)
+            bench = Bench(folder, registry.host, given.base * MIB, given.layers)
             for number in range(given.rounds):
                 print(f"round {number + 1} of {given.rounds}", flush=True)
                 bench.stores()
@@ -205,7 +206,8 @@ def show(rounds: Rounds, given: argparse.Namespace, machine: dict[str, str]) -> 
         return f"{medians[name]:.2f} ({low:.2f} to {high:.2f})"
 
     print("\n" + ", ".join(f"{name} {value}" for name, value in machine.items()))
-    sizes = f"a base of {given.base} MiB, a tool of {TOOL_BYTES // MIB} MiB on it"
+    base = f"a base of {given.base} MiB in {given.layers} layers"
+    sizes = f"{base}, a tool of {TOOL_BYTES // MIB} MiB on it"
     print(f"medians of {given.rounds} rounds; {sizes}\n")
     columns = ("first s", "second s", "first MB", "second MB")
     rows = [

@@ -273,3 +273,23 @@ def test_layers_that_were_half_written_are_removed(
     assert not (work / "store/root/overlay" / stray).exists()
     assert store.digests() == [digest]
     assert (store.image(digest).layers[0] / "honest").exists()
+
+
+def test_an_image_that_was_not_named_yet_is_removed(
+    lying: LyingRegistry, registry: DockerRegistry, work: Path
+) -> None:
+    store = Store(work / "store", ROOMY)
+    digests = [lying.serve(one_file(name, name.encode()), name)[0] for name in ("v1", "v2")]
+    for digest in digests:
+        store.pull(registry, "tool", digest)
+    store.settle()
+    record = work / "store/root/overlay-images/images.json"
+    entries = json.loads(record.read_text())
+    entries[1]["names"] = []  # a copy was killed before its last step
+    record.write_text(json.dumps(entries))
+    assert store.digests() == digests[:1]
+    assert store.collect_orphans() == 1
+    assert json.loads(record.read_text()) == entries[:1]
+    assert {file.name for file in record.parent.iterdir() if file.is_dir()} == {entries[0]["id"]}
+    assert store.pull(registry, "tool", digests[1]) == digests[1]
+    assert (store.image(digests[1]).layers[0] / "v2").read_text() == "v2"

@@ -51,6 +51,9 @@ class FakeStore:
         self.failures: list[Exception] = []
         self.pulls: list[str] = []
         self.collected: list[set[str]] = []
+        self.disk = threading.Event()
+        self.disk.set()
+        self.disk_failure: OSError | None = None
 
     def pull(
         self,
@@ -84,6 +87,11 @@ class FakeStore:
 
     def image(self, wanted: str) -> StoredImage:
         return StoredImage(wanted, (Path("/nowhere"),))
+
+    def settle(self) -> None:
+        assert self.disk.wait(WAIT_S)
+        if self.disk_failure is not None:
+            raise self.disk_failure
 
     def collect(self, keep: set[str]) -> list[str]:
         self.collected.append(set(keep))
@@ -169,6 +177,25 @@ def test_a_version_is_pulled_proved_and_only_then_ready(house: House) -> None:
     phases = [(one.phase, one.percent) for one in house.said[:-1]]
     assert phases[0] == ("pulling", 0)
     assert phases[-1] == ("proving", 99)
+
+
+def test_jobs_do_not_wait_for_the_disk(house: House) -> None:
+    house.store.disk.clear()
+    house.want(ruby("v1"))
+    house.await_state("v1", Readiness.READY)
+    assert house.ready("v1") == digest("1")
+    house.store.disk.set()
+
+
+def test_a_disk_that_fails_when_all_is_here_costs_no_version(
+    house: House, caplog: pytest.LogCaptureFixture
+) -> None:
+    house.store.disk_failure = OSError(5, "Input/output error")
+    house.want(ruby("v1"))
+    house.await_state("v1", Readiness.READY)
+    house.await_that(lambda: "the disk may not have all" in caplog.text)
+    house.await_that(lambda: house.store.collected)
+    assert house.ready("v1") == digest("1")
 
 
 def test_an_image_that_is_no_such_tool_fails_with_its_reason_and_is_not_ready(

@@ -77,6 +77,7 @@ def fetch(
     before = store.layers()
     with _Bar(f"fetching {repository}") as bar:
         digest = store.pull(registry, repository, reference, bar.show)
+    store.settle()
     layers = store.image(digest).layers
     here = sum(layer in before for layer in layers)
     result = {

@@ -156,6 +156,11 @@ def umount(target: str) -> None:
     _check(_libc.umount2(os.fsencode(target), ctypes.c_int(MNT_DETACH | UMOUNT_NOFOLLOW)), target)
 
 
+def syncfs(file: int) -> None:
+    """Write all of an open file's file system to the disk."""
+    _check(_libc.syncfs(ctypes.c_int(file)), "syncfs")
+
+
 def unshare(flags: int) -> None:
     """Leave namespaces for new ones; that of pids is only for children that are yet to come."""
     _check(_libc.unshare(ctypes.c_int(flags)), "unshare")

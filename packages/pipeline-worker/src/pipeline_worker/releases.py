@@ -190,6 +190,7 @@ class Releases:
         elif is_current and not release.cancelled.is_set():
             _log.warning("%s failed: %s", release, reason)
             release.failed(reason)
+        self._settle()
         self._collect()
 
     def _bring(self, release: Release) -> StoredImage:
@@ -209,6 +210,13 @@ class Releases:
         release.proving()
         self._prove(image, release.cancelled)
         return image
+
+    def _settle(self) -> None:
+        """Have what was pulled outlive the host's crash; no job waits for that."""
+        try:
+            self._store.settle()
+        except (ContainersError, OSError) as error:
+            _log.warning("the disk may not have all that was pulled: %s", error)
 
     def _resolve(self, registry: Registry, repository: str, release: Release) -> str:
         """Find out what a tag stands for, once: it may move while the image is on its way."""

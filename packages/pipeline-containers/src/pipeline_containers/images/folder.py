@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline_containers.command import Cancelled, Completed, OnLine
+from pipeline_containers.durable import replace_text
 from pipeline_containers.errors import RegistryError
 from pipeline_containers.images.image import is_digest, is_repository, is_tag
 from pipeline_containers.images.skopeo import LOOK_S, Watch, copy_image, reason, watch_copy
@@ -179,8 +180,8 @@ class FolderRegistry:
             kept = [other for other in _manifests(index) if _tag_in(other) not in names]
             plain = {key: value for key, value in entry.items() if key != "annotations"}
             added = [plain | {"annotations": {_NAME: name}} for name in sorted(names)]
-            _replace(folder / "oci-layout", _LAYOUT)
-            _replace(file, json.dumps(index | {"manifests": kept + added}))
+            replace_text(folder / "oci-layout", _LAYOUT)
+            replace_text(file, json.dumps(index | {"manifests": kept + added}))
 
     def _check_blobs(self, folder: Path, entry: dict[str, Any]) -> None:
         """Hash everything that the manifest names: what was here before may have rotted."""
@@ -248,21 +249,6 @@ def _read_json(file: Path) -> dict[str, Any]:
     if not isinstance(document, dict):
         raise RegistryError(f"{file} is not a JSON object")
     return document
-
-
-def _replace(file: Path, text: str) -> None:
-    """Write aside, sync, rename, sync the folder: a crash leaves the old or the new."""
-    aside = file.with_name(file.name + ".new")
-    with aside.open("w") as opened:
-        opened.write(text)
-        opened.flush()
-        os.fsync(opened.fileno())
-    aside.rename(file)
-    folder = os.open(file.parent, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
 
 
 @contextmanager

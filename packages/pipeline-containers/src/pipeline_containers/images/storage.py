@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from pipeline_containers.durable import replace_text
 from pipeline_containers.errors import StoreError
 from pipeline_containers.images.image import (
     ImageConfig,
@@ -47,21 +48,21 @@ class Storage:
 
     def images(self) -> Iterator[tuple[str, str]]:
         """List id and manifest digest of the images that are here and whole."""
-        for entry in _entries(self.root / "overlay-images/images.json"):
+        for entry in _entries(self._images_file(self.root)):
             image, digest = str(entry.get("id")), str(entry.get("digest"))
             if is_digest(digest) and is_digest(f"sha256:{image}"):
                 yield image, digest
 
     def names(self) -> Iterator[tuple[str, str]]:
         """List the names that images of it have, with their manifests' digests."""
-        for entry in _entries(self.root / "overlay-images/images.json"):
+        for entry in _entries(self._images_file(self.root)):
             for name in entry.get("names") or []:
                 yield str(name), str(entry.get("digest"))
 
     def load(self, image: str) -> StoredImage:
         """Read an image by its id; `StoreError` when it is not here, or not whole."""
         for root in (self.root, *self.additional):
-            for entry in _entries(root / "overlay-images/images.json"):
+            for entry in _entries(self._images_file(root)):
                 if entry.get("id") == image:
                     config = self._config(root, image)
                     return StoredImage(
@@ -82,7 +83,7 @@ class Storage:
         """Add up an image's layers, as they were packed in archives; 0 if it is not here."""
         entries = {entry["id"]: entry for entry in self._layer_entries(self.root)}
         total = 0
-        for image in _entries(self.root / "overlay-images/images.json"):
+        for image in _entries(self._images_file(self.root)):
             layer = image.get("layer") if image.get("digest") == digest else None
             while layer in entries:
                 entry = entries.pop(layer)  # each once, wherever the parents lead
@@ -99,24 +100,29 @@ class Storage:
     def remove_orphans(self, wanted: Collection[str] = ()) -> int:
         """Remove layers that no image has, half-written or not `wanted` (by digest); how many.
 
-        No program may be at work on the store.
+        Images that have no name, which a copy gives them last, go too. No program may be at work on
+        the store.
         """
+        self._remove_nameless()
         orphans = self._orphans(wanted)
         for file in self._layer_files(self.root):
-            entries = _entries(file)
-            left = [entry for entry in entries if entry.get("id") not in orphans]
-            if len(left) != len(entries):
-                aside = file.with_suffix(".new")
-                aside.write_text(json.dumps(left))
-                aside.rename(file)
+            _drop(file, orphans)
         for layer in orphans:
             self._remove_layer(layer)
         self._sweep()
         return len(orphans)
 
+    def _remove_nameless(self) -> None:
+        file = self._images_file(self.root)
+        nameless = {str(entry.get("id")) for entry in _entries(file) if not entry.get("names")}
+        _drop(file, nameless)
+        for image in nameless:
+            if is_digest(f"sha256:{image}"):
+                shutil.rmtree(file.with_name(image), ignore_errors=True)
+
     def _orphans(self, wanted: Collection[str]) -> set[str]:
         entries = list(self._layer_entries(self.root))
-        images = _entries(self.root / "overlay-images/images.json")
+        images = _entries(self._images_file(self.root))
         tops = [image.get("layer") for image in images]
         for entry in _whole(entries):
             if wanted and not {entry.get(key) for key in _DIGESTS}.isdisjoint(wanted):
@@ -148,6 +154,9 @@ class Storage:
             (self.root / "overlay/l" / (folder / "link").read_text().strip()).unlink()
         shutil.rmtree(folder, ignore_errors=True)
         (self.root / "overlay-layers" / f"{layer}.tar-split.gz").unlink(missing_ok=True)
+
+    def _images_file(self, root: Path) -> Path:
+        return root / "overlay-images/images.json"
 
     def _layer_files(self, root: Path) -> tuple[Path, ...]:
         return tuple(
@@ -218,3 +227,11 @@ def _entries(file: Path) -> Sequence[dict[str, Any]]:
     if not isinstance(entries, list):
         return ()
     return [entry for entry in entries if isinstance(entry, dict)]
+
+
+def _drop(file: Path, ids: Collection[str]) -> None:
+    """Leave the entries of these ids out of a record."""
+    entries = _entries(file)
+    left = [entry for entry in entries if entry.get("id") not in ids]
+    if len(left) != len(entries):
+        replace_text(file, json.dumps(left))

@@ -10,17 +10,20 @@
 An image is in the store when skopeo has written its record, which it does last: half a pull is no
 image. It is named after its manifest's digest, which skopeo checks on the way. Whole layers of a
 failed pull stay for an hour, for the next try, unless the image is not wanted any more or the disk
-is full.
+is full. What the disk did not have yet when the host died (`settle`) is removed when the store is
+opened again.
 """
 
 import fcntl
+import os
 import shutil
 import tempfile
 import time
 from collections.abc import Collection, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from pipeline_containers import linux
 from pipeline_containers.command import Cancelled, OnStart
 from pipeline_containers.errors import RegistryError, SandboxError, StoreError
 from pipeline_containers.images.garbage import Garbage, disk_bytes, mounts_by_hand
@@ -57,6 +60,7 @@ class Store:
         self._unfinished = Unfinished(self.folder / "unfinished")
         self._sharing = Sharing()
         self.folder.mkdir(parents=True, exist_ok=True)
+        self._remove_doubtful()
 
     def pull(
         self,
@@ -96,6 +100,21 @@ class Store:
             sign = "@" if is_digest(reference) else ":"
             what = f"pulling {repository}{sign}{reference} from {registry.place} failed"
             raise type(error)(f"{what}: {error}") from error
+
+    def settle(self) -> None:
+        """Wait until the disk has what was pulled; from then on it outlives the host's crash.
+
+        Apart from `pull`, for jobs can have an image before. `OSError` if the disk fails.
+        """
+        landed = self._unfinished.digests().intersection(self.digests())
+        if landed:
+            folder = os.open(self.folder, os.O_RDONLY | os.O_CLOEXEC)
+            try:
+                linux.syncfs(folder)
+            finally:
+                os.close(folder)
+        for digest in landed:
+            self._unfinished.end(digest)
 
     def digests(self) -> list[str]:
         """List the images that are here and whole, by their manifests' digests."""
@@ -187,7 +206,7 @@ class Store:
     def _fetch(self, pull: Pull, manifest: Manifest, patience: Patience) -> None:
         """Lay an image down; what failed leaves whole layers at most."""
         if disk_trouble(self.folder, self._limits, 2 * pull.left_bytes(manifest)):
-            self._unfinished.keep([manifest.digest])
+            self._unfinished.keep({manifest.digest, *self.digests()})
             self.collect_orphans()
         is_first = False
         try:
@@ -202,11 +221,23 @@ class Store:
             if self._storage.unpacked_bytes(manifest.digest) > self._limits.unpacked_bytes:
                 self._remove(manifest.digest)
                 raise too_large(self._limits)
-            self._unfinished.end(manifest.digest)
         finally:
-            if is_first and pull.brought_nothing(manifest):
+            is_here = self.has(manifest.digest)
+            if is_first and not is_here and pull.brought_nothing(manifest):
                 self._unfinished.end(manifest.digest)
             self.collect_orphans()
+
+    def _remove_doubtful(self) -> None:
+        """Remove what a crash of the host may have kept from the disk."""
+        if not self._unfinished.doubtful():
+            return
+        with suppress(BlockingIOError), self._locked(fcntl.LOCK_EX | fcntl.LOCK_NB):
+            here = self.digests()
+            for digest in self._unfinished.doubtful():
+                if digest in here:
+                    self._remove(digest)
+                self._unfinished.end(digest)
+        self.collect_orphans()
 
     def _wanted(self, pull: Pull, manifest: Manifest) -> set[str]:
         """Say what has to come, the image itself too, by digest."""
