@@ -193,7 +193,10 @@ def test_a_worker_killed_during_a_pull_serves_the_old_version_when_it_starts_aga
         await_that(lambda: 0 < yard.state("v2")["percent"] < 100, what="half a pull")
         assert yard.state("v2")["phase"] == "pulling"
         worker.kill()
+        left = list((yard.folder / "worker-1/tmp").iterdir())  # the way in to the registry
+        assert left
         yard.run_worker()  # v1 is here: nobody asks the registry
+        assert not any(path.exists() for path in left)
         lying.tricks.clear()
         lying.over.set()
         yard.await_ready("worker-1", "worker-2", version="v2")

@@ -12,7 +12,9 @@ from pathlib import Path
 from uuid import uuid4
 
 import pytest
+from support.lying import LyingRegistry, lying_registry
 
+from pipeline_containers.images.docker import DockerRegistry
 from pipeline_containers.images.image import ImageConfig, StoredImage
 from pipeline_containers.sandbox.ids import ID_COUNT
 from pipeline_containers.sandbox.limits import MIB, Limits
@@ -243,3 +245,16 @@ def base_images(busybox_layer: Path) -> Iterator[Path]:
     )
     yield folder / "store"
     shutil.rmtree(folder)
+
+
+@pytest.fixture
+def lying() -> Iterator[LyingRegistry]:
+    """A registry that does as a test says."""
+    with lying_registry() as registry:
+        yield registry
+
+
+@pytest.fixture
+def registry(lying: LyingRegistry) -> DockerRegistry:
+    """The same, as those who pull see it."""
+    return DockerRegistry(lying.location)

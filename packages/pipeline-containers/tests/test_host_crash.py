@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 from support.images import Image, Layer
-from support.lying import LyingRegistry, fail, lying_registry
+from support.lying import LyingRegistry, fail
 
 from pipeline_containers.errors import RegistryError
 from pipeline_containers.images.docker import DockerRegistry
@@ -27,17 +27,6 @@ pytestmark = pytest.mark.e2e
 LIMITS = PullLimits(free_bytes=0, free_files=0, tries=1)
 CONTENT = {name: random.Random(name).randbytes(4 * MIB) for name in ("base", "one", "two")}
 BASE = Image((Layer().file("base", CONTENT["base"]).archive(),))
-
-
-@pytest.fixture
-def lying() -> Iterator[LyingRegistry]:
-    with lying_registry() as registry:
-        yield registry
-
-
-@pytest.fixture
-def registry(lying: LyingRegistry) -> DockerRegistry:
-    return DockerRegistry(lying.location)
 
 
 def of_base(name: str) -> Image:

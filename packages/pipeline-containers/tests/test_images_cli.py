@@ -7,12 +7,11 @@ import pty
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from support.images import Image, Layer
-from support.lying import LyingRegistry, cut, lying_registry
+from support.lying import LyingRegistry, cut
 
 pytestmark = pytest.mark.e2e
 
@@ -31,12 +30,6 @@ def answer(*arguments: str | Path) -> dict[str, object]:
     result = json.loads(done.stdout)
     assert isinstance(result, dict)
     return result
-
-
-@pytest.fixture
-def lying() -> Iterator[LyingRegistry]:
-    with lying_registry() as registry:
-        yield registry
 
 
 @pytest.fixture

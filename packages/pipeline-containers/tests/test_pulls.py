@@ -5,7 +5,7 @@ import os
 import random
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -37,17 +37,6 @@ pytestmark = pytest.mark.e2e
 
 QUICK = PullLimits(free_bytes=0, free_files=0, tries=2, pause_s=0.01, stall_s=0.5)
 """Limits that tests reach quickly."""
-
-
-@pytest.fixture
-def lying() -> Iterator[LyingRegistry]:
-    with lying_registry() as registry:
-        yield registry
-
-
-@pytest.fixture
-def registry(lying: LyingRegistry) -> DockerRegistry:
-    return DockerRegistry(lying.location)
 
 
 @pytest.fixture

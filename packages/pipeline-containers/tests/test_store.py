@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 from support.images import Image, Layer, digest_of
-from support.lying import LyingRegistry, hang, lying_registry
+from support.lying import LyingRegistry, hang
 
 from pipeline_containers import linux
 from pipeline_containers.errors import RegistryError, StoreError
@@ -27,17 +27,6 @@ from pipeline_containers.sandbox.limits import GIB, MIB
 pytestmark = pytest.mark.e2e
 
 ROOMY = PullLimits(free_bytes=0, free_files=0, tries=1)
-
-
-@pytest.fixture
-def lying() -> Iterator[LyingRegistry]:
-    with lying_registry() as registry:
-        yield registry
-
-
-@pytest.fixture
-def registry(lying: LyingRegistry) -> DockerRegistry:
-    return DockerRegistry(lying.location)
 
 
 @pytest.fixture

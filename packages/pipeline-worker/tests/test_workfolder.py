@@ -20,3 +20,15 @@ def test_folders_in_it_are_made_and_kept(tmp_path: Path) -> None:
     assert folder.folder("store").is_dir()
     assert folder.folder("store") == tmp_path / "w" / "store"
     folder.release()
+
+
+def test_what_was_needed_for_a_moment_goes_with_the_next_owner(tmp_path: Path) -> None:
+    folder = WorkFolder(tmp_path / "w", "worker-1")
+    scratch = folder.scratch()
+    assert scratch.stat().st_mode & 0o777 == 0o700
+    (scratch / "pipeline-login-1").mkdir()
+    (scratch / "pipeline-login-1" / "auth.json").write_text("secret")
+    folder.release()
+    again = WorkFolder(tmp_path / "w", "worker-1")
+    assert list(again.scratch().iterdir()) == []
+    again.release()

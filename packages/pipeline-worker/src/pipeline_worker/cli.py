@@ -5,6 +5,7 @@ import os
 import secrets
 import signal
 import sys
+import tempfile
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -179,6 +180,7 @@ def _work(start: Start, path: Path) -> NoReturn:
     try:
         enter()
         folder = WorkFolder(path, start.identity)
+        tempfile.tempdir = str(folder.scratch())  # in /tmp, a killed worker's logins would stay
         left = _session(start, folder)
         while left.ending is Ending.RESTART:
             logging.info("bootstrapping again")

@@ -2,6 +2,7 @@
 
 import fcntl
 import os
+import shutil
 from pathlib import Path
 
 from pipeline_containers.sandbox.rootless import host_pid
@@ -38,6 +39,11 @@ class WorkFolder:
         path = self.path / name
         path.mkdir(mode=0o700, exist_ok=True)
         return path
+
+    def scratch(self) -> Path:
+        """Return a folder for what is needed for a moment only; what the dead had there is gone."""
+        shutil.rmtree(self.path / "tmp", ignore_errors=True)
+        return self.folder("tmp")
 
     def release(self) -> None:
         """Let another process have it."""
