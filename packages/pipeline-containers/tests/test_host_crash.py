@@ -8,13 +8,15 @@ import json
 import random
 import shutil
 import subprocess
+import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 from support.images import Image, Layer
-from support.lying import LyingRegistry, fail
+from support.lying import LyingRegistry, fail, hang
 
 from pipeline_containers.errors import RegistryError
 from pipeline_containers.images.docker import DockerRegistry
@@ -116,6 +118,23 @@ def test_a_store_that_is_opened_again_by_the_same_host_keeps_all(
     digest, _ = lying.serve(of_base("one"))
     Store(work / "store", LIMITS).pull(registry, "tool", digest)
     assert Store(work / "store", LIMITS).digests() == [digest]
+
+
+def test_what_is_on_its_way_stays_noted_whatever_others_collect(
+    lying: LyingRegistry, registry: DockerRegistry, work: Path
+) -> None:
+    digest, (_, own) = lying.serve(of_base("one"))
+    store = Store(work / "store", PullLimits(free_bytes=0, free_files=0, tries=3, pause_s=0))
+    lying.tricks[own] = hang(1000)
+    with ThreadPoolExecutor() as pool:
+        pulled = pool.submit(store.pull, registry, "tool", digest)
+        while not lying.asked_for(own):
+            time.sleep(0.01)
+        Store(work / "store", LIMITS).collect(keep=[])
+        lying.tricks.clear()
+        lying.over.set()
+        assert pulled.result() == digest
+    assert [file.name for file in store.folder.glob("unfinished/*")] == [digest]
 
 
 @pytest.mark.parametrize("note", ["", "[]", '{"boot": 1, "layers": 2}', '["sha256:1"]'])

@@ -187,8 +187,7 @@ class Store:
             if digest not in keep:
                 self._remove(digest)
                 removed.append(digest)
-        self._unfinished.keep(keep)
-        self.collect_orphans()
+        self._clear(keep)
         return removed
 
     def collect_orphans(self) -> int:
@@ -196,18 +195,12 @@ class Store:
 
         None while a pull is going on: the last one to end sees to it.
         """
-        try:
-            with self._locked(fcntl.LOCK_EX | fcntl.LOCK_NB):
-                shutil.rmtree(self._tmp, ignore_errors=True)
-                return self._storage.remove_orphans(self._unfinished.layers())
-        except BlockingIOError:
-            return 0
+        return self._clear()
 
     def _fetch(self, pull: Pull, manifest: Manifest, patience: Patience) -> None:
         """Lay an image down; what failed leaves whole layers at most."""
         if disk_trouble(self.folder, self._limits, 2 * pull.left_bytes(manifest)):
-            self._unfinished.keep({manifest.digest, *self.digests()})
-            self.collect_orphans()
+            self._clear({manifest.digest, *self.digests()})
         is_first = False
         try:
             with self._locked(fcntl.LOCK_SH), self._aside() as folder:
@@ -226,6 +219,20 @@ class Store:
             if is_first and not is_here and pull.brought_nothing(manifest):
                 self._unfinished.end(manifest.digest)
             self.collect_orphans()
+
+    def _clear(self, keep: Collection[str] | None = None) -> int:
+        """Remove orphans; with `keep`, what was brought for other images is no use to any pull.
+
+        Never the note of a pull that is going on: what it lays down may not be on the disk.
+        """
+        try:
+            with self._locked(fcntl.LOCK_EX | fcntl.LOCK_NB):
+                if keep is not None:
+                    self._unfinished.keep(keep)
+                shutil.rmtree(self._tmp, ignore_errors=True)
+                return self._storage.remove_orphans(self._unfinished.layers())
+        except BlockingIOError:
+            return 0
 
     def _remove_doubtful(self) -> None:
         """Remove what a crash of the host may have kept from the disk."""
