@@ -88,7 +88,7 @@ class Bare:
         self._bundles: list[Path] = []
         self._parent = f"/pipeline-bench-{os.getpid()}"
         namespace = mounts.open_user_namespace()
-        self._roots = Roots(folder, namespace)
+        self._roots = Roots(folder, host_range(mounts.FIRST_HOST_ID), namespace)
         self._root = self._roots.mount(image)
         os.close(namespace)
 

@@ -9,6 +9,7 @@ from versions import REPOSITORY
 from pipeline_containers.images.docker import DockerRegistry
 from pipeline_containers.images.store import Store
 from pipeline_containers.sandbox import mounts
+from pipeline_containers.sandbox.ids import host_range
 from pipeline_containers.sandbox.roots import Roots
 
 
@@ -20,7 +21,7 @@ class Own:
         self._folder = folder / "store"
         self._store = Store(self._folder)
         self._namespace = mounts.open_user_namespace()
-        self._roots = Roots(folder / "roots", self._namespace)
+        self._roots = Roots(folder / "roots", host_range(mounts.FIRST_HOST_ID), self._namespace)
 
     def prepare(self, version: str) -> None:
         """Make a version ready to be run."""

@@ -5,8 +5,10 @@ import pytest
 from pipeline_containers.errors import SandboxError
 from pipeline_containers.sandbox.ids import (
     ID_COUNT,
+    OF_A_POD,
     OWN_ONLY,
     SUBORDINATE,
+    IdMap,
     host_range,
     map_in_namespace,
     owns_host,
@@ -18,6 +20,7 @@ ONE = "         0       1000          1\n"
 MANY = "         0       1000          1\n         1     100000      65536\n"
 FEW = "         0       1000          1\n         1     100000       1000\n"
 GAP = "         0       1000          1\n         2     100000      65536\n"
+POD = "         0     500000      65536\n"
 SHIFTED = "         0     100000     131072\n"
 
 
@@ -37,6 +40,8 @@ def test_root_gives_containers_a_range_that_is_nobodys() -> None:
     [
         (MANY, MANY, SUBORDINATE),
         (SHIFTED, SHIFTED, SUBORDINATE),
+        (POD, POD, OF_A_POD),
+        (MANY, POD, OF_A_POD),
         (MANY, ONE, OWN_ONLY),
         (FEW, FEW, OWN_ONLY),
         (GAP, MANY, OWN_ONLY),
@@ -47,11 +52,28 @@ def test_a_namespace_gives_them_what_it_has_enough_of(uids: str, gids: str, ids:
     assert map_in_namespace(uids, gids) == ids
 
 
-def test_no_container_is_the_user_that_the_worker_is_if_there_are_other_ids() -> None:
-    outside = {SUBORDINATE.outside(inside) for inside in range(ID_COUNT)}
-    assert len(outside) == ID_COUNT
+@pytest.mark.parametrize(("ids", "count"), [(SUBORDINATE, ID_COUNT), (OF_A_POD, ID_COUNT - 1)])
+def test_no_container_is_the_user_that_the_worker_is_if_there_are_other_ids(
+    ids: IdMap, count: int
+) -> None:
+    outside = {ids.outside(inside) for inside in range(count)}
+    assert len(outside) == count
     assert 0 not in outside
-    assert SUBORDINATE.outside(1000) == 1000
+    assert max(outside) <= count
+    assert ids.outside(1000) == 1000
+
+
+def test_a_pods_containers_have_all_ids_but_the_last() -> None:
+    with pytest.raises(SandboxError, match="no id 65535 here, only 0 to 65534"):
+        OF_A_POD.outside(65_535)
+
+
+@pytest.mark.parametrize("ids", [SUBORDINATE, OF_A_POD, OWN_ONLY, host_range(70_000)])
+def test_owners_that_were_given_can_be_taken_back(ids: IdMap) -> None:
+    for owner in (0, 1, 1000, 65_534):
+        given = ids.given(owner)
+        assert ids.given(given) == given
+        assert ids.taken(given) == owner
 
 
 def test_an_id_that_a_container_does_not_have_is_refused_with_a_remedy() -> None:

@@ -21,6 +21,7 @@ MOUNT_ATTR_NOSUID: Final = 0x02
 MOUNT_ATTR_NODEV: Final = 0x04
 MOUNT_ATTR_IDMAP: Final = 0x00100000
 
+MS_RDONLY: Final = 1
 MS_NOSUID: Final = 2
 MS_NODEV: Final = 4
 MS_NOEXEC: Final = 8
@@ -42,16 +43,9 @@ RESOLVE_IN_ROOT: Final = 0x10
 
 _SYS_OPEN_TREE: Final = 428
 _SYS_MOVE_MOUNT: Final = 429
-_SYS_FSOPEN: Final = 430
-_SYS_FSCONFIG: Final = 431
-_SYS_FSMOUNT: Final = 432
 _SYS_OPENAT2: Final = 437
 _SYS_MOUNT_SETATTR: Final = 442
 
-_FSCONFIG_SET_FLAG: Final = 0
-_FSCONFIG_SET_STRING: Final = 1
-_FSCONFIG_CMD_CREATE: Final = 6
-_CLOEXEC: Final = 1  # of fsopen and fsmount; open_tree takes O_CLOEXEC
 _PR_SET_PDEATHSIG: Final = 1
 _PR_SET_CHILD_SUBREAPER: Final = 36
 
@@ -108,30 +102,6 @@ def mount_setattr(mount: int, attributes: int, user_namespace: int | None = None
     )
 
 
-def fsopen(kind: str) -> int:
-    """Begin a new file system of a kind; a file descriptor to configure it by."""
-    return _syscall(_SYS_FSOPEN, kind, kind.encode(), ctypes.c_uint(_CLOEXEC))
-
-
-def fsconfig(filesystem: int, key: str, value: str | None = None) -> None:
-    """Set an option of the file system; without a value, a flag."""
-    command = _FSCONFIG_SET_FLAG if value is None else _FSCONFIG_SET_STRING
-    text = None if value is None else os.fsencode(value)
-    _fsconfig(filesystem, command, key.encode(), text)
-
-
-def fsmount(filesystem: int, attributes: int) -> int:
-    """Create the file system as configured; a file descriptor of its detached mount."""
-    _fsconfig(filesystem, _FSCONFIG_CMD_CREATE, None, None)
-    return _syscall(
-        _SYS_FSMOUNT,
-        "fsmount",
-        ctypes.c_int(filesystem),
-        ctypes.c_uint(_CLOEXEC),
-        ctypes.c_uint(attributes),
-    )
-
-
 def move_mount(mount: int, target: str) -> None:
     """Attach a detached mount at `target`."""
     _syscall(
@@ -179,18 +149,6 @@ def die_with_parent() -> None:
 def _prctl(option: int, value: int, subject: str) -> None:
     rest = (ctypes.c_ulong(0), ctypes.c_ulong(0), ctypes.c_ulong(0))
     _check(_libc.prctl(ctypes.c_int(option), ctypes.c_ulong(value), *rest), subject)
-
-
-def _fsconfig(filesystem: int, command: int, key: bytes | None, value: bytes | None) -> None:
-    _syscall(
-        _SYS_FSCONFIG,
-        (key or b"create").decode(),
-        ctypes.c_int(filesystem),
-        ctypes.c_uint(command),
-        key,
-        value,
-        ctypes.c_int(0),
-    )
 
 
 def _syscall(number: int, subject: str, *arguments: object) -> int:

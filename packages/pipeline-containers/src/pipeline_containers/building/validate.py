@@ -15,6 +15,7 @@ from pipeline_containers.deadline import Deadline
 from pipeline_containers.errors import ImageInvalid, SandboxError
 from pipeline_containers.images.image import StoredImage
 from pipeline_containers.sandbox import mounts
+from pipeline_containers.sandbox.layers import mount_root
 from pipeline_containers.sandbox.limits import Limits
 from pipeline_containers.sandbox.report import RunReport
 from pipeline_containers.sandbox.roots import check_tool, user_of
@@ -86,7 +87,7 @@ def _files(candidate: Candidate, _: _Trials, __: OnLine) -> Iterator[str]:
     empty, root = candidate.folder / "empty", candidate.folder / "root"
     empty.mkdir()
     root.mkdir()
-    mounts.mount_root((empty, *candidate.image.layers), root, user_namespace=None)
+    mount_root((empty, *candidate.image.layers), root, user_namespace=None)
     try:
         for check in CHECKS:
             yield from check(candidate, root)

@@ -38,7 +38,8 @@ from pipeline_containers.images.skopeo import delete_image, reason
 from pipeline_containers.images.storage import Storage, stored_name
 from pipeline_containers.images.unfinished import Unfinished
 from pipeline_containers.images.watch import disk_trouble, too_large
-from pipeline_containers.sandbox.mounts import mount_root, unmount
+from pipeline_containers.sandbox.layers import mount_root
+from pipeline_containers.sandbox.mounts import unmount
 
 _DELETE_S = 60.0
 

@@ -38,10 +38,26 @@ class IdMap:
         for part in self.ranges:
             if inside - part.inside in range(part.count):
                 return part.outside + inside - part.inside
+        last = max(part.inside + part.count - 1 for part in self.ranges)
+        here = "only 0" if last == 0 else f"only 0 to {last}"
         raise SandboxError(
-            f"a container has no id {inside} here, only 0: give the worker's user {ID_COUNT} "
+            f"a container has no id {inside} here, {here}: give the worker's user {ID_COUNT} "
             "subordinate ids (usermod --add-subuids FIRST-LAST --add-subgids FIRST-LAST NAME)"
         )
+
+    def given(self, owner: int) -> int:
+        """Translate the owner of a layer's file to the one that it is given; others stay."""
+        for part in self.ranges:
+            if owner - part.inside in range(part.count):
+                return part.outside + owner - part.inside
+        return owner
+
+    def taken(self, owner: int) -> int:
+        """Translate back what `given` gave; others stay."""
+        for part in self.ranges:
+            if owner - part.outside in range(part.count):
+                return part.inside + owner - part.outside
+        return owner
 
     @property
     def root(self) -> int:
@@ -59,6 +75,12 @@ A container's root is the last of them, the others are what they are called: wha
 root is all that wants another owner.
 """
 
+OF_A_POD = IdMap((IdRange(0, ID_COUNT - 1, 1), IdRange(1, 1, ID_COUNT - 2)))
+"""The same of a namespace of 65,536 ids, which is what a pod gets: a container has no id 65,535.
+
+That one is nobody's anywhere: it is -1 in 16 bits.
+"""
+
 
 def host_range(first: int) -> IdMap:
     """Map all of a container's ids to the host's from `first` on."""
@@ -72,8 +94,10 @@ def owns_host(uid_map: str) -> bool:
 
 def map_in_namespace(uid_map: str, gid_map: str) -> IdMap:
     """Choose what containers get of a user namespace' ids, by its maps' texts."""
-    is_enough = min(_count(uid_map), _count(gid_map)) > ID_COUNT
-    return SUBORDINATE if is_enough else OWN_ONLY
+    count = min(_count(uid_map), _count(gid_map))
+    if count > ID_COUNT:
+        return SUBORDINATE
+    return OF_A_POD if count == ID_COUNT else OWN_ONLY
 
 
 def find_ids(first_host_id: int) -> IdMap:

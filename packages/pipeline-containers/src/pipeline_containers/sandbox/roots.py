@@ -10,7 +10,16 @@ from pathlib import Path
 from pipeline_containers.errors import ImageInvalid, SandboxError
 from pipeline_containers.files import FileRefused, head_in_root, read_in_root, status_in_root
 from pipeline_containers.images.image import StoredImage, is_digest
-from pipeline_containers.sandbox.mounts import give_root, make_skeleton, mount_root, unmount
+from pipeline_containers.sandbox.ids import IdMap
+from pipeline_containers.sandbox.layers import (
+    LayerIds,
+    find_layer_ids,
+    give_layer,
+    make_skeleton,
+    mount_root,
+    take_layer_back,
+)
+from pipeline_containers.sandbox.mounts import unmount
 from pipeline_containers.sandbox.tools import SHELL, ToolKind
 from pipeline_containers.sandbox.users import User, resolve_user
 
@@ -21,16 +30,32 @@ _ELF = b"\x7fELF"
 class Roots:
     """The mounted images of one sandbox."""
 
-    def __init__(self, folder: Path, user_namespace: int | None, root_id: int = 0) -> None:
-        """Map ids through a user namespace; without one, a container's root is `root_id`."""
+    def __init__(
+        self,
+        folder: Path,
+        ids: IdMap,
+        user_namespace: int | None,
+        layer_ids: LayerIds | None = None,
+    ) -> None:
+        """Give containers their ids through a user namespace, or as `layer_ids` says.
+
+        Without either of them: as this host can.
+        """
         self._folder = folder
-        self._root_id = root_id
+        self._ids = ids
         self._skeleton = folder / "skeleton"
-        self._user_namespace = user_namespace
         self._mounted: dict[str, Path] = {}
         self._lock = threading.Lock()
+        folder.mkdir(parents=True, exist_ok=True)
         for target in folder.glob("*-*"):  # a dead owner's
             self._unmount(target)
+        self.layer_ids, self.why_not_mapped = (
+            find_layer_ids(folder, ids, user_namespace) if layer_ids is None else (layer_ids, "")
+        )
+        is_mapped = self.layer_ids is LayerIds.MAPPED
+        self._user_namespace = user_namespace if is_mapped else None
+        self._owned = folder / "owned"
+        """There if layers may have been given to the containers' ids, by whatever owner."""
 
     def mount(self, image: StoredImage) -> Path:
         """Give the image's root folder, mounting it when it is not yet."""
@@ -56,11 +81,15 @@ class Roots:
         if not image.layers:
             raise SandboxError(f"{image.digest} has no layers: there is nothing to run")
         make_skeleton(self._skeleton)
-        if self._root_id:
-            # What a store has unpacked is the worker's; a folder of somebody else stays his.
-            own = image.layers if is_digest(image.digest) else ()
+        # What a store has unpacked is the worker's; a folder of somebody else stays theirs.
+        own = image.layers if is_digest(image.digest) else ()
+        if self.layer_ids is LayerIds.OWNED:
+            self._owned.touch()
             for layer in (self._skeleton, *own):
-                give_root(layer, self._root_id)
+                give_layer(layer, self._ids)
+        elif self._owned.exists():  # by a kernel that could not map them
+            for layer in (self._skeleton, *own):
+                take_layer_back(layer, self._ids)
         target = self._folder / key
         target.mkdir(exist_ok=True)
         try:

@@ -21,6 +21,7 @@ from pipeline_containers.sandbox.cleaner import Cleaner
 from pipeline_containers.sandbox.container import Attach, Container, Host, Recipe
 from pipeline_containers.sandbox.ground import find_ground, host_ceilings
 from pipeline_containers.sandbox.ids import OWN_ONLY, find_ids
+from pipeline_containers.sandbox.layers import LayerIds
 from pipeline_containers.sandbox.limits import Limits
 from pipeline_containers.sandbox.premises import Premises
 from pipeline_containers.sandbox.report import RunReport
@@ -86,6 +87,7 @@ class Sandbox:
         cgroup_parent: str = "",
         first_host_id: int = mounts.FIRST_HOST_ID,
         allow_unenforced: Collection[str] = (),
+        layer_ids: LayerIds | None = None,
         on_trouble: OnTrouble = _log.warning,
     ) -> None:
         ids = find_ids(first_host_id)
@@ -118,9 +120,8 @@ class Sandbox:
             self.background.remove()
             if ids.is_of_host:
                 self._user_namespace = mounts.open_user_namespace(first_host_id)
-                self._roots = Roots(self._premises.roots, self._user_namespace)
-            else:
-                self._roots = Roots(self._premises.roots, None, ids.root)
+            mapping = self._user_namespace if ids.is_of_host else None
+            self._roots = Roots(self._premises.roots, ids, mapping, layer_ids)
         except BaseException:
             self._release()
             raise
