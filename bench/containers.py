@@ -27,7 +27,8 @@ from support.processes import machine
 from pipeline_containers.images.image import StoredImage
 from pipeline_containers.sandbox import cgroups, mounts
 from pipeline_containers.sandbox.bundle import Bundle, runtime_config
-from pipeline_containers.sandbox.ground import host_ceilings
+from pipeline_containers.sandbox.enforcement import host_ceilings
+from pipeline_containers.sandbox.hierarchies import find_hierarchies
 from pipeline_containers.sandbox.ids import host_range
 from pipeline_containers.sandbox.limits import Limits
 from pipeline_containers.sandbox.roots import Roots
@@ -109,7 +110,7 @@ class Bare:
             cgroup=f"{self._parent}/{place.name}",
             ids=host_range(first),
             seccomp=load_filter(),
-            swap_is_counted=cgroups.swap_is_counted(cgroups.find_hierarchies()),
+            swap_is_counted=cgroups.swap_is_counted(find_hierarchies(), "/"),
             ceilings=host_ceilings(),
         )
         (place / "config.json").write_text(json.dumps(runtime_config(bundle, LIMITS)))
@@ -127,7 +128,7 @@ class Bare:
         for bundle in self._bundles:
             mounts.unmount(bundle / "job")
         self._roots.close()
-        cgroups.remove_tree(cgroups.find_hierarchies(), self._parent)
+        cgroups.remove_tree(find_hierarchies(), self._parent)
 
 
 class Bench:

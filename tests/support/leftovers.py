@@ -1,6 +1,7 @@
 """What runs leave on a host if something goes wrong: processes, mounts, cgroups."""
 
 import os
+from fnmatch import fnmatch
 from hashlib import sha256
 from pathlib import Path
 
@@ -36,8 +37,12 @@ def mount_points() -> list[str]:
 def sandbox_cgroups(run: Path, kind: str = "*") -> list[Path]:
     """List the cgroups of a sandbox, some a hierarchy: named after its folder."""
     key = sha256(str(run.resolve()).encode()).hexdigest()[:16]
-    root = Path("/sys/fs/cgroup")
-    return [*root.glob(f"pipeline-{key}{kind}"), *root.glob(f"*/pipeline-{key}{kind}")]
+    pattern = f"pipeline-{key}{kind}"
+    found = []
+    for parent, names, _ in os.walk("/sys/fs/cgroup"):
+        found += [Path(parent, name) for name in names if fnmatch(name, pattern)]
+        names[:] = [name for name in names if not name.startswith("pipeline-")]
+    return found
 
 
 def _processes(folder: str) -> list[str]:

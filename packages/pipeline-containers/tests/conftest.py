@@ -35,6 +35,12 @@ QUICK = Limits(
 )
 
 
+def own_cgroups(work: Path) -> list[Path]:
+    """List the cgroups, one a hierarchy, that a test's sandboxes have theirs below."""
+    root = Path("/sys/fs/cgroup")
+    return [*root.glob(work.name), *root.glob(f"*/{work.name}")]
+
+
 @pytest.fixture
 def work() -> Iterator[Path]:
     """A folder that containers can get through to; pytest's own are closed to others."""
@@ -43,7 +49,7 @@ def work() -> Iterator[Path]:
     folder.mkdir(0o755)
     yield folder
     assert list(mounts_below(folder)) == []
-    for parent in Path("/sys/fs/cgroup").glob(f"*/{folder.name}"):
+    for parent in own_cgroups(folder):
         parent.rmdir()  # empty, or this fails
     shutil.rmtree(folder)
 
@@ -107,10 +113,8 @@ def traces(first_host_id: int) -> Callable[[Path], list[str]]:
         return found
 
     def find(folder: Path) -> list[str]:
-        parent = folder.parent.name
         found = [
-            *Path("/sys/fs/cgroup").glob(f"{parent}/*/job-*"),
-            *Path("/sys/fs/cgroup").glob(f"*/{parent}/*/job-*"),
+            *(job for own in own_cgroups(folder.parent) for job in own.glob("*/job-*")),
             *mounts_below(folder / "jobs"),
             *(folder / "jobs").iterdir(),
             *(folder / "runtime").iterdir(),

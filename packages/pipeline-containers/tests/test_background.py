@@ -8,8 +8,12 @@ from pathlib import Path
 import pytest
 
 from pipeline_containers.sandbox.background import SHARES, Background
-from pipeline_containers.sandbox.cgroups import UNIFIED, Hierarchies, find_hierarchies
-from pipeline_containers.sandbox.delegation import parse_own_cgroups
+from pipeline_containers.sandbox.hierarchies import (
+    UNIFIED,
+    Hierarchies,
+    find_hierarchies,
+    parse_own_cgroups,
+)
 from pipeline_containers.sandbox.limits import Limits
 
 

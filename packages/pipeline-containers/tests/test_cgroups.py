@@ -5,17 +5,15 @@ from pathlib import Path
 import pytest
 
 from pipeline_containers.sandbox.cgroups import (
-    UNIFIED,
     Counters,
-    Hierarchies,
     change_limits,
     lift_cpu_quota,
     parse_counter,
-    parse_mountinfo,
     read_counters,
     remove_if_empty,
     swap_is_counted,
 )
+from pipeline_containers.sandbox.hierarchies import UNIFIED, Hierarchies, parse_mountinfo
 from pipeline_containers.sandbox.limits import MIB, Limits
 from pipeline_containers.sandbox.report import Ending, Evidence, classify, describe_limit
 
@@ -167,10 +165,14 @@ def test_the_quota_is_lifted_for_the_dying(
 
 def test_whether_swap_is_counted(tmp_path: Path) -> None:
     unified = Hierarchies({UNIFIED: tmp_path})
-    assert not swap_is_counted(Hierarchies({}))
-    assert not swap_is_counted(unified)
-    write(tmp_path / "user.slice", {"memory.swap.max": "max"})
-    assert swap_is_counted(unified)
+    assert not swap_is_counted(Hierarchies({}), "/p")
+    assert not swap_is_counted(unified, "/p")
+    write(tmp_path / "p", {"memory.swap.max": "max"})
+    assert swap_is_counted(unified, "/p")
+    v1 = Hierarchies({"memory": tmp_path})
+    assert not swap_is_counted(v1, "/p")
+    write(tmp_path / "p", {"memory.memsw.limit_in_bytes": "1"})
+    assert swap_is_counted(v1, "/p")
 
 
 def test_a_parent_goes_only_when_it_is_empty(tmp_path: Path) -> None:

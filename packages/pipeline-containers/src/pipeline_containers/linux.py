@@ -28,6 +28,7 @@ MS_NOEXEC: Final = 8
 MS_REMOUNT: Final = 32
 MS_REC: Final = 0x4000
 MS_PRIVATE: Final = 0x40000
+MS_SLAVE: Final = 0x80000
 MNT_DETACH: Final = 2
 UMOUNT_NOFOLLOW: Final = 8
 

@@ -56,13 +56,36 @@ class UnenforcedType(click.ParamType[frozenset[str]]):
         return names
 
 
+class CgroupType(click.ParamType[str]):
+    """A cgroup's path, from the top of its hierarchy."""
+
+    name = "cgroup"
+
+    def convert(
+        self, value: object, param: click.Parameter | None, ctx: click.Context | None
+    ) -> str:
+        """Refuse what leads elsewhere; an empty one stands for none."""
+        path = str(value)
+        if path and (not path.startswith("/") or {"", ".", ".."} & set(path[1:].split("/"))):
+            self.fail(f"{path!r}: not of the form /NAME/NAME", param, ctx)
+        return path
+
+
+CGROUP_PARENT = click.option(
+    "--cgroup-parent",
+    type=CgroupType(),
+    default="",
+    metavar="PATH",
+    envvar="PIPELINE_CGROUP_PARENT",
+    help="Have jobs' cgroups below this one (/NAME/NAME), not below this process' own.",
+)
 ALLOW_UNENFORCED = click.option(
     "--allow-unenforced",
     type=UnenforcedType(),
     default=frozenset(),
     metavar="NAME,...",
     envvar="PIPELINE_ALLOW_UNENFORCED",
-    help=f"Without root: run even if these do not hold: {', '.join(NAMES)}.",
+    help=f"Run even if these do not hold: {', '.join(NAMES)}.",
 )
 KIND = click.option(
     "--kind",

@@ -18,7 +18,7 @@ import click
 from pipeline_containers.errors import SandboxError
 from pipeline_containers.images.image import StoredImage
 from pipeline_containers.images.registry import Registry
-from pipeline_containers.options import ALLOW_UNENFORCED, JSON, KIND, REGISTRY, WORK
+from pipeline_containers.options import ALLOW_UNENFORCED, CGROUP_PARENT, JSON, KIND, REGISTRY, WORK
 from pipeline_containers.sandbox.limits import GIB, KIB, MIB, Limits
 from pipeline_containers.sandbox.report import RunReport
 from pipeline_containers.sandbox.rootless import enter
@@ -76,6 +76,7 @@ _LIMIT = click.option(
 @WORK
 @_LIMIT
 @ALLOW_UNENFORCED
+@CGROUP_PARENT
 @JSON
 def run(
     image: str,
@@ -86,12 +87,13 @@ def run(
     work: Path,
     changes: tuple[tuple[str, float], ...],
     allow_unenforced: frozenset[str],
+    cgroup_parent: str,
     as_json: bool,
 ) -> None:
     """Run a tool on a SOLUTION folder. IMAGE: a root folder, or REPOSITORY:TAG in the registry."""
     enter()
     tool_run = _tool_run(image, slug, solution, registry, kind, work, changes)
-    with _sandbox(work, allow_unenforced) as sandbox:
+    with _sandbox(work, allow_unenforced, cgroup_parent) as sandbox:
         report = sandbox.run(tool_run)
     if as_json:
         invocation = {
@@ -115,6 +117,7 @@ def run(
 @WORK
 @_LIMIT
 @ALLOW_UNENFORCED
+@CGROUP_PARENT
 def shell(
     image: str,
     slug: str,
@@ -124,6 +127,7 @@ def shell(
     work: Path,
     changes: tuple[tuple[str, float], ...],
     allow_unenforced: frozenset[str],
+    cgroup_parent: str,
 ) -> None:
     """Look around where `run` would run the tool: a shell in its place, without a time limit."""
     from pipeline_containers.sandbox.console import Relay
@@ -131,7 +135,7 @@ def shell(
     enter()
     tool_run = _tool_run(image, slug, solution, registry, kind, work, changes)
     click.echo(f"the tool is called: {' '.join(_command(tool_run))}", err=True)
-    with _sandbox(work, allow_unenforced) as sandbox:
+    with _sandbox(work, allow_unenforced, cgroup_parent) as sandbox:
         relay = Relay(sys.stdin.fileno(), sys.stdout.fileno())
         sys.exit(sandbox.shell(tool_run, relay.attach))
 
@@ -169,18 +173,22 @@ def _stored(image: str, registry: Registry, work: Path) -> StoredImage:
 
 
 @contextmanager
-def _sandbox(work: Path, allow_unenforced: frozenset[str]) -> Iterator[Sandbox]:
+def _sandbox(work: Path, allow_unenforced: frozenset[str], cgroup_parent: str) -> Iterator[Sandbox]:
     """Open a sandbox for one run: several people may have one at a time."""
+
+    def opened(folder: Path) -> Sandbox:
+        return Sandbox(folder, allow_unenforced=allow_unenforced, cgroup_parent=cgroup_parent)
+
     sandboxes = work / "sandboxes"
     sandboxes.mkdir(parents=True, exist_ok=True)
     for old in sandboxes.iterdir():
         with suppress(SandboxError, OSError):  # it is alive, or somebody else clears it
             if time.time() - old.stat().st_mtime > _ABANDONED_S:
-                Sandbox(old, allow_unenforced=allow_unenforced).close()
+                opened(old).close()
                 shutil.rmtree(old)
     with (
         tempfile.TemporaryDirectory(dir=sandboxes) as folder,
-        Sandbox(Path(folder), allow_unenforced=allow_unenforced) as sandbox,
+        opened(Path(folder)) as sandbox,
     ):
         yield sandbox
 

@@ -13,7 +13,7 @@ import click
 import msgspec
 
 from pipeline_containers.errors import ContainersError
-from pipeline_containers.options import ALLOW_UNENFORCED
+from pipeline_containers.options import ALLOW_UNENFORCED, CGROUP_PARENT
 from pipeline_containers.sandbox.rootless import enter
 from pipeline_protocol.address import BadAddress, WorkerAddress
 from pipeline_protocol.names import Identity, described
@@ -72,6 +72,7 @@ def _common(command: Any) -> Any:
             help="For builders: a file of https://NAME:TOKEN@HOST lines, for private repositories.",
         ),
         ALLOW_UNENFORCED,
+        CGROUP_PARENT,
         click.argument("work_folder", type=_FOLDER),
         click.argument("address", type=_AddressType()),
         click.argument("identity", type=_IdentityType()),
@@ -120,6 +121,7 @@ def listen(
     runtime: str,
     wait: float,
     allow_unenforced: frozenset[str],
+    cgroup_parent: str,
     slots: int,
     file_inputs: Path | None,
     warm: int | None,
@@ -138,7 +140,7 @@ def listen(
         slots,
         mode,
         wait,
-        Host(runtime, inputs, base_images, git_credentials, allow_unenforced, warm),
+        Host(runtime, inputs, base_images, git_credentials, allow_unenforced, warm, cgroup_parent),
     )
     _work(start, work_folder)
 
@@ -154,9 +156,17 @@ def configure(
     runtime: str,
     wait: float,
     allow_unenforced: frozenset[str],
+    cgroup_parent: str,
 ) -> NoReturn:
     """Prepare the wanted versions, and exit."""
-    host = Host(runtime, None, base_images, git_credentials, allow_unenforced)
+    host = Host(
+        runtime,
+        None,
+        base_images,
+        git_credentials,
+        allow_unenforced,
+        cgroup_parent=cgroup_parent,
+    )
     _work(Start(identity, address, 1, Mode.CONFIGURE, wait, host), work_folder)
 
 

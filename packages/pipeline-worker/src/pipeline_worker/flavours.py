@@ -47,6 +47,8 @@ class Host(Struct, frozen=True):
     """The limits that an operator lets be unenforced, where a worker has no root."""
     warm: int | None = None
     """How many containers to make ahead of their jobs, at most one a slot; None: one a slot."""
+    cgroup_parent: str = ""
+    """The cgroup that jobs' are to lie below; empty: the worker's own."""
 
 
 class Flavour(Struct, frozen=True):
@@ -74,6 +76,7 @@ def open_flavour(
                 warm=0 if kind is None else most,
                 runtime=host.runtime,
                 allow_unenforced=host.allow_unenforced,
+                cgroup_parent=host.cgroup_parent,
                 on_trouble=prover.doubt,
             )
         )

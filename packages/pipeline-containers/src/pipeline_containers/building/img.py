@@ -26,6 +26,7 @@ from pipeline_containers.errors import ContainersError, StoreError, ToolMissing
 from pipeline_containers.images.skopeo import copy_image, reason
 from pipeline_containers.images.storage import Storage
 from pipeline_containers.sandbox import cgroups
+from pipeline_containers.sandbox.hierarchies import find_hierarchies
 
 _CGROUP = "/buildkit"  # the parent of those that its commands run in
 _HOUSEKEEPING = BuildOptions(timeout_s=120.0, log_bytes=16 << 20, log_tail_bytes=4096)
@@ -81,7 +82,7 @@ class Img:
             with open_cell(self._folder / "builds", self._runtime) as cell:
                 yield cell
         finally:
-            cgroups.remove_if_empty(cgroups.find_hierarchies(), _CGROUP)
+            cgroups.remove_if_empty(find_hierarchies(), _CGROUP)
 
     def _img(
         self,

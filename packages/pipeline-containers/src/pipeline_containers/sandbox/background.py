@@ -8,6 +8,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from pipeline_containers.sandbox import cgroups
+from pipeline_containers.sandbox.hierarchies import Hierarchies
 
 SHARES = 100
 """A container with one processor has 1,024: where all are busy, some progress is still made."""
@@ -21,7 +22,7 @@ class Background:
     An empty `beside` stands for none, as where a user was given none.
     """
 
-    def __init__(self, hierarchies: cgroups.Hierarchies, beside: str) -> None:
+    def __init__(self, hierarchies: Hierarchies, beside: str) -> None:
         self._hierarchies = hierarchies
         self._cgroup = f"{beside}-background" if beside else ""
 
@@ -37,10 +38,13 @@ class Background:
         with suppress(OSError):
             Path(f"/proc/{pid}/autogroup").write_text(str(_NICENESS))
 
+    def folders(self) -> list[Path]:
+        """Say where the cgroup is, or would be."""
+        return self._hierarchies.folders(self._cgroup) if self._cgroup else []
+
     def remove(self) -> None:
         """End what is left here, and remove the cgroup."""
-        if self._cgroup:
-            cgroups.remove_tree(self._hierarchies, self._cgroup)
+        cgroups.remove_folders(self.folders())
 
     def _enter(self, pid: int) -> None:
         folder = self._hierarchies.folder("cpu", self._cgroup)

@@ -38,9 +38,6 @@ MASKED = (
 )
 READ_ONLY = ("/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys")
 
-RLIMITS = ("RLIMIT_NOFILE", "RLIMIT_CORE", "RLIMIT_MEMLOCK", "RLIMIT_NPROC")
-"""The resource limits that are set beside the cgroup's."""
-
 
 @dataclass(frozen=True, slots=True)
 class Bundle:

@@ -1,4 +1,4 @@
-"""Where a container's cgroup is, what it counted, and the removal of what stays of it.
+"""What a container's cgroup holds it to, what it counted, and the removal of what stays of it.
 
 Version 1, version 2 and the two side by side (hybrid) differ in files and units only: the tables
 below are that difference. Counters are read between a container's death and its deletion, which
@@ -8,40 +8,14 @@ takes the cgroup with it. Source: the kernel's `admin-guide/cgroup-v1` and `cgro
 import contextlib
 import errno
 import os
-import re
 import signal
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from pipeline_containers.sandbox.hierarchies import Hierarchies
 from pipeline_containers.sandbox.limits import CPU_PERIOD_US, Limits
-
-UNIFIED = ""
-"""The name of version 2's one hierarchy, beside version 1's controllers."""
-
-_CONTROLLERS = ("memory", "pids", "cpu", "cpuacct", "cpuset", "blkio", "devices", "freezer")
-_OCTAL = re.compile(r"\\([0-7]{3})")
-
-
-@dataclass(frozen=True, slots=True)
-class Hierarchies:
-    """Where each hierarchy is mounted: by controller, `UNIFIED`, or `name=...`."""
-
-    mounts: Mapping[str, Path]
-
-    def folder(self, controller: str, cgroup: str) -> Path | None:
-        """Say where a cgroup is in the hierarchy that has the controller."""
-        mount = self.mounts.get(controller, self.mounts.get(UNIFIED))
-        return None if mount is None else mount / cgroup.strip("/")
-
-    def folders(self, cgroup: str) -> list[Path]:
-        """Say where a cgroup is in every hierarchy."""
-        return sorted({mount / cgroup.strip("/") for mount in self.mounts.values()})
-
-    def is_v1(self, controller: str) -> bool:
-        """Say whether a controller has a hierarchy of its own."""
-        return controller in self.mounts
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,29 +55,6 @@ _V2 = {
 }
 
 
-def parse_mountinfo(text: str) -> Hierarchies:
-    """Find the hierarchies in the text of `/proc/self/mountinfo`."""
-    mounts: dict[str, Path] = {}
-    for line in text.splitlines():
-        before, _, after = line.partition(" - ")
-        fields, kind = before.split(), after.split()
-        if len(fields) < 5 or not kind:
-            continue
-        place = Path(_OCTAL.sub(lambda match: chr(int(match[1], 8)), fields[4]))
-        if kind[0] == "cgroup2":
-            mounts.setdefault(UNIFIED, place)
-        elif kind[0] == "cgroup":
-            for option in kind[-1].split(","):
-                if option in _CONTROLLERS or option.startswith("name="):
-                    mounts.setdefault(option, place)
-    return Hierarchies(mounts)
-
-
-def find_hierarchies() -> Hierarchies:
-    """Find this host's."""
-    return parse_mountinfo(Path("/proc/self/mountinfo").read_text())
-
-
 def parse_counter(text: str, key: str) -> int | None:
     """Take a counter from its file's text: the only number, or the one of a line's key."""
     for line in text.splitlines():
@@ -131,12 +82,12 @@ def read_counters(hierarchies: Hierarchies, cgroup: str) -> Counters:
     )
 
 
-def swap_is_counted(hierarchies: Hierarchies) -> bool:
-    """Say whether this kernel takes a limit for swap."""
-    if hierarchies.is_v1("memory"):
-        return (hierarchies.mounts["memory"] / "memory.memsw.limit_in_bytes").exists()
-    unified = hierarchies.mounts.get(UNIFIED)
-    return unified is not None and any(unified.glob("*/memory.swap.max"))
+def swap_is_counted(hierarchies: Hierarchies, cgroup: str) -> bool:
+    """Say whether this kernel takes a limit for swap, of a cgroup or of those below it."""
+    v1 = hierarchies.is_v1("memory")
+    folder = hierarchies.folder("memory", cgroup)
+    file = "memory.memsw.limit_in_bytes" if v1 else "memory.swap.max"
+    return folder is not None and (folder / file).exists()
 
 
 ALL = frozenset(("memory", "pids", "cpu"))
@@ -219,11 +170,16 @@ def lift_cpu_quota(hierarchies: Hierarchies, cgroup: str) -> None:
 
 def remove_tree(hierarchies: Hierarchies, cgroup: str, patience_s: float = 1.0) -> bool:
     """Kill what is left in a cgroup and those below it, and remove them; false if some stay."""
+    return remove_folders(hierarchies.folders(cgroup), patience_s)
+
+
+def remove_folders(tops: Sequence[Path], patience_s: float = 1.0) -> bool:
+    """Do the same to cgroups by their folders."""
     deadline = time.monotonic() + patience_s
-    if all(_is_removed(top) for top in hierarchies.folders(cgroup)):
+    if all(_is_removed(top) for top in tops):
         return True
     while True:
-        folders = [folder for top in hierarchies.folders(cgroup) for folder in _below(top)]
+        folders = [folder for top in tops for folder in _below(top)]
         for folder in folders:
             _kill(folder)
             with contextlib.suppress(OSError):
@@ -259,6 +215,11 @@ def _below(top: Path) -> Iterator[Path]:
 
 
 def _kill(folder: Path) -> None:
+    kill = folder / "cgroup.kill"  # version 2, since Linux 5.14
+    if kill.exists():
+        with contextlib.suppress(OSError):
+            kill.write_text("1")
+        return
     for line in _text(folder / "cgroup.procs").split():
         with contextlib.suppress(OSError, ValueError):
             os.kill(int(line), signal.SIGKILL)

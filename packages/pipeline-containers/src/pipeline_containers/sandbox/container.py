@@ -25,6 +25,7 @@ from pipeline_containers.sandbox import cgroups, mounts
 from pipeline_containers.sandbox.bundle import Bundle, runtime_config
 from pipeline_containers.sandbox.console import ConsoleSocket
 from pipeline_containers.sandbox.enforcement import Enforcement
+from pipeline_containers.sandbox.hierarchies import Hierarchies
 from pipeline_containers.sandbox.ids import IdMap
 from pipeline_containers.sandbox.limits import Limits
 from pipeline_containers.sandbox.report import Ending
@@ -45,7 +46,7 @@ class Host:
     """What all containers of a sandbox share."""
 
     runtime: Runtime
-    hierarchies: cgroups.Hierarchies
+    hierarchies: Hierarchies
     cgroup_parent: str
     ids: IdMap
     enforcement: Enforcement

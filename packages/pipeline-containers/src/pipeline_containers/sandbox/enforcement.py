@@ -1,18 +1,17 @@
 """What this host lets the sandbox enforce; whatever it does not, an operator has to allow by name.
 
-As root, all of it. Without root it depends on what the user was given: cgroups, subordinate ids.
+It depends on what the worker was given: cgroups with their controllers, ids for its jobs.
 """
 
+import resource
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 from pipeline_containers.errors import SandboxError
-from pipeline_containers.sandbox.cgroups import Hierarchies
-from pipeline_containers.sandbox.delegation import closed_limits
+from pipeline_containers.sandbox.cgroup_root import CONTROLLERS
 from pipeline_containers.sandbox.ids import OWN_ONLY, IdMap
+from pipeline_containers.sandbox.limits import RLIMITS
 
-CONTROLLERS = {"memory": "memory", "pids": "pids", "cpus": "cpu"}
-"""The limits that cgroups hold, and the controller of each."""
 IDS = "ids"
 """That jobs are other users than the worker."""
 NAMES = (*CONTROLLERS, IDS)
@@ -45,20 +44,22 @@ class Enforcement:
         if refused:
             reasons = "; ".join(f"{name}: {why}" for name, why in refused.items())
             raise SandboxError(
-                f"without root this host does not let the sandbox enforce {reasons}. "
+                f"this host does not let the sandbox enforce {reasons}. "
                 "Start it as root, or hand over what is missing (docs/sandbox.md, Without root), "
                 f"or allow it by name: --allow-unenforced {','.join(refused)}"
             )
 
 
 FULL = Enforcement({})
-"""Of root."""
+"""All of them."""
 
 
-def find_enforcement(tops: Hierarchies, cgroup: str, ids: IdMap) -> Enforcement:
-    """Find out what holds for containers below a cgroup; it is made where it can be."""
-    missing = {
-        name: f"no limit can be set below {place}: that cgroup is not this user's"
-        for name, place in closed_limits(tops, cgroup).items()
-    }
-    return Enforcement(missing | ({IDS: _NO_IDS} if ids == OWN_ONLY else {}))
+def find_enforcement(closed: Mapping[str, str], ids: IdMap) -> Enforcement:
+    """Say what holds for containers of such ids, where some limits are closed to the sandbox."""
+    return Enforcement({**closed, **({IDS: _NO_IDS} if ids == OWN_ONLY else {})})
+
+
+def host_ceilings() -> dict[str, int]:
+    """Read this process' hard limits: without CAP_SYS_RESOURCE nothing gets beyond them."""
+    limits = {name: resource.getrlimit(getattr(resource, name))[1] for name in RLIMITS}
+    return {name: value for name, value in limits.items() if value != resource.RLIM_INFINITY}

@@ -5,15 +5,18 @@ FOLDER/jobs/      a folder for each live container: bundle, job folder (a tmpfs)
 FOLDER/roots/     images, mounted read-only
 FOLDER/runtime/   the container runtime's state
 FOLDER/canary/    the layer of the canary's image
+FOLDER/cgroups    where its cgroups are, a line each, while it has an owner
 """
 
 import fcntl
 import hashlib
 import os
+from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 
 from pipeline_containers.errors import SandboxError
+from pipeline_containers.sandbox.hierarchies import PLACE
 from pipeline_containers.sandbox.rootless import host_pid
 
 
@@ -27,6 +30,7 @@ class Premises:
         self.roots = self.folder / "roots"
         self.runtime = self.folder / "runtime"
         self.canary = self.folder / "canary"
+        self._cgroups = self.folder / "cgroups"
         self._make()
         if are_strangers:
             self._check_way()
@@ -37,8 +41,26 @@ class Premises:
         """A name that no other folder on this host has."""
         return hashlib.sha256(str(self.folder).encode()).hexdigest()[:16]
 
+    def note_cgroups(self, folders: Iterable[Path]) -> None:
+        """Keep for the next owner where the cgroups are: it may be started in other ones."""
+        self._cgroups.write_text("".join(f"{folder}\n" for folder in folders))
+
+    def noted_cgroups(self) -> list[Path]:
+        """Say which cgroups the last owner has left; only such as are named after this folder."""
+        try:
+            lines = self._cgroups.read_text().splitlines()
+        except OSError:
+            return []
+        name = f"pipeline-{self.key}"
+        places = [Path(line) for line in lines if line.startswith(f"{PLACE}/")]
+        return [
+            place for place in places if place.name.startswith(name) and ".." not in place.parts
+        ]
+
     def release(self) -> None:
         """Let another process have it."""
+        if not any(place.exists() for place in self.noted_cgroups()):
+            self._cgroups.unlink(missing_ok=True)
         os.close(self._lock)
 
     def _make(self) -> None:

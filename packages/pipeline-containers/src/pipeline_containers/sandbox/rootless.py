@@ -21,7 +21,8 @@ from typing import NoReturn
 from pipeline_containers import linux
 from pipeline_containers.command import run_command
 from pipeline_containers.errors import SandboxError
-from pipeline_containers.sandbox.delegation import make_room
+from pipeline_containers.sandbox.cgroup_mounting import mount_hidden_cgroups
+from pipeline_containers.sandbox.cgroup_root import clear_own_cgroup
 from pipeline_containers.sandbox.ids import ID_COUNT
 
 _NAMESPACES = linux.CLONE_NEWUSER | linux.CLONE_NEWNS | linux.CLONE_NEWPID
@@ -32,14 +33,15 @@ _REMEDY = "start it as root, or let users make namespaces (docs/sandbox.md, With
 
 
 def enter() -> None:
-    """Go on as root of namespaces of one's own; root stays where it is.
+    """Go on as root of namespaces of one's own; root stays where it is, and sees its cgroups.
 
     To be called before anything else: by a process of one thread, with nothing open. Returns in
     another process. `SandboxError` when this host does not let a user do that.
     """
     if os.geteuid() == 0:
+        mount_hidden_cgroups()
         return
-    make_room()
+    clear_own_cgroup()
     linux.become_subreaper()  # the middle one's child becomes ours
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     sys.stdout.flush()

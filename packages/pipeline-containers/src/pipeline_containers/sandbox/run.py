@@ -17,9 +17,10 @@ from pipeline_containers.images.image import StoredImage
 from pipeline_containers.sandbox import canary, cgroups, mounts
 from pipeline_containers.sandbox.account import Clock, account
 from pipeline_containers.sandbox.background import Background
+from pipeline_containers.sandbox.cgroup_root import open_cgroup_root
 from pipeline_containers.sandbox.cleaner import Cleaner
 from pipeline_containers.sandbox.container import Attach, Container, Host, Recipe
-from pipeline_containers.sandbox.ground import find_ground, host_ceilings
+from pipeline_containers.sandbox.enforcement import find_enforcement, host_ceilings
 from pipeline_containers.sandbox.ids import OWN_ONLY, find_ids
 from pipeline_containers.sandbox.layers import LayerIds
 from pipeline_containers.sandbox.limits import Limits
@@ -100,24 +101,24 @@ class Sandbox:
         self._user_namespace = -1
         try:
             watch_orphans()
-            ground = find_ground(ids, f"{cgroup_parent}/pipeline-{self._premises.key}")
-            ground.enforcement.require(allow_unenforced)
-            self.enforcement = ground.enforcement
-            self.background = Background(ground.hierarchies, ground.cgroup)
+            name = f"pipeline-{self._premises.key}"
+            root = self.cgroup_root = open_cgroup_root(name, cgroup_parent)
+            self.enforcement = find_enforcement(root.missing, ids)
+            self.enforcement.require(allow_unenforced)
+            self.background = Background(root.hierarchies, root.cgroup)
             self.is_rootless = not ids.is_of_host
             self._host = Host(
                 runtime=Runtime(self._premises.runtime, runtime),
-                hierarchies=ground.hierarchies,
-                cgroup_parent=ground.cgroup,
+                hierarchies=root.hierarchies,
+                cgroup_parent=root.cgroup,
                 ids=ids,
-                enforcement=ground.enforcement,
+                enforcement=self.enforcement,
                 seccomp=load_filter(),
-                swap_is_counted=cgroups.swap_is_counted(ground.hierarchies),
+                swap_is_counted=cgroups.swap_is_counted(root.hierarchies, root.cgroup),
                 ceilings=host_ceilings(),
             )
             self.sweep()
-            cgroups.remove_tree(ground.hierarchies, ground.cgroup)
-            self.background.remove()
+            self._remove_old_cgroups()
             if ids.is_of_host:
                 self._user_namespace = mounts.open_user_namespace(first_host_id)
             mapping = self._user_namespace if ids.is_of_host else None
@@ -216,7 +217,8 @@ class Sandbox:
                 folder = jobs / name
                 folder.mkdir(exist_ok=True)
                 runtime.end(name, processes.get(name, 0), folder)
-                cgroups.remove_tree(host.hierarchies, f"{host.cgroup_parent}/{name}")
+                if host.cgroup_parent:
+                    cgroups.remove_tree(host.hierarchies, f"{host.cgroup_parent}/{name}")
                 for place in list(mounts.mounts_below(folder)):
                     mounts.unmount(place)
                 shutil.rmtree(folder)
@@ -238,6 +240,14 @@ class Sandbox:
         traceback: TracebackType | None,
     ) -> None:
         self.close()
+
+    def _remove_old_cgroups(self) -> None:
+        """Remove those of a dead owner, which may have been started in other ones."""
+        own = self.cgroup_root.folders()
+        below = [child for folder in own for child in folder.glob("*/")]
+        elsewhere = [place for place in self._premises.noted_cgroups() if place not in own]
+        cgroups.remove_folders([*below, *elsewhere])
+        self._premises.note_cgroups([*own, *self.background.folders()])
 
     def _recipe(self, run: ToolRun) -> Recipe:
         root = self._roots.mount(run.image)
@@ -298,7 +308,9 @@ class Sandbox:
         if self._user_namespace >= 0:
             os.close(self._user_namespace)
             self._user_namespace = -1
-        if hasattr(self, "_host"):
-            cgroups.remove_if_empty(self._host.hierarchies, self._host.cgroup_parent)
-            self.background.remove()
+        if hasattr(self, "cgroup_root"):
+            root = self.cgroup_root
+            if root.cgroup:
+                cgroups.remove_if_empty(root.hierarchies, root.cgroup)
+            Background(root.hierarchies, root.cgroup).remove()
         self._premises.release()

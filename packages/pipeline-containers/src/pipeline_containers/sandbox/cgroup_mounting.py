@@ -1,0 +1,52 @@
+"""Cgroups mounted anew for a process that cannot see its own.
+
+`ip netns exec` mounts a new /sys, and cgroups are not in it; a process that was given a cgroup
+namespace sees the cgroups of the one before it. Both have a mount namespace of their own already,
+or are given one: nothing changes for others. Source: ip-netns(8), cgroup_namespaces(7).
+"""
+
+import contextlib
+from pathlib import Path
+
+from pipeline_containers import linux
+from pipeline_containers.sandbox.hierarchies import PLACE, UNIFIED, find_mounts, find_own
+
+_FLAGS = linux.MS_NOSUID | linux.MS_NODEV | linux.MS_NOEXEC
+
+
+def mount_hidden_cgroups() -> None:
+    """Mount this process' cgroups where they are looked for, if they are not to be seen.
+
+    For root, in a process of one thread. Where it cannot be done nothing is: what is missing is
+    found when cgroups are needed.
+    """
+    own = find_own()
+    mounts = find_mounts()
+    seen = mounts.get(UNIFIED)
+    if set(own) == {UNIFIED}:
+        if seen is None or seen.folder(own[UNIFIED]) is None:
+            with contextlib.suppress(OSError):
+                _go_apart()
+                linux.mount("cgroup2", str(PLACE), "cgroup2", _FLAGS, "")
+    elif own and not mounts:
+        with contextlib.suppress(OSError):
+            _go_apart()
+            linux.mount("cgroup", str(PLACE), "tmpfs", _FLAGS, "mode=755")
+            for line in Path("/proc/self/cgroup").read_text().splitlines():
+                _mount_hierarchy(line.split(":")[1])
+
+
+def _go_apart() -> None:
+    linux.unshare(linux.CLONE_NEWNS)
+    linux.mount("none", "/", "", linux.MS_REC | linux.MS_SLAVE, "")
+
+
+def _mount_hierarchy(names: str) -> None:
+    """Mount a hierarchy of version 1 by its names, or version 2 beside them."""
+    place = PLACE / (names.removeprefix("name=") or "unified")
+    place.mkdir()
+    if names == UNIFIED:
+        linux.mount("cgroup2", str(place), "cgroup2", _FLAGS, "")
+        return
+    options = f"none,{names}" if names.startswith("name=") else names
+    linux.mount("cgroup", str(place), "cgroup", _FLAGS, options)

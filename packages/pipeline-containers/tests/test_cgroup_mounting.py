@@ -1,0 +1,49 @@
+"""Cgroups that a process cannot see are mounted anew for it alone."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+pytestmark = pytest.mark.e2e
+
+PROGRAM = """
+from pathlib import Path
+from pipeline_containers.sandbox.hierarchies import find_hierarchies, find_mounts, find_own
+from pipeline_containers.sandbox.rootless import enter
+print(len(find_hierarchies().mounts))
+enter()
+own, mounts = find_own(), find_mounts()
+print(len(mounts), all((mounts[name].folder(path) / "cgroup.procs").exists()
+                       for name, path in own.items() if name in mounts))
+"""
+
+
+def test_in_another_network_namespace_as_ip_netns_exec_enters_it(work: Path) -> None:
+    name = work.name
+    before = Path("/proc/self/mountinfo").read_text()
+    subprocess.run(["ip", "netns", "add", name], check=True)
+    try:
+        ran = subprocess.run(
+            ["ip", "netns", "exec", name, sys.executable, "-c", PROGRAM],
+            capture_output=True,
+            text=True,
+            check=True,
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+        )
+    finally:
+        subprocess.run(["ip", "netns", "delete", name], check=True)
+    hidden, seen = ran.stdout.splitlines()
+    assert hidden == "0"
+    count, is_own_there = seen.split()
+    assert int(count) > 0
+    assert is_own_there == "True"
+    # but for the folder that `ip netns` keeps its names in
+    lines = [
+        line
+        for line in Path("/proc/self/mountinfo").read_text().splitlines()
+        if "netns" not in line
+    ]
+    assert lines == [line for line in before.splitlines() if "netns" not in line]
