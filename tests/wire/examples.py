@@ -144,6 +144,7 @@ _WORKER = responses.WorkerDescription(
         link.VersionState("ruby", "v3", link.Readiness.FAILED, reason="no space left"),
     ),
     trouble="this host failed its check",
+    host={"runtime": "runc 1.1.5", "cgroups": "version 2, below /system.slice/worker.service"},
 )
 
 RESPONSES: dict[str, Struct] = {
@@ -198,6 +199,7 @@ FROM_WORKER: dict[str, link.FromWorker] = {
         epoch=7,
         draining=True,
         trouble="this host failed its check",
+        host={"runtime": "runc 1.1.5", "layers": "mapped mounts"},
     ),
     "hello-newer": link.Hello("worker-1", "0a1b2c3d", "builders", (), 1, protocol=2),
     "heartbeat": link.WorkerHeartbeat(

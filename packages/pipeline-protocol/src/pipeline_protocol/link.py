@@ -28,6 +28,7 @@ Attempt = Annotated[int, Meta(ge=1, le=1000)]
 Count = Annotated[int, Meta(ge=0, le=100_000)]
 Milliseconds = Annotated[int, Meta(ge=0, le=86_400_000)]
 Text = Annotated[str, Meta(max_length=4096)]
+HostFacts = Annotated[dict[Annotated[str, Meta(max_length=32)], Text], Meta(max_length=16)]
 
 
 class _Header(Struct, frozen=True, array_like=True, gc=False):
@@ -92,6 +93,8 @@ class Hello(_Header, frozen=True, tag="hello"):
     """It takes no jobs: it is about to leave, or only came to prepare its versions."""
     trouble: Text = ""
     """Why it takes none, where its host is to blame."""
+    host: HostFacts = {}
+    """How its host runs jobs, for people to read: kernel, runtime, layers, cgroups."""
 
 
 class WorkerHeartbeat(_Header, frozen=True, tag="heartbeat"):

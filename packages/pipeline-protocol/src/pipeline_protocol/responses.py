@@ -132,6 +132,8 @@ class WorkerDescription(Struct, frozen=True):
     versions: tuple[VersionState, ...]
     trouble: str = ""
     """Why the worker took itself out of the pool."""
+    host: dict[str, str] = {}
+    """How its host runs jobs: kernel, runtime, layers, cgroups."""
 
 
 class Workers(Struct, frozen=True):

@@ -221,4 +221,5 @@ def _describe(worker: Worker, now: float) -> WorkerDescription:
         load=worker.load,
         versions=tuple(worker.versions.values()),
         trouble=worker.trouble,
+        host=worker.host,
     )

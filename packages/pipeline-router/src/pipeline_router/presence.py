@@ -26,6 +26,7 @@ class Worker:
         "draining",
         "failed",
         "heard",
+        "host",
         "identity",
         "instance",
         "last_used",
@@ -53,6 +54,7 @@ class Worker:
         self.load = 0.0
         self.trouble = hello.trouble
         """Why it takes no jobs, if it is its host that is not well."""
+        self.host = hello.host
         self.versions: dict[tuple[str, str], VersionState] = {}
         self.running: dict[tuple[int, int], Work | Orphan | None] = {}
         self.alone = False

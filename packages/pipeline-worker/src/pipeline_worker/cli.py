@@ -217,6 +217,7 @@ def _session(start: Start, folder: WorkFolder) -> Leave:
             start.slots,
             start.mode,
             Patience(first_answer_s=start.wait_s),
+            flavour.host,
         )
         sockets = RouterSockets(address)
         loop = Loop(core, sockets, flavour.jobs, flavour.releases, flavour.prover)

@@ -5,7 +5,7 @@ and serves. When the router falls silent it asks again, for as long as it lives,
 on: their results are held until some router acknowledges them.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from enum import Enum
 
 from pipeline_protocol.address import WorkerAddress
@@ -57,12 +57,15 @@ class Core:
         slots: int,
         mode: Mode = Mode.LISTEN,
         patience: Patience | None = None,
+        host: Mapping[str, str] | None = None,
     ) -> None:
+        """Begin; `host` says how its host runs jobs, for whoever asks the router."""
         self.identity = identity
         self.instance = instance
         self.address = address
         self.slots = slots
         self.mode = mode
+        self.host = dict(host or {})
         self.patience = patience or Patience()
         self.bootstrap = Bootstrap(self.patience)
         self.ledger = Ledger()
@@ -146,6 +149,7 @@ class Core:
             epoch=self.epoch,
             draining=self.draining,
             trouble=self.health.trouble,
+            host=self.host,
         )
         return [do.Send(hello)]
 

@@ -57,6 +57,8 @@ class Flavour(Struct, frozen=True):
     jobs: Jobs
     releases: Preparer
     prover: Prover
+    host: dict[str, str] = {}
+    """How this host runs jobs."""
 
 
 @contextmanager
@@ -83,6 +85,10 @@ def open_flavour(
         opened.callback(prover.close)
         if kind is None and sandbox.is_rootless:
             raise SandboxError("builders need root: start this worker as root")
+        facts = sandbox.facts()
+        _log.info("jobs run here by %s", "; ".join(f"{key}: {it}" for key, it in facts.items()))
+        for note in sandbox.notes():
+            _log.warning("%s", note)
         for name, why in sandbox.enforcement.missing.items():
             _log.warning("not enforced here, as allowed: %s: %s", name, why)
         sandbox.canary()
@@ -93,7 +99,7 @@ def open_flavour(
             workshop = Workshop(builder, sandbox, sources, builds)
             cache = CacheKeeper(folder.folder("builder"), builder.prune)
             opened.callback(cache.close)
-            yield Flavour(BuildJobs(identity, workshop, cache), NoReleases(), prover)
+            yield Flavour(BuildJobs(identity, workshop, cache), NoReleases(), prover, facts)
             return
         proof = Proof(sandbox, TOOLS[kind], folder.folder("proofs"), prover.doubt)
         store = Store(folder.folder("store"), PULLS, sandbox.background.take)
@@ -102,7 +108,7 @@ def open_flavour(
         inputs = Inputs(host.file_inputs)
         opened.callback(inputs.close)
         jobs = ToolJobs(identity, TOOLS[kind], sandbox, releases, inputs)
-        yield Flavour(jobs, releases, prover)
+        yield Flavour(jobs, releases, prover, facts)
 
 
 def _require(*programs: str) -> None:

@@ -191,6 +191,22 @@ class Sandbox:
             raise SandboxError(f"the canary did not sing: {report}")
         return report
 
+    def facts(self) -> dict[str, str]:
+        """Say how this host runs jobs, as it was found out by trying."""
+        return {
+            "kernel": os.uname().release,
+            "runtime": self._host.runtime.binary,
+            "layers": self._roots.layer_ids.value,
+            "cgroups": self.cgroup_root.place,
+        }
+
+    def notes(self) -> list[str]:
+        """Say what holds here, but could be better, and what to do about it."""
+        notes = list(self.cgroup_root.notes)
+        if self._roots.why_not_mapped:
+            notes.append(f"layers are copied to other owners, for {self._roots.why_not_mapped}")
+        return notes
+
     def prove(self) -> None:
         """Clear away what stayed, and prove the road anew; `SandboxError` says what is wrong."""
         try:
