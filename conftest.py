@@ -3,6 +3,14 @@
 import os
 
 import pytest
+from support.pace import paced
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_configure(config: pytest.Config) -> None:
+    """Give tests more time on a slow machine, and measure how slow it is while nothing runs."""
+    if config.option.timeout is None:
+        config.option.timeout = paced(float(config.getini("timeout")))
 
 
 @pytest.hookimpl(hookwrapper=True)

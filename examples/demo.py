@@ -14,6 +14,7 @@ from typing import Any
 
 from support.bare import say
 from support.leftovers import find_leftovers
+from support.pace import paced
 from support.processes import BIN, Machine, Process, machine
 from support.tracks import SOLUTIONS, make_repository, write_seed
 
@@ -59,7 +60,7 @@ class Demo:
             stderr=subprocess.STDOUT,
             text=True,
             env=os.environ | {"PIPELINE_ADDRESS": own.address},
-            timeout=120,
+            timeout=paced(120),
             check=False,
         )
         for line in done.stdout.splitlines():
@@ -182,7 +183,7 @@ class Demo:
 
     def _await_version(self, own: Machine, version: str, workers: int) -> str:
         check = {"action": "deployment_check", "track_slug": "ruby", "channel": "test_runners"}
-        until = time.monotonic() + 60
+        until = time.monotonic() + paced(60)
         while True:
             response = say(own.address, check)["response"]
             states = [v for v in response["versions"] if v["version"] == version]

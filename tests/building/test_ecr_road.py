@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from support.bare import say
 from support.ecr import Ecr, ecr
+from support.pace import paced
 from support.processes import BIN, Machine, machine
 from support.tracks import git, make_repository, write_seed
 
@@ -85,7 +86,7 @@ def test_every_kind_of_reference_goes_to_amazon(road: Machine, amazon: Ecr) -> N
     for reference, sha in ((third, third), ("v3", third), ("master", second), (first, first)):
         began = time.monotonic()
         again = built(reference, sha, "ignored")
-        assert time.monotonic() - began < 2
+        assert time.monotonic() - began < paced(2)
         assert (again == digest) is (sha == first)
 
     listing = {"action": "list_available_containers", "track_slug": "bash"}
@@ -105,7 +106,7 @@ def test_the_command_line_pulls_from_amazon_and_tries_what_it_got(
 
     def call(*arguments: str) -> dict[str, Any]:
         command = [*amazon.command(), str(BIN / "pipeline-containers"), *arguments, *options]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+        done = subprocess.run(command, capture_output=True, text=True, timeout=paced(60))
         assert done.returncode == 0, done.stderr
         result = json.loads(done.stdout)
         assert isinstance(result, dict)

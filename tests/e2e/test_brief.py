@@ -10,6 +10,7 @@ import pytest
 from support.bare import say
 from support.ecr import AWS_NAMES, Ecr, ecr
 from support.leftovers import find_leftovers
+from support.pace import paced
 from support.processes import Machine, Process, machine
 from support.s3 import rclone
 from support.tracks import SOLUTIONS, git, make_repository, write_seed
@@ -124,7 +125,7 @@ class Platform:
     def _await(
         self, ask: Callable[[], dict[str, Any]], enough: Callable[[dict[str, Any]], bool]
     ) -> dict[str, Any]:
-        until = time.monotonic() + 30
+        until = time.monotonic() + paced(30)
         while not enough(reply := ask()):
             assert time.monotonic() < until, reply
             time.sleep(0.05)

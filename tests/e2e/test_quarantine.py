@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from support.bare import say
 from support.images import Image, Layer
+from support.pace import paced
 from support.processes import Machine, machine
 
 pytestmark = pytest.mark.e2e
@@ -63,7 +64,7 @@ def test_a_broken_host_leaves_the_pool_and_says_why(own: Machine) -> None:
     assert broken["status"]["code"] == 512, broken
     assert "create failed" in broken["status"]["error"]
     worker.wait_for(r"out of the pool: this host failed its check: \S+ create failed")
-    until = time.monotonic() + 10
+    until = time.monotonic() + paced(10)
     while not (seen := ask("describe_workers")["response"]["workers"][0])["draining"]:
         assert time.monotonic() < until
         time.sleep(0.05)

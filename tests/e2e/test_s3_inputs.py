@@ -15,6 +15,7 @@ from support.bare import say
 from support.images import Image, Layer
 from support.leftovers import find_leftovers
 from support.moto import moto
+from support.pace import paced
 from support.processes import Machine, Process, machine
 from support.s3 import MadeUp, Rclone, login, made_up, rclone, without_aws
 from support.sts import ROLE, Sts, sts
@@ -69,7 +70,7 @@ class Platform:
 
     def await_ready(self, worker: str) -> None:
         """Wait until the router knows that a scoped worker, which it prefers, is ready."""
-        until = time.monotonic() + 30
+        until = time.monotonic() + paced(30)
         check = {"track_slug": "scoped", "channel": "test_runners"}
         while True:
             (version,) = self.ask("deployment_check", **check)["response"]["versions"]
@@ -279,7 +280,7 @@ def test_workers_use_what_the_router_mints_and_nobody_sees_it(
 
 def await_refusal(platform: Platform, error: str) -> None:
     """Ask until S3 refuses with that."""
-    until = time.monotonic() + 20
+    until = time.monotonic() + paced(20)
     while error not in (said := platform.refused(512)):
         assert time.monotonic() < until, said
 

@@ -11,6 +11,7 @@ from typing import Any
 
 import msgspec
 from support.journal import Execution
+from support.pace import paced
 
 from pipeline_protocol import status
 from pipeline_protocol.codec import BadMessage, decode_reply
@@ -84,7 +85,7 @@ class History:
 
     def await_all(self, seconds: float, alive: Callable[[], bool] = lambda: True) -> None:
         """Wait until everything is answered."""
-        until = time.monotonic() + seconds
+        until = time.monotonic() + paced(seconds)
         while not all(asked.answered for asked in self.all):
             missing = [asked.id for asked in self.all if not asked.answered]
             assert alive(), "the clients have failed"

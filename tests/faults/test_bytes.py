@@ -8,6 +8,7 @@ from contextlib import contextmanager
 
 import zmq
 from faults.yard import Yard
+from support.pace import paced
 
 from pipeline_protocol import link
 from pipeline_protocol.codec import decode_to_worker, encode_link
@@ -123,7 +124,7 @@ def link_says(address: str, frames: Frames) -> link.Refusal | None:
 
 def stream(port: int, data: bytes) -> None:
     """Send bytes, whatever becomes of the connection."""
-    with socket.create_connection(("127.0.0.1", port), timeout=10) as connection:
+    with socket.create_connection(("127.0.0.1", port), timeout=paced(10)) as connection:
         try:
             connection.sendall(data)
             connection.shutdown(socket.SHUT_WR)

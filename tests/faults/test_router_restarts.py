@@ -6,6 +6,7 @@ import subprocess
 import pytest
 from faults.history import Terms
 from faults.yard import Yard
+from support.pace import paced
 from support.processes import BIN
 
 from pipeline_protocol import status
@@ -110,7 +111,7 @@ def test_a_second_router_is_kept_out_and_the_first_does_not_notice(yard: Yard) -
             [BIN / "pipeline-router", file, "--seed", yard.write_seed("v1"), *ports],
             capture_output=True,
             text=True,
-            timeout=30,
+            timeout=paced(30),
             check=False,
         )
         assert second.returncode == 1

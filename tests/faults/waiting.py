@@ -5,10 +5,12 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+from support.pace import paced
+
 
 def await_that(true: Callable[[], object], seconds: float = 30.0, what: str = "it") -> None:
     """Wait until something is so."""
-    until = time.monotonic() + seconds
+    until = time.monotonic() + paced(seconds)
     while not true():
         assert time.monotonic() < until, f"{what} did not happen within {seconds:g} s"
         time.sleep(0.01)

@@ -12,20 +12,21 @@ from hostile.ordinary import User
 from hostile.traces import Traces, at_rest, find_traces, settle
 from support.bare import say
 from support.images import Image
+from support.pace import paced
 from support.processes import Machine, Process
 
-SEED = """\
-registry: {kind: folder, location: ./registry}
-sources: {url: "file://REPOSITORIES/{tool}"}
-router: {liveness_s: 6}
+SEED = f"""\
+registry: {{kind: folder, location: ./registry}}
+sources: {{url: "file://REPOSITORIES/{{tool}}"}}
+router: {{liveness_s: {paced(6)}}}
 channels:
   test_runners:
-    tool: "{track}-test-runner"
-    limits: {wall_s: 3, memory: 64MiB, pids: 64, stdout: 64KiB, stderr: 64KiB,
-             job_folder: 16MiB, job_folder_files: 1000, tmp: 8MiB}
-    ceilings: {wall_s: 20}
+    tool: "{{track}}-test-runner"
+    limits: {{wall_s: {paced(3)}, memory: 64MiB, pids: 64, stdout: 64KiB, stderr: 64KiB,
+             job_folder: 16MiB, job_folder_files: 1000, tmp: 8MiB}}
+    ceilings: {{wall_s: {paced(20)}}}
     tracks:
-      hasty: {limits: {wall_s: 0.5}, ceilings: {wall_s: 1}}
+      hasty: {{limits: {{wall_s: {paced(0.5)}}}, ceilings: {{wall_s: {paced(1)}}}}}
 """
 SLOTS = 2
 TRACKS = {"hostile": "root", "hasty": "root", "unprivileged": "appuser"}
@@ -162,7 +163,7 @@ class Arena:
     def case_request(self, case: Case, program: str = "") -> dict[str, Any]:
         program = (program or case.program).replace(ROUTER_PORT, str(self.own.port))
         files = {**case.files, "program": program}
-        seconds = case.asked_s or case.wall_s
+        seconds = case.asked_s or paced(case.wall_s)
         return self.request(files=files, track_slug=case.track, execution_timeout=seconds)
 
     def play(self, case: Case) -> Answer:
@@ -192,7 +193,7 @@ class Arena:
 
     def await_files(self, name: str, jobs: int = 1, seconds: float = 20.0) -> list[Path]:
         """Wait until so many live jobs have a file in their folders; those folders."""
-        until = time.monotonic() + seconds
+        until = time.monotonic() + paced(seconds)
         while len(found := self.find_files(name)) < jobs:
             assert time.monotonic() < until, f"{len(found)} of {jobs} jobs have made {name}"
             time.sleep(0.005)

@@ -26,7 +26,10 @@ class Case:
     says: tuple[str, ...] = ()
     hides: tuple[str, ...] = ("got through",)
     wall_s: float = WALL_S
-    """The request's `execution_timeout`; the answer must be there a second later."""
+    """The request's `execution_timeout`; the answer must be there a second later.
+
+    As all times here, of a machine that is as fast as it should be.
+    """
     asked_s: float = 0.0
     """What the request asks instead, where that is more than it gets."""
     files: Mapping[str, str] = field(default_factory=dict)

@@ -11,6 +11,7 @@ from hostile.arena import HONEST, Answer, Arena
 from hostile.death import Death
 from hostile.traces import Traces
 from support.images import Layer
+from support.pace import paced
 
 pytestmark = pytest.mark.e2e
 
@@ -112,7 +113,9 @@ def test_dead_while_a_hostile_tool_runs(
     arena: Arena, death: Death, before: Traces, pool: ThreadPoolExecutor, program: str
 ) -> None:
     """The job is run again, to the answer that it has earned."""
-    going = ask(pool, arena, files={"program": f"touch here; {program}"}, execution_timeout=1)
+    going = ask(
+        pool, arena, files={"program": f"touch here; {program}"}, execution_timeout=paced(1)
+    )
     arena.await_files("here")
     arena.worker.kill()
     death.rise(before)
@@ -124,7 +127,7 @@ def test_tools_that_run_on_without_it(
     arena: Arena, death: Death, before: Traces, pool: ThreadPoolExecutor, jobs: int
 ) -> None:
     program = "touch here; until [ -e stop ]; do sleep 0.02; done; pass stopped"
-    fields = {"files": {"program": program}, "execution_timeout": 20}
+    fields = {"files": {"program": program}, "execution_timeout": paced(20)}
     going = [ask(pool, arena, **fields) for _ in range(jobs)]
     arena.await_files("here", jobs)
     arena.worker.kill()
@@ -147,7 +150,9 @@ def test_dead_every_time_that_a_job_is_tried(
     arena: Arena, death: Death, before: Traces, pool: ThreadPoolExecutor
 ) -> None:
     """A poisonous job is given up: no third worker dies of it."""
-    going = ask(pool, arena, files={"program": "touch here; sleep 600"}, execution_timeout=20)
+    going = ask(
+        pool, arena, files={"program": "touch here; sleep 600"}, execution_timeout=paced(20)
+    )
     arena.await_files("here")
     arena.worker.kill()
     arena.begin_worker()

@@ -7,6 +7,7 @@ from hostile.arena import Answer, Arena
 from hostile.case import Case
 from hostile.families import FAMILIES
 from hostile.traces import Traces
+from support.pace import paced
 
 pytestmark = pytest.mark.e2e
 
@@ -39,7 +40,7 @@ def play(arena: Arena, before: Traces, case: Case) -> None:
         check(case, answer)
         honest = arena.honest()
         assert arena.settle(before) == before
-        bound = case.wall_s + GRACE_S + honest.took_s
+        bound = paced(case.wall_s + GRACE_S) + honest.took_s
         if answer.took_s <= bound:
             break
         late.append(f"{answer.took_s:.2f} s, at most {bound:.2f} s")

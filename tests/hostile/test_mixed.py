@@ -12,6 +12,7 @@ from hostile.arena import SLOTS, Arena
 from hostile.case import WALL_S, Case
 from hostile.families import FAMILIES
 from hostile.traces import Traces, resident_bytes
+from support.pace import paced
 
 pytestmark = pytest.mark.e2e
 
@@ -68,7 +69,9 @@ def run_all(arena: Arena, mixed: Iterator[Job]) -> None:
                 socket.send_multipart([number, b"", json.dumps(job.request).encode()])
             if not flying:
                 return
-            assert socket.poll(PATIENCE_S * 1000), f"no answer to any of {flying.values()}"
+            assert socket.poll(int(paced(PATIENCE_S) * 1000)), (
+                f"no answer to any of {flying.values()}"
+            )
             number, _, reply = socket.recv_multipart()
             flying.pop(number).check(json.loads(reply))
 

@@ -18,6 +18,7 @@ from hostile.ordinary import User, ordinary_user, worker_of
 from hostile.test_families import play
 from hostile.traces import Traces
 from support.images import Image
+from support.pace import paced
 from support.processes import BIN, Machine, machine
 
 from pipeline_containers.sandbox.enforcement import NAMES
@@ -187,7 +188,7 @@ def test_a_killed_worker_takes_its_jobs_along_and_rises_again(
     if not (rich_arena and rich_before):
         return
     files = {"program": f"touch here; {program}"}
-    request = rich_arena.request(files=files, execution_timeout=1)
+    request = rich_arena.request(files=files, execution_timeout=paced(1))
     with ThreadPoolExecutor(1) as pool:
         going = pool.submit(rich_arena.ask, request)
         wait_for(lambda: bool(jobs_with(rich_arena, "here")))
@@ -244,7 +245,7 @@ def busybox(shared_folder: Path) -> Path:
 
 
 def call(*command: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=paced(60))
 
 
 def jobs_with(arena: Arena, name: str) -> list[Path]:
@@ -254,7 +255,7 @@ def jobs_with(arena: Arena, name: str) -> list[Path]:
 
 
 def wait_for(condition: Callable[[], bool], seconds: float = 20.0) -> None:
-    until = time.monotonic() + seconds
+    until = time.monotonic() + paced(seconds)
     while not condition():
         assert time.monotonic() < until, condition
         time.sleep(0.005)

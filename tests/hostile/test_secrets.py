@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from hostile.arena import SECRET, Answer, Arena
 from hostile.traces import Traces
+from support.pace import paced
 
 pytestmark = pytest.mark.e2e
 
@@ -91,7 +92,7 @@ def neighbour(arena: Arena) -> Iterator[list[Answer]]:
     answers: list[Answer] = []
     with ThreadPoolExecutor(1) as pool:
         going = pool.submit(
-            arena.ask, arena.request(files={"program": KEEPER}, execution_timeout=20)
+            arena.ask, arena.request(files={"program": KEEPER}, execution_timeout=paced(20))
         )
         folder = arena.await_files("ready")[0]
         yield answers
@@ -130,7 +131,9 @@ def test_no_harm_to_a_job_beside_it(
     arena: Arena, before: Traces, program: str, codes: list[int], seconds: int
 ) -> None:
     with neighbour(arena) as answers:
-        answer = arena.ask(arena.request(files={"program": program}, execution_timeout=seconds))
+        answer = arena.ask(
+            arena.request(files={"program": program}, execution_timeout=paced(seconds))
+        )
     assert answer.code in codes, answer.reply
     assert (answers[0].code, answers[0].text) == (200, KEPT.upper())
     arena.honest()

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from hostile.ordinary import User, worker_of
 from support.leftovers import sandbox_cgroups
+from support.pace import paced
 
 _REST_S = 0.3
 
@@ -51,7 +52,7 @@ def _count(worker_folder: Path, worker: int, user: User | None) -> Traces:
 
 def settle(traces: Callable[[], Traces], wanted: Traces, seconds: float = 10.0) -> Traces:
     """Wait until there is as much as wanted: a container may be removed after its answer."""
-    until = time.monotonic() + seconds
+    until = time.monotonic() + paced(seconds)
     while True:
         found = traces()
         if found == wanted or time.monotonic() > until:

@@ -11,6 +11,7 @@ import pytest
 from faults.waiting import await_that
 from faults.yard import HASTY_S, Yard
 from support.markdown import Document
+from support.pace import paced
 from support.processes import Process, machine
 from support.tracks import EXAMPLES, ROOT
 
@@ -40,7 +41,7 @@ def commands(module_folder: Path) -> Commands:
         cwd=module_folder,
         capture_output=True,
         text=True,
-        timeout=100,
+        timeout=paced(100),
     )
     if installed.returncode:
         pytest.fail(f"npm could not install zeromq for the client in Node:\n{installed.stderr}")
@@ -72,7 +73,9 @@ def arguments(yard: Yard, version: str = "v1") -> list[str]:
 
 
 def run(command: list[str], arguments: list[str]) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([*command, *arguments], capture_output=True, text=True, timeout=100)
+    return subprocess.run(
+        [*command, *arguments], capture_output=True, text=True, timeout=paced(100)
+    )
 
 
 @pytest.mark.parametrize(("language", "file"), LANGUAGES.items())

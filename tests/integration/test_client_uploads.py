@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import boto3
 import pytest
 from support.moto import moto
+from support.pace import paced
 from support.s3 import rclone
 
 from pipeline_client import AsyncPipelineClient, PipelineClient, PlatformError
@@ -158,7 +159,7 @@ def test_s3_that_answers_nothing_holds_up_neither_the_call_nor_the_end(
                 [sys.executable, "-W", "error", "-c", program, folder],
                 capture_output=True,
                 text=True,
-                timeout=25,  # less than it would take to give up the connections
+                timeout=paced(25),  # less than it would take to give up the connections
                 check=True,
             )
         finally:

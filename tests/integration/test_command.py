@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from support.pace import paced
 from support.processes import Machine, Process, machine
 from support.shell import Operator
 
@@ -58,7 +59,7 @@ def worker(own: Machine, name: str, topics: str = "") -> Process:
 
 
 def until(condition: Callable[[], object], seconds: float = 30.0) -> None:
-    ends = time.monotonic() + seconds
+    ends = time.monotonic() + paced(seconds)
     while not condition():
         assert time.monotonic() < ends, "it did not come about"
         time.sleep(0.05)
@@ -117,7 +118,7 @@ def test_an_interrupted_run_frees_its_worker(
     with operator.started("test", "ruby", "two-fer", solution("sleep 100")) as run:
         until(lambda: operator.running() == 1)
         run.send_signal(signal.SIGINT)
-        _, error = run.communicate(timeout=30)
+        _, error = run.communicate(timeout=paced(30))
     assert run.returncode == 130
     assert "interrupted: the job is cancelled" in error
     until(lambda: operator.running() == 0)
@@ -132,7 +133,7 @@ def test_a_run_is_cancelled_by_its_id_from_elsewhere(
     with operator.started(*words) as run:
         until(lambda: operator.running() == 1)
         assert operator.call("cancel", "run-7").stdout == "1 request cancelled\n"
-        _, error = run.communicate(timeout=30)
+        _, error = run.communicate(timeout=paced(30))
     assert run.returncode == 1
     assert "499 Cancelled: taken back by its sender" in error
     assert operator.call("cancel", "run-7").returncode == 1

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from support.bare import say
 from support.moto import moto
+from support.pace import paced
 from support.processes import BIN, Machine, Process, machine
 from support.s3 import login, without_aws
 from support.sts import ROLE, Sts, sts
@@ -144,7 +145,7 @@ def test_another_role_is_taken_over_without_a_restart(own: Machine, door: Sts) -
     place = Place(own)
     place.router.wait_for(f"{re.escape(ROLE)} minted")
     config = own.folder / "pipeline.yml"
-    until = time.monotonic() + 30
+    until = time.monotonic() + paced(30)
     while "sha256:" not in config.read_text():  # the router still writes what it learnt
         assert time.monotonic() < until, config.read_text()
         time.sleep(0.02)
@@ -164,7 +165,7 @@ def test_off_loopback_nothing_is_minted_without_keys(tmp_path: Path, door: Sts) 
         ],
         capture_output=True,
         text=True,
-        timeout=30,
+        timeout=paced(30),
         check=False,
     )
     assert done.returncode == 2

@@ -4,6 +4,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from support.pace import paced
 from support.processes import BIN, machine
 from support.tracks import ROOT
 
@@ -16,7 +17,7 @@ def router(config: Path, *options: str | Path) -> tuple[int, str]:
         [BIN / "pipeline-router", config, "--port", "0", "--link-port", "0", *options],
         capture_output=True,
         text=True,
-        timeout=30,
+        timeout=paced(30),
         check=False,
     )
     assert done.stdout == ""

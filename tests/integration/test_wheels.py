@@ -11,6 +11,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 import pytest
+from support.pace import paced
 from support.processes import machine
 
 ROOT = Path(__file__).parents[2]
@@ -114,7 +115,7 @@ def test_installed_client_talks_to_a_router(
         [python, "-I", "-W", "error", "-c", program, router_address],
         capture_output=True,
         text=True,
-        timeout=100,
+        timeout=paced(100),
         check=False,
     )
     said = [version("pipeline-router"), "v1", "503 True"]

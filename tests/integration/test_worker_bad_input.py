@@ -5,6 +5,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from support.pace import paced
 from support.processes import BIN
 
 DEAD = "tcp://127.0.0.1:1"
@@ -15,7 +16,7 @@ def worker(*arguments: str | Path) -> tuple[int, str]:
         [BIN / "pipeline-worker", *map(str, arguments)],
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=paced(60),
         check=False,
     )
     assert done.stdout == ""

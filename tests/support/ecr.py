@@ -22,6 +22,7 @@ from typing import Any
 import boto3
 
 from support.moto import moto
+from support.pace import paced
 from support.registry import RegistryServer, registry_server
 
 ACCOUNT = "123456789012"
@@ -81,7 +82,7 @@ class Ecr:
 
     def await_tag(self, repository: str, tag: str, seconds: float = 10.0) -> None:
         """Wait until the news of a push has come through."""
-        until = time.monotonic() + seconds
+        until = time.monotonic() + paced(seconds)
         while tag not in self.tags(repository):
             assert time.monotonic() < until, f"{tag} never came; {self.failures}"
             time.sleep(0.02)

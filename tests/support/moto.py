@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from support.pace import paced
+
 
 @contextmanager
 def moto(folder: Path) -> Iterator[str]:
@@ -22,7 +24,7 @@ def moto(folder: Path) -> Iterator[str]:
             stderr=output,
         )
     try:
-        until = time.monotonic() + 60
+        until = time.monotonic() + paced(60)
         while not (found := re.search(r"Running on (http://\S+)", log.read_text())):
             assert time.monotonic() < until, log.read_text()
             assert process.poll() is None, log.read_text()

@@ -10,6 +10,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+from support.pace import paced
+
 BIN = Path(sys.executable).parent
 """Where the workspace's commands are."""
 
@@ -49,7 +51,7 @@ class Process:
 
     def wait_for(self, pattern: str, seconds: float = 30.0) -> re.Match[str]:
         """Wait until its log matches; Died if it ends first or takes too long."""
-        until = time.monotonic() + seconds
+        until = time.monotonic() + paced(seconds)
         while True:
             ended = not self.alive
             found = re.search(pattern, self.output())
@@ -65,7 +67,7 @@ class Process:
     def wait(self, seconds: float = 30.0) -> int:
         """Wait for its end; the exit status, negative for a signal."""
         try:
-            return self._process.wait(seconds)
+            return self._process.wait(paced(seconds))
         except subprocess.TimeoutExpired:
             raise Died(f"{self.name} does not end:\n{self.output()[-4000:]}") from None
 
@@ -81,7 +83,7 @@ class Process:
     def kill(self) -> None:
         """End it without a chance to clear anything away."""
         self.send(signal.SIGKILL)
-        self._process.wait(10)
+        self._process.wait(paced(10))
 
 
 class Machine:

@@ -12,6 +12,8 @@ from pathlib import Path
 import bcrypt
 import trustme
 
+from support.pace import paced
+
 
 class Authority:
     """A certificate authority of the test's own."""
@@ -130,7 +132,7 @@ def registry_server(
 
 
 def _wait_for(log: Path, process: subprocess.Popen[bytes], pattern: str) -> str:
-    until = time.monotonic() + 30
+    until = time.monotonic() + paced(30)
     while time.monotonic() < until:
         ended = process.poll() is not None
         found = re.search(pattern, log.read_text(errors="replace"))

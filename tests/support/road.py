@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from support.bare import say
+from support.pace import paced
 from support.processes import Machine, Process
 from support.tracks import SOLUTIONS
 
@@ -67,7 +68,7 @@ class Road:
 
     def await_state(self, state: str, seconds: float = 30.0) -> dict[str, Any]:
         """Wait until the deployment is as far as that."""
-        until = time.monotonic() + seconds
+        until = time.monotonic() + paced(seconds)
         while (deployment := self.deployment())["state"] != state:
             assert time.monotonic() < until, f"not {state}: {deployment}"
             time.sleep(0.05)
@@ -81,7 +82,7 @@ class Road:
 
     def await_workers(self, *ready: str) -> None:
         """Wait until exactly these workers have the version ready."""
-        until = time.monotonic() + 30
+        until = time.monotonic() + paced(30)
         while True:
             states = self.deployment()["versions"]
             found = {w["worker"] for v in states for w in v["workers"] if w["state"] == "ready"}

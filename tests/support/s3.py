@@ -17,6 +17,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from urllib.parse import parse_qs, quote, unquote, urlsplit
 
+from support.pace import paced
+
 PROGRAM = Path(sys.executable).parent / "rclone"
 
 
@@ -47,7 +49,7 @@ class Rclone:
                 stdout=output,
                 stderr=output,
             )
-        until = time.monotonic() + 30
+        until = time.monotonic() + paced(30)
         while not (found := re.search(r"http://(127\.0\.0\.1:\d+)", self.log.read_text())):
             assert time.monotonic() < until, self.log.read_text()
             assert self._process.poll() is None, self.log.read_text()

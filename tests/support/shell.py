@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from support.pace import paced
 from support.processes import BIN
 
 _INTERRUPTIBLE = """
@@ -52,7 +53,7 @@ class Operator:
             [str(BIN / "pipeline"), *arguments],
             capture_output=True,
             text=True,
-            timeout=100,
+            timeout=paced(100),
             env=self._env,
             check=False,
         )

@@ -13,6 +13,8 @@ from uuid import uuid4
 
 import pytest
 from support.lying import LyingRegistry, lying_registry
+from support.pace import paced
+from support.runtime import RUNTIME
 
 from pipeline_containers.images.docker import DockerRegistry
 from pipeline_containers.images.image import ImageConfig, StoredImage
@@ -24,7 +26,7 @@ from pipeline_containers.sandbox.run import Sandbox, ToolRun
 from pipeline_containers.sandbox.tools import TOOLS
 
 QUICK = Limits(
-    wall_s=10,
+    wall_s=paced(10),
     memory_bytes=64 * MIB,
     pids=32,
     stdout_bytes=64 * 1024,
@@ -134,10 +136,11 @@ def troubles() -> list[str]:
 def open_sandbox(work: Path, first_host_id: int, troubles: list[str]) -> Callable[..., Sandbox]:
     """Open a sandbox of this test's own."""
 
-    def do(warm: int = 0) -> Sandbox:
+    def do(warm: int = 0, runtime: str = RUNTIME) -> Sandbox:
         return Sandbox(
             work / "sandbox",
             warm=warm,
+            runtime=runtime,
             # The test's own: others may run containers at the same time.
             cgroup_parent=f"/{work.name}",
             first_host_id=first_host_id,

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from support.pace import paced
 
 from pipeline_containers.sandbox.background import SHARES, Background
 from pipeline_containers.sandbox.hierarchies import (
@@ -57,7 +58,7 @@ def test_a_process_and_what_it_starts_weigh_little_and_end_with_the_cgroup(
     if hierarchies.is_v1("cpu"):
         assert int((folder / "cpu.shares").read_text()) == SHARES < Limits(cpus=0.1).cpu_shares()
     background.remove()
-    assert process.wait(timeout=5) == -9
+    assert process.wait(timeout=paced(5)) == -9
     assert not folder.exists()
     background.remove()  # there is nothing to be removed
 

@@ -13,6 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from support.pace import paced
 
 from pipeline_containers.building.build import (
     BuildOutcome,
@@ -52,7 +53,7 @@ COPY . /opt/test-runner
 WORKDIR /opt/test-runner
 ENTRYPOINT ["/opt/test-runner/bin/run.sh"]
 """
-OPTIONS = BuildOptions(network="none", timeout_s=60)
+OPTIONS = BuildOptions(network="none", timeout_s=paced(60))
 Commit = Callable[..., str]
 Build = Callable[..., BuildOutcome]
 
@@ -228,7 +229,7 @@ def test_a_base_image_is_no_folder_of_the_host(
     """The images are there, and whole: it is the policy that refuses them."""
     commit({"Dockerfile": DOCKERFILE, "bin/run.sh": RUN})
     published = registry.source("ruby-test-runner", build().digest)
-    copy = copy_image(published, f"dir:{work}/private", timeout_s=60)
+    copy = copy_image(published, f"dir:{work}/private", timeout_s=paced(60))
     assert copy.ok, copy.tail
     for base in (f"dir:{work}/private", published):
         commit({"Dockerfile": f"FROM {base}\n"})
@@ -258,8 +259,8 @@ def test_a_build_that_takes_too_long_leaves_nothing(
     commit({"Dockerfile": f"{DOCKERFILE}RUN sleep 61.5\n", "bin/run.sh": RUN})
     began = time.monotonic()
     with pytest.raises(BuildTimedOut, match="longer than"):
-        build(options=replace(OPTIONS, timeout_s=3))
-    assert time.monotonic() - began < 6
+        build(options=replace(OPTIONS, timeout_s=paced(3)))
+    assert time.monotonic() - began < paced(6)
     assert _processes("61.5") == []
 
 
@@ -291,7 +292,7 @@ def test_a_killed_builder_takes_its_build_along_and_the_next_one_clears_up(
         finally:
             process.kill()
     _await(lambda: not _processes("65.5"))
-    until = time.monotonic() + 10
+    until = time.monotonic() + paced(10)
     with suppress(ChildProcessError):
         while time.monotonic() < until:  # its orphans are ours: a sandbox made us their reaper
             if os.waitpid(-1, os.WNOHANG) == (0, 0):
@@ -441,7 +442,7 @@ def test_entries_of_an_index_that_name_nothing_are_passed_over(work: Path) -> No
 
 
 def _await(what: Callable[[], bool], seconds: float = 10.0) -> None:
-    until = time.monotonic() + seconds
+    until = time.monotonic() + paced(seconds)
     while not what():
         assert time.monotonic() < until
         time.sleep(0.02)

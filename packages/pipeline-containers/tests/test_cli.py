@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from support.pace import paced
 
 from pipeline_containers.images.image import StoredImage
 
@@ -14,7 +15,7 @@ from pipeline_containers.images.image import StoredImage
 def call(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
     program = "import pipeline_containers.cli as cli; cli.main()"
     command = [sys.executable, "-c", program, *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=paced(60))
 
 
 @pytest.mark.e2e

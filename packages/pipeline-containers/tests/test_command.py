@@ -6,6 +6,7 @@ import time
 from pathlib import Path
 
 import pytest
+from support.pace import paced
 
 from pipeline_containers.command import Stop, run_command
 from pipeline_containers.errors import ToolMissing
@@ -18,16 +19,16 @@ def sh(script: str) -> list[str]:
 def test_output_and_status() -> None:
     lines: list[str] = []
     done = run_command(
-        sh("echo out; echo err >&2; printf end; exit 3"), timeout_s=5, on_line=lines.append
+        sh("echo out; echo err >&2; printf end; exit 3"), timeout_s=paced(5), on_line=lines.append
     )
     assert (done.exit_status, done.stop, done.ok) == (3, None, False)
     assert done.stdout == "out\nend"
     assert sorted(lines) == ["end", "err", "out"] or "err" in done.tail
-    assert run_command(["true"], timeout_s=5).ok
+    assert run_command(["true"], timeout_s=paced(5)).ok
 
 
 def test_a_signal_is_128_and_more() -> None:
-    assert run_command(sh("kill -9 $$"), timeout_s=5).exit_status == 137
+    assert run_command(sh("kill -9 $$"), timeout_s=paced(5)).exit_status == 137
 
 
 @pytest.mark.parametrize(
@@ -35,26 +36,26 @@ def test_a_signal_is_128_and_more() -> None:
 )
 def test_the_deadline_ends_the_group(script: str) -> None:
     began = time.monotonic()
-    done = run_command(sh(script), timeout_s=0.3)
+    done = run_command(sh(script), timeout_s=paced(0.3))
     assert done.stop is Stop.TIMED_OUT
-    assert time.monotonic() - began < 1
+    assert time.monotonic() - began < paced(1)
 
 
 def test_a_grandchild_that_holds_the_pipe_is_not_waited_for(tmp_path: Path) -> None:
     began = time.monotonic()
-    done = run_command(sh(f"sleep 60 & echo $! > {tmp_path}/pid"), timeout_s=30)
+    done = run_command(sh(f"sleep 60 & echo $! > {tmp_path}/pid"), timeout_s=paced(30))
     assert (done.exit_status, done.stop) == (0, None)
-    assert time.monotonic() - began < 3
+    assert time.monotonic() - began < paced(3)
     pid = int((tmp_path / "pid").read_text())
     status = Path(f"/proc/{pid}/stat")
-    deadline = time.monotonic() + 2
+    deadline = time.monotonic() + paced(2)
     while status.exists() and status.read_text().split()[2] != "Z" and time.monotonic() < deadline:
         time.sleep(0.01)
     assert not status.exists() or status.read_text().split()[2] == "Z"
 
 
 def test_output_is_capped_and_its_end_kept() -> None:
-    done = run_command(["yes"], timeout_s=10, output_bytes=100_000, tail_bytes=10)
+    done = run_command(["yes"], timeout_s=paced(10), output_bytes=100_000, tail_bytes=10)
     assert done.stop is Stop.OUTPUT_LIMIT
     assert len(done.stdout) == 100_000
     assert done.tail == "y\n" * 5
@@ -63,7 +64,7 @@ def test_output_is_capped_and_its_end_kept() -> None:
 def test_a_line_without_an_end_comes_in_pieces() -> None:
     lines: list[str] = []
     script = "head -c 10000 /dev/zero | tr '\\0' x"
-    run_command(sh(script), timeout_s=10, on_line=lines.append)
+    run_command(sh(script), timeout_s=paced(10), on_line=lines.append)
     assert "".join(lines) == "x" * 10_000
     assert max(map(len, lines)) <= 4096
 
@@ -71,7 +72,7 @@ def test_a_line_without_an_end_comes_in_pieces() -> None:
 def test_cancel() -> None:
     event = threading.Event()
     threading.Timer(0.2, event.set).start()
-    assert run_command(["sleep", "60"], timeout_s=30, cancelled=event).stop is Stop.CANCELLED
+    assert run_command(["sleep", "60"], timeout_s=paced(30), cancelled=event).stop is Stop.CANCELLED
 
 
 def test_a_missing_program_says_what_to_install() -> None:
@@ -89,5 +90,5 @@ def test_a_missing_folder_is_not_a_missing_program(tmp_path: Path) -> None:
 def test_no_descriptor_is_left() -> None:
     before = len(os.listdir("/proc/self/fd"))
     for _ in range(3):
-        run_command(["true"], timeout_s=5)
+        run_command(["true"], timeout_s=paced(5))
     assert len(os.listdir("/proc/self/fd")) == before

@@ -4,7 +4,7 @@ import pytest
 
 from pipeline_containers.errors import SandboxError
 from pipeline_containers.sandbox.enforcement import FULL, NAMES, Enforcement, find_enforcement
-from pipeline_containers.sandbox.ids import OWN_ONLY, SUBORDINATE
+from pipeline_containers.sandbox.ids import OWN_ONLY, SUBORDINATE, host_range
 
 CLOSED = dict.fromkeys(("memory", "pids", "cpus"), "no limit can be set below /x")
 
@@ -20,6 +20,18 @@ def test_what_is_missing_is_refused_each_with_its_reason_and_every_way_out() -> 
     assert "pids:" not in said
     assert "Start it as root, or hand over what is missing (docs/sandbox.md" in said
     assert said.endswith("--allow-unenforced memory,ids")
+
+
+def test_what_has_the_same_reason_is_named_together() -> None:
+    with pytest.raises(SandboxError) as refused:
+        find_enforcement(CLOSED, OWN_ONLY).require([])
+    assert "enforce memory, pids, cpus: no limit can be set below /x; ids: " in str(refused.value)
+
+
+def test_root_is_not_told_to_be_root() -> None:
+    with pytest.raises(SandboxError, match="Hand over what is missing") as refused:
+        find_enforcement(CLOSED, host_range(70_000)).require([])
+    assert "as root" not in str(refused.value)
 
 
 def test_what_is_allowed_by_name_is_not_refused() -> None:

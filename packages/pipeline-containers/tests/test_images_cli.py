@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from support.images import Image, Layer
 from support.lying import LyingRegistry, cut
+from support.pace import paced
 
 pytestmark = pytest.mark.e2e
 
@@ -20,7 +21,7 @@ COMMAND = (sys.executable, "-c", "import pipeline_containers.cli as cli; cli.mai
 
 def call(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
     command = [*COMMAND, *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=paced(60))
 
 
 def answer(*arguments: str | Path) -> dict[str, object]:
@@ -77,7 +78,9 @@ def test_a_terminal_shows_a_bar_and_a_script_gets_the_object_alone(
     digest = publish(work, "v1")
     terminal, end = pty.openpty()
     command = [*COMMAND, "fetch", "tool:v1", *map(str, places), "--json"]
-    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=end, check=True, timeout=60)
+    done = subprocess.run(
+        command, stdout=subprocess.PIPE, stderr=end, check=True, timeout=paced(60)
+    )
     os.close(end)
     shown = os.read(terminal, 65_536).decode()
     os.close(terminal)
@@ -228,6 +231,6 @@ def test_only_root_can_mount(work: Path, places: tuple[str | Path, ...]) -> None
     without = ("setpriv", "--bounding-set", "-sys_admin", "--inh-caps", "-sys_admin", "--")
     command = [*without, *COMMAND, "mount", digest, str(work / "root"), "--store"]
     command.append(str(work / "store"))
-    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=paced(60))
     assert done.returncode == 3
     assert done.stderr == f"error: {digest} cannot be mounted: only root can mount\n"

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from support.pace import paced
 
 from pipeline_containers.building.buildah import Buildah
 from pipeline_containers.building.builder import BuildOptions, BuiltImage, open_builder
@@ -60,7 +61,7 @@ def build(work: Path, builder: Img) -> Build:
         context = work / f"context-{threading.get_ident()}"
         context.mkdir(exist_ok=True)
         (context / "Dockerfile").write_text(dockerfile)
-        options = options or BuildOptions(timeout_s=60)
+        options = options or BuildOptions(timeout_s=paced(60))
         with builder.build(context, "localhost/tool:git-1", options, **watched) as image:
             use(image)
 
@@ -108,7 +109,7 @@ def test_a_login_is_a_file_in_its_home_and_no_argument(
     build: Build, place: Path, work: Path
 ) -> None:
     (work / "auth.json").write_text('{"auths": {"host": {"auth": "c2VjcmV0"}}}')
-    build(BASE, options=BuildOptions(timeout_s=60, authfile=work / "auth.json"))
+    build(BASE, options=BuildOptions(timeout_s=paced(60), authfile=work / "auth.json"))
     for call in calls(place):
         assert "c2VjcmV0" in call["login"]
         assert "c2VjcmV0" not in str(call["arguments"])
@@ -136,7 +137,7 @@ def test_what_fails_has_its_log(
 @pytest.mark.e2e
 def test_deadline_and_cancel_leave_nothing(build: Build, left: Callable[[], list[Path]]) -> None:
     with pytest.raises(BuildTimedOut):
-        build(f"{BASE}RUN sleep 63.5\n", options=BuildOptions(timeout_s=2))
+        build(f"{BASE}RUN sleep 63.5\n", options=BuildOptions(timeout_s=paced(2)))
     assert left() == []
     event = threading.Event()
 
@@ -163,7 +164,7 @@ def test_one_at_a_time_and_waiting_has_an_end(build: Build, work: Path) -> None:
         since = time.monotonic()
         with pytest.raises(BuildTimedOut):
             build(BASE, options=BuildOptions(timeout_s=0.3))
-        assert time.monotonic() - since < 1.5
+        assert time.monotonic() - since < paced(1.5)
         build(BASE)
         first.result()
 

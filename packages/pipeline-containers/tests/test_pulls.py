@@ -23,6 +23,7 @@ from support.lying import (
     once,
     say,
 )
+from support.pace import paced
 from support.registry import registry_server
 
 from pipeline_containers.errors import RegistryError, StoreError
@@ -135,7 +136,7 @@ def test_a_manifest_that_comes_as_it_should_not(
     lying.serve(image("one"))
     lying.tricks["manifests"] = trick
     with pytest.raises((RegistryError, StoreError), match=told) as caught:
-        store.pull(registry, "tool", "v1", timeout_s=3)
+        store.pull(registry, "tool", "v1", timeout_s=paced(3))
     assert f"pulling tool:v1 from {lying.host} failed" in str(caught.value)
     assert store.digests() == left_behind(store) == []
 
@@ -380,7 +381,7 @@ def test_a_pull_may_take_so_long_and_no_longer(
     lying.tricks[layers[0]] = hang(1000)
     patient = Store(store.folder, PullLimits(free_bytes=0))
     with pytest.raises(StoreError, match=r"took longer than it may: it had \d+ bytes of \d+"):
-        patient.pull(registry, "tool", digest, timeout_s=1)
+        patient.pull(registry, "tool", digest, timeout_s=paced(1))
     assert left_behind(patient) == []
 
 

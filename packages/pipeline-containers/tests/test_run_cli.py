@@ -12,6 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from support.pace import paced
 
 from pipeline_containers.images.image import StoredImage
 
@@ -24,7 +25,7 @@ PROGRAM = [sys.executable, "-c", "import pipeline_containers.cli as cli; cli.mai
 def call(*arguments: str | Path, stdin: str = "") -> subprocess.CompletedProcess[str]:
     command = [*PROGRAM, *map(str, arguments)]
     return subprocess.run(
-        command, input=stdin, capture_output=True, text=True, check=False, timeout=60
+        command, input=stdin, capture_output=True, text=True, check=False, timeout=paced(60)
     )
 
 
@@ -64,7 +65,7 @@ def test_a_report_to_read(work: Path, solution: Path, root: Callable[[str], Path
 
 
 def test_a_report_for_programs(work: Path, solution: Path, root: Callable[[str], Path]) -> None:
-    limits = ["--limit", "wall_s=0.5", "--limit", "memory_bytes=64MiB"]
+    limits = ["--limit", f"wall_s={paced(0.5)}", "--limit", "memory_bytes=64MiB"]
     ran = call("run", root("sleep 9"), "a", solution, "--work", work, "--json", *limits)
     assert ran.returncode == 1
     report = json.loads(ran.stdout)
@@ -110,7 +111,7 @@ def test_what_a_killed_run_left_is_cleared_by_a_later_one(
 ) -> None:
     command = [*PROGRAM, "run", root("sleep 60"), "a", solution, "--work", work]
     killed = subprocess.Popen(list(map(str, command)))
-    until = time.monotonic() + 20
+    until = time.monotonic() + paced(20)
     while not list(work.glob("sandboxes/*/jobs/*/pid")):
         assert time.monotonic() < until
         time.sleep(0.02)
@@ -138,7 +139,7 @@ class Person:
         self._seen = ""
 
     def sees(self, text: str) -> None:
-        until = time.monotonic() + 20
+        until = time.monotonic() + paced(20)
         while text not in self._seen:
             assert select.select([self.terminal], [], [], until - time.monotonic())[0], self._seen
             self._seen += os.read(self.terminal, 4096).decode(errors="replace")

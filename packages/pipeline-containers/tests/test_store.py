@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 from support.images import Image, Layer, digest_of
 from support.lying import LyingRegistry, hang
+from support.pace import paced
 
 from pipeline_containers import linux
 from pipeline_containers.errors import RegistryError, StoreError
@@ -216,7 +217,7 @@ def test_a_killed_process_takes_its_pull_along_and_the_next_one_goes_on(
     worker.wait()
     lying.tricks.clear()
     store = Store(folder, ROOMY)
-    until = time.monotonic() + 30
+    until = time.monotonic() + paced(30)
     while str(folder) in "".join(commands()):
         assert time.monotonic() < until, "the copy outlives its process"
         time.sleep(0.02)

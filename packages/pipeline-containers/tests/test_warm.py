@@ -9,6 +9,8 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from support.pace import paced
+from support.runtime import RUNTIME
 
 from pipeline_containers.errors import SandboxError
 from pipeline_containers.images.image import ImageConfig, StoredImage
@@ -108,7 +110,7 @@ def test_the_slug_comes_as_it_is(twice: Twice, make_image: MakeImage) -> None:
         ({"memory_bytes": 256 * MIB}, Ending.EXITED),
         ({"pids": 4}, Ending.PIDS_LIMIT),
         ({"job_folder_bytes": 1 * MIB}, Ending.DISK_LIMIT),
-        ({"wall_s": 0.2}, Ending.TIMED_OUT),
+        ({"wall_s": paced(0.2)}, Ending.TIMED_OUT),
         ({"stdout_bytes": 10}, Ending.OUTPUT_LIMIT),
     ],
 )
@@ -243,15 +245,27 @@ def test_what_cannot_be_made_ahead_is_in_nobodys_way(
 
 
 @pytest.mark.e2e
-def test_another_runtime_is_called_for_what_is_not_as_runc_keeps_it(
-    warm: Sandbox, make_image: MakeImage, quick_limits: Limits, monkeypatch: pytest.MonkeyPatch
+def test_a_runtime_that_is_not_known_is_called_for_all(
+    work: Path,
+    open_sandbox: Callable[..., Sandbox],
+    traces: Callable[[Path], list[str]],
+    make_image: MakeImage,
+    quick_limits: Limits,
 ) -> None:
-    monkeypatch.setattr("pipeline_containers.sandbox.runtime._FIFO", "elsewhere")
-    monkeypatch.setattr("pipeline_containers.sandbox.runtime._STATE", "elsewhere")
+    """By a name of its own it says that it is another."""
+    program = work / "other"
+    program.write_text(
+        "#!/bin/sh\n"
+        f'[ "$1" = --version ] && {{ echo "other version 1.0"; exit; }}\n'
+        f'exec {RUNTIME} "$@"\n'
+    )
+    program.chmod(0o755)
     run = ToolRun(make_image(PASS), TOOLS["test_runner"], "a", lambda _: None, quick_limits)
-    assert warm.run(run).succeeded
-    warm.settle()
-    assert warm.run(run).was_made_ahead
-    warm.forget(run.image.digest)
-    warm.settle()
-    assert os.listdir(warm.folder / "runtime") == []
+    with open_sandbox(warm=2, runtime=str(program)) as sandbox:
+        assert sandbox.facts()["runtime"] == "other 1.0"
+        assert sandbox.run(run).succeeded
+        sandbox.settle()
+        assert sandbox.run(run).was_made_ahead
+        sandbox.forget(run.image.digest)
+        sandbox.settle()
+        assert traces(sandbox.folder) == []

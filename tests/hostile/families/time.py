@@ -1,8 +1,9 @@
 """Programs that do not end, or do not end alone."""
 
 from hostile.case import Case
+from support.pace import paced
 
-OVER = "wall time of 0.5 s"
+OVER = f"wall time of {paced(0.5):g} s"
 
 CASES = (
     Case("a busy loop", "while :; do :; done", 401, (OVER,), wall_s=0.5),
@@ -39,7 +40,7 @@ CASES = (
         "more time than the ceiling",
         "sleep 600",
         401,
-        ("wall time of 1 s",),
+        (f"wall time of {paced(1):g} s",),
         wall_s=1,
         asked_s=86_400,
         track="hasty",

@@ -2,17 +2,16 @@
 
 import json
 import tempfile
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 import click
 
+from pipeline_containers.command_sandbox import command_sandbox
 from pipeline_containers.images.registry import Registry
-from pipeline_containers.options import JSON, KIND, REGISTRY, WORK
-from pipeline_containers.sandbox.run import Sandbox
+from pipeline_containers.options import JSON, KIND, REGISTRY, WORK, HostOptions, on_host
 from pipeline_containers.sandbox.tools import TOOLS
 
 _FILE = click.Path(dir_okay=False, exists=True, path_type=Path)
@@ -28,6 +27,7 @@ class _Means:
     network: Literal["private", "none"]
     git_credentials: Path | None
     timeout_s: float
+    host: HostOptions
 
 
 def _means(command: Callable[..., None]) -> Callable[..., None]:
@@ -64,6 +64,7 @@ def _means(command: Callable[..., None]) -> Callable[..., None]:
             show_default=True,
             help="The program that builds.",
         ),
+        on_host,
         WORK,
         KIND,
         click.argument("reference"),
@@ -129,9 +130,16 @@ def list_tags(repository: str, registry: Registry, as_json: bool) -> None:
 @REGISTRY
 @KIND
 @WORK
+@on_host
 @JSON
 def validate(
-    image: str, source: Path | None, registry: Registry, kind: str, work: Path, as_json: bool
+    image: str,
+    source: Path | None,
+    registry: Registry,
+    kind: str,
+    work: Path,
+    host: HostOptions,
+    as_json: bool,
 ) -> None:
     """Say whether IMAGE, a REPOSITORY:TAG or REPOSITORY@DIGEST in the registry, is of use."""
     from pipeline_containers.building import validate as validation
@@ -141,7 +149,7 @@ def validate(
     store = Store(work / "store")
     repository, _, reference = image.partition("@" if "@" in image else ":")
     digest = store.pull(registry, repository, reference)
-    with _sandbox(work) as sandbox, tempfile.TemporaryDirectory() as aside:
+    with command_sandbox(work, host) as sandbox, tempfile.TemporaryDirectory() as aside:
         tests = Path(aside, "none") if source is None else source / "tests"
         candidate = validation.Candidate(store.image(digest), TOOLS[kind], tests, Path(aside))
         validation.validate(candidate, sandbox, Deadline(1800), _show)
@@ -164,7 +172,7 @@ def _perform(
     from pipeline_containers.building.builder import BuildOptions, open_builder
     from pipeline_containers.building.git import Sources
 
-    with _sandbox(work) as sandbox:
+    with command_sandbox(work, means.host) as sandbox:
         outcome = build_and_publish(
             BuildRequest(url, reference, repository, TOOLS[kind]),
             Workshop(
@@ -178,15 +186,6 @@ def _perform(
             on_line=_show,
         )
     return {name: value for name, value in asdict(outcome).items() if name != "log_tail"}
-
-
-@contextmanager
-def _sandbox(work: Path) -> Iterator[Sandbox]:
-    """Open a sandbox for this command only: others may be called meanwhile."""
-    folder = work / "sandboxes"
-    folder.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=folder) as own, Sandbox(Path(own)) as sandbox:
-        yield sandbox
 
 
 def _show(line: str) -> None:

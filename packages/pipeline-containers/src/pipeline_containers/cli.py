@@ -1,5 +1,7 @@
 """The command line: images are made in `build_cli`, kept in `images_cli`, run in `run_cli`.
 
+`doctor_cli` says whether the host can.
+
 Exit statuses: 0 done; 1 the tool did not succeed; 2 a wrong call; 3 an error, said in one line.
 """
 
@@ -8,7 +10,7 @@ from typing import NoReturn
 
 import click
 
-from pipeline_containers import build_cli, images_cli, run_cli
+from pipeline_containers import build_cli, doctor_cli, images_cli, run_cli
 from pipeline_containers.errors import ContainersError
 
 
@@ -18,7 +20,12 @@ def commands() -> None:
     """Track tooling: from a git reference to an image, and to a sandboxed run."""
 
 
-for command in (*build_cli.COMMANDS, *images_cli.COMMANDS, *run_cli.COMMANDS):
+for command in (
+    *build_cli.COMMANDS,
+    *images_cli.COMMANDS,
+    *run_cli.COMMANDS,
+    *doctor_cli.COMMANDS,
+):
     commands.add_command(command)
 
 

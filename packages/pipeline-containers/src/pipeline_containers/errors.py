@@ -5,9 +5,11 @@ Every message says what happened and, where something can be done about it, what
 
 PACKAGES = {
     "buildah": "buildah",
+    "crun": "crun",
     "git": "git",
     "prlimit": "util-linux",
     "runc": "runc",
+    "runsc": "runsc",
     "setpriv": "util-linux",
     "skopeo": "skopeo",
     "unshare": "util-linux",

@@ -1,7 +1,11 @@
 """Options that several commands share."""
 
+import functools
 import os
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -56,6 +60,16 @@ class UnenforcedType(click.ParamType[frozenset[str]]):
         return names
 
 
+_RUNTIME = click.option(
+    "--runtime",
+    default="runc",
+    show_default=True,
+    metavar="PROGRAM",
+    envvar="PIPELINE_RUNTIME",
+    help="The OCI runtime: runc or crun, or one that takes their commands.",
+)
+
+
 class CgroupType(click.ParamType[str]):
     """A cgroup's path, from the top of its hierarchy."""
 
@@ -71,7 +85,7 @@ class CgroupType(click.ParamType[str]):
         return path
 
 
-CGROUP_PARENT = click.option(
+_CGROUP_PARENT = click.option(
     "--cgroup-parent",
     type=CgroupType(),
     default="",
@@ -79,7 +93,7 @@ CGROUP_PARENT = click.option(
     envvar="PIPELINE_CGROUP_PARENT",
     help="Have jobs' cgroups below this one (/NAME/NAME), not below this process' own.",
 )
-ALLOW_UNENFORCED = click.option(
+_ALLOW_UNENFORCED = click.option(
     "--allow-unenforced",
     type=UnenforcedType(),
     default=frozenset(),
@@ -87,6 +101,36 @@ ALLOW_UNENFORCED = click.option(
     envvar="PIPELINE_ALLOW_UNENFORCED",
     help=f"Run even if these do not hold: {', '.join(NAMES)}.",
 )
+
+
+@dataclass(frozen=True, slots=True)
+class HostOptions:
+    """What the command line says of the way jobs run on this host."""
+
+    runtime: str = "runc"
+    cgroup_parent: str = ""
+    allow_unenforced: frozenset[str] = frozenset()
+
+
+def on_host(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Give a command the options of a host; it gets them as `host`, a `HostOptions`."""
+
+    @functools.wraps(command)
+    def gathered(
+        *arguments: Any,
+        runtime: str,
+        cgroup_parent: str,
+        allow_unenforced: frozenset[str],
+        **others: Any,
+    ) -> Any:
+        host = HostOptions(runtime, cgroup_parent, allow_unenforced)
+        return command(*arguments, host=host, **others)
+
+    for decorate in (_ALLOW_UNENFORCED, _CGROUP_PARENT, _RUNTIME):
+        gathered = decorate(gathered)
+    return gathered
+
+
 KIND = click.option(
     "--kind",
     type=click.Choice(list(TOOLS)),

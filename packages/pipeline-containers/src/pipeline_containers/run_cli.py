@@ -6,31 +6,23 @@ Both are under exactly the limits of production, but for those that are said to 
 import json
 import shutil
 import sys
-import tempfile
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from pathlib import Path
 
 import click
 
-from pipeline_containers.errors import SandboxError
+from pipeline_containers.command_sandbox import command_sandbox
 from pipeline_containers.images.image import StoredImage
 from pipeline_containers.images.registry import Registry
-from pipeline_containers.options import ALLOW_UNENFORCED, CGROUP_PARENT, JSON, KIND, REGISTRY, WORK
+from pipeline_containers.options import JSON, KIND, REGISTRY, WORK, HostOptions, on_host
 from pipeline_containers.sandbox.limits import GIB, KIB, MIB, Limits
 from pipeline_containers.sandbox.report import RunReport
 from pipeline_containers.sandbox.rootless import enter
-from pipeline_containers.sandbox.run import Sandbox, ToolRun
+from pipeline_containers.sandbox.run import ToolRun
 from pipeline_containers.sandbox.tools import TOOLS, tool_command, tool_program
 
 _UNITS = {"KiB": KIB, "MiB": MIB, "GiB": GIB}
 _NAMES = {name: type(value) for name, value in asdict(Limits()).items()}
-
-
-_ABANDONED_S = 60.0
-"""A sandbox this old that nobody owns had an owner, who was killed."""
 
 
 class LimitType(click.ParamType[tuple[str, float]]):
@@ -75,8 +67,7 @@ _LIMIT = click.option(
 @KIND
 @WORK
 @_LIMIT
-@ALLOW_UNENFORCED
-@CGROUP_PARENT
+@on_host
 @JSON
 def run(
     image: str,
@@ -86,14 +77,13 @@ def run(
     kind: str,
     work: Path,
     changes: tuple[tuple[str, float], ...],
-    allow_unenforced: frozenset[str],
-    cgroup_parent: str,
+    host: HostOptions,
     as_json: bool,
 ) -> None:
     """Run a tool on a SOLUTION folder. IMAGE: a root folder, or REPOSITORY:TAG in the registry."""
     enter()
     tool_run = _tool_run(image, slug, solution, registry, kind, work, changes)
-    with _sandbox(work, allow_unenforced, cgroup_parent) as sandbox:
+    with command_sandbox(work, host) as sandbox:
         report = sandbox.run(tool_run)
     if as_json:
         invocation = {
@@ -116,8 +106,7 @@ def run(
 @KIND
 @WORK
 @_LIMIT
-@ALLOW_UNENFORCED
-@CGROUP_PARENT
+@on_host
 def shell(
     image: str,
     slug: str,
@@ -126,8 +115,7 @@ def shell(
     kind: str,
     work: Path,
     changes: tuple[tuple[str, float], ...],
-    allow_unenforced: frozenset[str],
-    cgroup_parent: str,
+    host: HostOptions,
 ) -> None:
     """Look around where `run` would run the tool: a shell in its place, without a time limit."""
     from pipeline_containers.sandbox.console import Relay
@@ -135,7 +123,7 @@ def shell(
     enter()
     tool_run = _tool_run(image, slug, solution, registry, kind, work, changes)
     click.echo(f"the tool is called: {' '.join(_command(tool_run))}", err=True)
-    with _sandbox(work, allow_unenforced, cgroup_parent) as sandbox:
+    with command_sandbox(work, host) as sandbox:
         relay = Relay(sys.stdin.fileno(), sys.stdout.fileno())
         sys.exit(sandbox.shell(tool_run, relay.attach))
 
@@ -170,27 +158,6 @@ def _stored(image: str, registry: Registry, work: Path) -> StoredImage:
     store = Store(work / "store")
     repository, _, reference = image.partition("@" if "@" in image else ":")
     return store.image(store.pull(registry, repository, reference))
-
-
-@contextmanager
-def _sandbox(work: Path, allow_unenforced: frozenset[str], cgroup_parent: str) -> Iterator[Sandbox]:
-    """Open a sandbox for one run: several people may have one at a time."""
-
-    def opened(folder: Path) -> Sandbox:
-        return Sandbox(folder, allow_unenforced=allow_unenforced, cgroup_parent=cgroup_parent)
-
-    sandboxes = work / "sandboxes"
-    sandboxes.mkdir(parents=True, exist_ok=True)
-    for old in sandboxes.iterdir():
-        with suppress(SandboxError, OSError):  # it is alive, or somebody else clears it
-            if time.time() - old.stat().st_mtime > _ABANDONED_S:
-                opened(old).close()
-                shutil.rmtree(old)
-    with (
-        tempfile.TemporaryDirectory(dir=sandboxes) as folder,
-        opened(Path(folder)) as sandbox,
-    ):
-        yield sandbox
 
 
 def _command(run: ToolRun) -> tuple[str, ...]:

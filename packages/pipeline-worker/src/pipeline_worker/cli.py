@@ -12,16 +12,19 @@ from typing import Any, NoReturn
 import click
 import msgspec
 
+from pipeline_containers.doctor import examine, explain
+from pipeline_containers.doctor_cli import doctor
 from pipeline_containers.errors import ContainersError
-from pipeline_containers.options import ALLOW_UNENFORCED, CGROUP_PARENT
+from pipeline_containers.options import HostOptions, on_host
 from pipeline_containers.sandbox.rootless import enter
 from pipeline_protocol.address import BadAddress, WorkerAddress
+from pipeline_protocol.channels import CHANNELS
 from pipeline_protocol.names import Identity, described
 from pipeline_worker.bootstrap import Patience
 from pipeline_worker.commands import Ending, Leave
 from pipeline_worker.core import Core, Mode
 from pipeline_worker.events import StopAsked
-from pipeline_worker.flavours import Host, open_flavour
+from pipeline_worker.flavours import Means, open_flavour
 from pipeline_worker.loop import Loop
 from pipeline_worker.sockets import RouterSockets
 from pipeline_worker.workfolder import FolderInUse, WorkFolder
@@ -52,7 +55,7 @@ class _AddressType(click.ParamType[WorkerAddress]):
 
 def _common(command: Any) -> Any:
     for decorate in (
-        click.option("--runtime", default="runc", show_default=True, help="The OCI runtime."),
+        on_host,
         click.option(
             "--wait",
             type=click.FloatRange(min=0.1),
@@ -71,8 +74,6 @@ def _common(command: Any) -> Any:
             envvar="PIPELINE_GIT_CREDENTIALS",
             help="For builders: a file of https://NAME:TOKEN@HOST lines, for private repositories.",
         ),
-        ALLOW_UNENFORCED,
-        CGROUP_PARENT,
         click.argument("work_folder", type=_FOLDER),
         click.argument("address", type=_AddressType()),
         click.argument("identity", type=_IdentityType()),
@@ -118,10 +119,8 @@ def listen(
     work_folder: Path,
     base_images: Path | None,
     git_credentials: Path | None,
-    runtime: str,
     wait: float,
-    allow_unenforced: frozenset[str],
-    cgroup_parent: str,
+    host: HostOptions,
     slots: int,
     file_inputs: Path | None,
     warm: int | None,
@@ -140,7 +139,7 @@ def listen(
         slots,
         mode,
         wait,
-        Host(runtime, inputs, base_images, git_credentials, allow_unenforced, warm, cgroup_parent),
+        Means(host, inputs, base_images, git_credentials, warm),
     )
     _work(start, work_folder)
 
@@ -153,21 +152,15 @@ def configure(
     work_folder: Path,
     base_images: Path | None,
     git_credentials: Path | None,
-    runtime: str,
     wait: float,
-    allow_unenforced: frozenset[str],
-    cgroup_parent: str,
+    host: HostOptions,
 ) -> NoReturn:
     """Prepare the wanted versions, and exit."""
-    host = Host(
-        runtime,
-        None,
-        base_images,
-        git_credentials,
-        allow_unenforced,
-        cgroup_parent=cgroup_parent,
-    )
-    _work(Start(identity, address, 1, Mode.CONFIGURE, wait, host), work_folder)
+    means = Means(host, None, base_images, git_credentials)
+    _work(Start(identity, address, 1, Mode.CONFIGURE, wait, means), work_folder)
+
+
+main.add_command(doctor)
 
 
 class Start(msgspec.Struct, frozen=True):
@@ -178,7 +171,7 @@ class Start(msgspec.Struct, frozen=True):
     slots: int
     mode: Mode
     wait_s: float
-    host: Host
+    means: Means
 
 
 def _work(start: Start, path: Path) -> NoReturn:
@@ -189,14 +182,19 @@ def _work(start: Start, path: Path) -> NoReturn:
     )
     try:
         enter()
+    except ContainersError as error:
+        sys.exit(f"pipeline-worker: {error}")
+    try:
         folder = WorkFolder(path, start.identity)
         tempfile.tempdir = str(folder.scratch())  # in /tmp, a killed worker's logins would stay
         left = _session(start, folder)
         while left.ending is Ending.RESTART:
             logging.info("bootstrapping again")
             left = _session(start, folder)
-    except (FolderInUse, ContainersError) as error:
+    except FolderInUse as error:
         sys.exit(f"pipeline-worker: {error}")
+    except ContainersError as error:
+        sys.exit(f"pipeline-worker: {_explained(error, start, path)}")
     except OSError as error:
         sys.exit(f"pipeline-worker: {error.filename or path}: {error.strerror or error}")
     if left.reason:
@@ -205,11 +203,21 @@ def _work(start: Start, path: Path) -> NoReturn:
     sys.exit(left.ending.value)
 
 
+def _explained(error: ContainersError, start: Start, path: Path) -> str:
+    """Say all that this host lacks, where that is why the worker does not start."""
+    is_builder = CHANNELS[start.address.channel].tool_kind is None
+    try:
+        needs = list(examine(path / "tmp", start.means.host, builds=is_builder))
+    except (ContainersError, OSError):
+        return str(error)
+    return explain(needs, str(error))
+
+
 def _session(start: Start, folder: WorkFolder) -> Leave:
     """Bootstrap, and serve until the end or a restart."""
     address = start.address
     channel = address.channel
-    with open_flavour(channel, start.identity, start.slots, folder, start.host) as flavour:
+    with open_flavour(channel, start.identity, start.slots, folder, start.means) as flavour:
         core = Core(
             start.identity,
             secrets.token_hex(8),

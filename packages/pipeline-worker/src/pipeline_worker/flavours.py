@@ -14,6 +14,7 @@ from pipeline_containers.building.git import Sources
 from pipeline_containers.errors import SandboxError, ToolMissing
 from pipeline_containers.images.limits import PullLimits
 from pipeline_containers.images.store import Store
+from pipeline_containers.options import HostOptions
 from pipeline_containers.sandbox.run import Sandbox
 from pipeline_containers.sandbox.tools import TOOLS
 from pipeline_protocol.channels import CHANNELS
@@ -33,22 +34,18 @@ PULLS = PullLimits(tries=3)
 """An operator hears of what fails soon: a worker tries its versions again by itself."""
 
 
-class Host(Struct, frozen=True):
-    """What this host offers beyond the working folder."""
+class Means(Struct, frozen=True):
+    """What the command line gives a worker beyond its working folder."""
 
-    runtime: str = "runc"
+    host: HostOptions
     file_inputs: Path | None = None
     """The folder beneath which file:// inputs are read."""
     base_images: Path | None = None
     """An image store that builders may take base images from, without a registry."""
     git_credentials: Path | None = None
     """What builders get at private repositories by."""
-    allow_unenforced: frozenset[str] = frozenset()
-    """The limits that an operator lets be unenforced, where a worker has no root."""
     warm: int | None = None
     """How many containers to make ahead of their jobs, at most one a slot; None: one a slot."""
-    cgroup_parent: str = ""
-    """The cgroup that jobs' are to lie below; empty: the worker's own."""
 
 
 class Flavour(Struct, frozen=True):
@@ -63,12 +60,12 @@ class Flavour(Struct, frozen=True):
 
 @contextmanager
 def open_flavour(
-    channel: str, identity: str, slots: int, folder: WorkFolder, host: Host
+    channel: str, identity: str, slots: int, folder: WorkFolder, means: Means
 ) -> Iterator[Flavour]:
     """Open what the channel's workers need; ContainersError if the host lacks something."""
     kind = CHANNELS[channel].tool_kind
-    _require(*(("git", "skopeo") if kind is None else ("skopeo",)), host.runtime)
-    most = slots if host.warm is None else min(host.warm, slots)
+    _require(*(("git", "skopeo") if kind is None else ("skopeo",)), means.host.runtime)
+    most = slots if means.warm is None else min(means.warm, slots)
     with ExitStack() as opened:
         prover = Prover(lambda: sandbox.prove())
         sandbox = opened.enter_context(
@@ -76,9 +73,9 @@ def open_flavour(
                 folder.folder("run"),
                 slots=slots,
                 warm=0 if kind is None else most,
-                runtime=host.runtime,
-                allow_unenforced=host.allow_unenforced,
-                cgroup_parent=host.cgroup_parent,
+                runtime=means.host.runtime,
+                allow_unenforced=means.host.allow_unenforced,
+                cgroup_parent=means.host.cgroup_parent,
                 on_trouble=prover.doubt,
             )
         )
@@ -93,9 +90,9 @@ def open_flavour(
             _log.warning("not enforced here, as allowed: %s: %s", name, why)
         sandbox.canary()
         if kind is None:
-            builder = open_builder("auto", folder.folder("builder"), host.base_images)
+            builder = open_builder("auto", folder.folder("builder"), means.base_images)
             builds = folder.folder("builds")
-            sources = Sources(builds / "clones", host.git_credentials)
+            sources = Sources(builds / "clones", means.git_credentials)
             workshop = Workshop(builder, sandbox, sources, builds)
             cache = CacheKeeper(folder.folder("builder"), builder.prune)
             opened.callback(cache.close)
@@ -105,7 +102,7 @@ def open_flavour(
         store = Store(folder.folder("store"), PULLS, sandbox.background.take)
         releases = Releases(channel, store, proof.prove, proof.forget)
         opened.callback(releases.close)
-        inputs = Inputs(host.file_inputs)
+        inputs = Inputs(means.file_inputs)
         opened.callback(inputs.close)
         jobs = ToolJobs(identity, TOOLS[kind], sandbox, releases, inputs)
         yield Flavour(jobs, releases, prover, facts)

@@ -27,6 +27,8 @@ def mount_hidden_cgroups() -> None:
         if seen is None or seen.folder(own[UNIFIED]) is None:
             with contextlib.suppress(OSError):
                 _go_apart()
+                if seen is not None:
+                    linux.umount(str(PLACE))
                 linux.mount("cgroup2", str(PLACE), "cgroup2", _FLAGS, "")
     elif own and not mounts:
         with contextlib.suppress(OSError):

@@ -108,7 +108,12 @@ def _open_version_1(mounts: dict[str, CgroupMount], name: str, parent: str) -> C
             cgroups.remove_if_empty(hierarchies, path)
             return CgroupRoot(Hierarchies({}), "", missing, "none")
     kind = "version 1 and 2" if UNIFIED in mounts else "version 1"
-    return CgroupRoot(hierarchies, path, {}, f"{kind}, below {next(iter(controlled.values()))}")
+    return CgroupRoot(
+        hierarchies,
+        path,
+        {},
+        f"{kind}, below {controlled.get('memory', controlled[min(controlled)])}",
+    )
 
 
 def _why_not(folder: Path) -> str:
@@ -253,7 +258,7 @@ def _enable(mount: CgroupMount, path: str, controller: str) -> str:
             if error.errno == errno.ENOENT:
                 lacking = lacking or (
                     f"{above} was not given the controller {controller}: add it to Delegate= of "
-                    "the unit (of a user's: systemctl edit user@.service)"
+                    "the unit (a user's by systemctl edit user@.service)"
                 )
     with contextlib.suppress(OSError):
         if controller in (_folder(mount, path) / "cgroup.subtree_control").read_text().split():

@@ -28,6 +28,8 @@ class Enforcement:
     """The limits that hold here, of `NAMES`, and why the others do not."""
 
     missing: Mapping[str, str]
+    is_root: bool = True
+    """The worker is the host's root: it is no answer to start it as root."""
 
     def holds(self, name: str) -> bool:
         """Say whether a limit is enforced."""
@@ -42,10 +44,14 @@ class Enforcement:
         """Raise `SandboxError` if something does not hold that was not allowed by name."""
         refused = {name: why for name, why in self.missing.items() if name not in allowed}
         if refused:
-            reasons = "; ".join(f"{name}: {why}" for name, why in refused.items())
+            reasons = "; ".join(
+                f"{', '.join(name for name in refused if refused[name] == why)}: {why}"
+                for why in dict.fromkeys(refused.values())
+            )
             raise SandboxError(
                 f"this host does not let the sandbox enforce {reasons}. "
-                "Start it as root, or hand over what is missing (docs/sandbox.md, Without root), "
+                f"{'Hand' if self.is_root else 'Start it as root, or hand'} over what is missing "
+                "(docs/sandbox.md, Without root), "
                 f"or allow it by name: --allow-unenforced {','.join(refused)}"
             )
 
@@ -56,7 +62,8 @@ FULL = Enforcement({})
 
 def find_enforcement(closed: Mapping[str, str], ids: IdMap) -> Enforcement:
     """Say what holds for containers of such ids, where some limits are closed to the sandbox."""
-    return Enforcement({**closed, **({IDS: _NO_IDS} if ids == OWN_ONLY else {})})
+    missing = {**closed, **({IDS: _NO_IDS} if ids == OWN_ONLY else {})}
+    return Enforcement(missing, ids.is_of_host)
 
 
 def host_ceilings() -> dict[str, int]:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pipeline_containers.errors import SandboxError
+from pipeline_containers.sandbox.rights import lack_of_rights
 
 ID_COUNT = 65_536
 """How many ids a container has: 0 to 65,535, as USER entries of common bases need."""
@@ -107,6 +108,8 @@ def find_ids(first_host_id: int) -> IdMap:
             "the sandbox needs root, or namespaces of its own (pipeline_containers.sandbox."
             "rootless.enter): nobody else can mount images and job folders of capped size"
         )
+    if lack := lack_of_rights():
+        raise SandboxError(lack)
     uid_map = Path("/proc/self/uid_map").read_text()
     if owns_host(uid_map):
         return host_range(first_host_id)

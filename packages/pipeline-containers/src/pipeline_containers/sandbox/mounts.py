@@ -16,7 +16,7 @@ from pipeline_containers.sandbox.limits import Limits
 FIRST_HOST_ID = 1_879_048_192
 """The containers' ids on the host: 0x70000000 and the 65,535 after it, which no account has."""
 
-_PATIENCE_S = 5.0
+_PATIENCE_S = 30.0
 _OCTAL = re.compile(r"\\([0-7]{3})")
 
 

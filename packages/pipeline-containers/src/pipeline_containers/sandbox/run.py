@@ -14,13 +14,14 @@ from typing import Self
 from pipeline_containers.command import Cancelled
 from pipeline_containers.errors import SandboxError
 from pipeline_containers.images.image import StoredImage
-from pipeline_containers.sandbox import canary, cgroups, mounts
+from pipeline_containers.sandbox import canary, cgroups, mounts, runtimes
 from pipeline_containers.sandbox.account import Clock, account
 from pipeline_containers.sandbox.background import Background
 from pipeline_containers.sandbox.cgroup_root import open_cgroup_root
 from pipeline_containers.sandbox.cleaner import Cleaner
 from pipeline_containers.sandbox.container import Attach, Container, Host, Recipe
 from pipeline_containers.sandbox.enforcement import find_enforcement, host_ceilings
+from pipeline_containers.sandbox.hierarchies import UNIFIED, find_mounts
 from pipeline_containers.sandbox.ids import OWN_ONLY, find_ids
 from pipeline_containers.sandbox.layers import LayerIds
 from pipeline_containers.sandbox.limits import Limits
@@ -28,6 +29,7 @@ from pipeline_containers.sandbox.premises import Premises
 from pipeline_containers.sandbox.report import RunReport
 from pipeline_containers.sandbox.roots import Roots, can_wait_in_shell, check_tool, user_of
 from pipeline_containers.sandbox.runtime import Runtime, watch_orphans
+from pipeline_containers.sandbox.runtimes import Identified, identify
 from pipeline_containers.sandbox.seccomp import load_filter
 from pipeline_containers.sandbox.tools import SHELL, ToolKind, is_line, tool_program
 from pipeline_containers.sandbox.warm import WarmPool
@@ -107,8 +109,9 @@ class Sandbox:
             self.enforcement.require(allow_unenforced)
             self.background = Background(root.hierarchies, root.cgroup)
             self.is_rootless = not ids.is_of_host
+            self._runtime = self._identified(runtime)
             self._host = Host(
-                runtime=Runtime(self._premises.runtime, runtime),
+                runtime=Runtime(self._premises.runtime, runtime, self._runtime.family),
                 hierarchies=root.hierarchies,
                 cgroup_parent=root.cgroup,
                 ids=ids,
@@ -195,7 +198,7 @@ class Sandbox:
         """Say how this host runs jobs, as it was found out by trying."""
         return {
             "kernel": os.uname().release,
-            "runtime": self._host.runtime.binary,
+            "runtime": str(self._runtime),
             "layers": self._roots.layer_ids.value,
             "cgroups": self.cgroup_root.place,
         }
@@ -256,6 +259,12 @@ class Sandbox:
         traceback: TracebackType | None,
     ) -> None:
         self.close()
+
+    @staticmethod
+    def _identified(binary: str) -> Identified:
+        runtime, mounts = identify(binary), find_mounts()
+        runtimes.check(runtime, has_version_1="memory" in mounts, has_version_2=UNIFIED in mounts)
+        return runtime
 
     def _remove_old_cgroups(self) -> None:
         """Remove those of a dead owner, which may have been started in other ones."""

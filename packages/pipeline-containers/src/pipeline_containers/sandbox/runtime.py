@@ -1,4 +1,4 @@
-"""The container runtime: one adapter, made for runc, whose binary's name is a setting.
+"""The container runtime, called: runc, or another that takes its commands.
 
 `create` and `start` are two calls, so that a container can wait, made, for its job, and so that
 its cgroup is still there to be read when it is dead. Killing the runtime's client leaves the
@@ -6,11 +6,12 @@ container running: it is the container's first process that is waited for and ki
 This process is the subreaper of its descendants, or it could not wait for that process.
 
 A call costs 6 ms of CPU before it has done anything. Only `create` has to be one: what `start` and
-`delete` do is little, and done here where the runtime's state looks as runc keeps it; where it
-does not, the runtime is called.
+`delete` do is little, and done here where the runtime's state looks as its family is known to keep
+it (`runtimes.py`); where it does not, the runtime is called.
 """
 
 import contextlib
+import errno
 import json
 import os
 import select
@@ -24,10 +25,9 @@ from pathlib import Path
 
 from pipeline_containers import linux
 from pipeline_containers.errors import RuntimeMissing, SandboxError
+from pipeline_containers.sandbox.runtimes import UNKNOWN, Family
 
 _CALL_S = 30.0  # no call takes a tenth of a second; a machine may be busy
-_FIFO = "exec.fifo"  # where a container of runc waits to be started
-_STATE = "state.json"  # what a container of runc is known by
 _ENVIRONMENT = {"GOGC": "off"}  # it lives for 30 ms: no garbage is worth collecting
 
 
@@ -64,10 +64,11 @@ class Init:
 
 @dataclass(frozen=True, slots=True)
 class Runtime:
-    """A runtime's binary and the folder of its state."""
+    """A runtime's binary and the folder of its state; without a family it is called for all."""
 
     state: Path
     binary: str = "runc"
+    family: Family = UNKNOWN
 
     def create(
         self, name: str, bundle: Path, streams: Sequence[int], console: Path | None = None
@@ -87,17 +88,27 @@ class Runtime:
             raise SandboxError(f"{self.binary} created {name} but left no pid: {error}") from error
 
     def start(self, name: str, init: Init, bundle: Path) -> None:
-        """Let a created container run: take the byte that it waits to be rid of."""
-        fifo = self.state / name / _FIFO
+        """Let a created container run."""
+        family = self.family
+        fifo = self.state / name / family.fifo
+        flags = os.O_WRONLY if family.init_reads_fifo else os.O_RDONLY
         try:
-            descriptor = os.open(fifo, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+            if not family.fifo:
+                raise FileNotFoundError
+            descriptor = os.open(fifo, flags | os.O_NONBLOCK | os.O_CLOEXEC)
         except FileNotFoundError:
             self._call(["start", "--", name], bundle / "log.json")
             return
+        except OSError as error:
+            if error.errno == errno.ENXIO:  # nobody reads there
+                raise SandboxError(f"{name} died before it was started") from error
+            raise
         try:
-            if not _ready((descriptor, init.pidfd), _CALL_S) or not os.read(descriptor, 1):
+            if family.init_reads_fifo:
+                os.write(descriptor, b"\0")
+            elif not _ready((descriptor, init.pidfd), _CALL_S) or not os.read(descriptor, 1):
                 raise SandboxError(f"{name} cannot be started: it is dead, or was started before")
-        except BlockingIOError as error:
+        except (BlockingIOError, BrokenPipeError) as error:
             raise SandboxError(f"{name} died before it was started") from error
         finally:
             os.close(descriptor)
@@ -106,7 +117,7 @@ class Runtime:
     def forget(self, name: str, bundle: Path) -> None:
         """Remove the state of a container that is dead, and whose cgroup is gone."""
         state = self.state / name
-        if (state / _STATE).is_file():
+        if self.family.state_file and (state / self.family.state_file).is_file():
             shutil.rmtree(state)
         else:
             self.delete(name, bundle)

@@ -1,0 +1,235 @@
+"""Whether this host can run jobs: each thing that is needed, how it is met, and what mends it.
+
+Found out by trying, in the order in which one rests on another; it takes about a second.
+"""
+
+import contextlib
+import os
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from pipeline_containers import linux
+from pipeline_containers.errors import PACKAGES, ContainersError
+from pipeline_containers.options import HostOptions
+from pipeline_containers.sandbox import runtimes
+from pipeline_containers.sandbox.canary import BUSYBOX
+from pipeline_containers.sandbox.cgroup_root import CONTROLLERS, open_cgroup_root
+from pipeline_containers.sandbox.cgroups import remove_if_empty, swap_is_counted
+from pipeline_containers.sandbox.enforcement import IDS, NAMES, find_enforcement
+from pipeline_containers.sandbox.hierarchies import UNIFIED, find_mounts
+from pipeline_containers.sandbox.ids import IdMap, find_ids
+from pipeline_containers.sandbox.layers import LayerIds, find_layer_ids
+from pipeline_containers.sandbox.mounts import FIRST_HOST_ID, open_user_namespace
+from pipeline_containers.sandbox.rights import lack_of_rights
+from pipeline_containers.sandbox.run import Sandbox
+from pipeline_containers.sandbox.seccomp import load_filter
+
+_TRY_S = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class Need:
+    """Something that jobs need of a host; `remedy` says what to change where it does not hold."""
+
+    name: str
+    holds: bool
+    how: str
+    remedy: str = ""
+    is_required: bool = True
+    """A worker does not start without it."""
+
+    @property
+    def is_lacking(self) -> bool:
+        """Say whether a worker would refuse to start for want of it."""
+        return self.is_required and not self.holds
+
+
+def examine(folder: Path, host: HostOptions, *, builds: bool = False) -> Iterator[Need]:
+    """Look at each thing that is needed, by a worker that keeps its files in `folder`.
+
+    In a process that has gone where jobs are run from (`rootless.enter`).
+    """
+    needs = [_kernel(), *_programs(builds), _runtime(host.runtime), _seccomp()]
+    needs += [_rights(), _proc()]
+    yield from needs
+    try:
+        ids = find_ids(FIRST_HOST_ID)
+    except ContainersError:
+        return  # `rights` says why
+    limits = _limits(host, ids)
+    layers = _layers(folder, ids)
+    yield layers
+    yield from limits
+    if not any(need.is_lacking for need in (*needs, layers)):
+        yield _self_test(folder, host)
+
+
+def explain(needs: Iterable[Need], reason: str) -> str:
+    """Say what a worker lacks, a line each; where nothing is found lacking, the reason alone."""
+    lacking = [need for need in needs if need.is_lacking]
+    if not lacking:
+        return reason
+    lines = [f"  {need.name}: {need.how}{need.remedy and f': {need.remedy}'}" for need in lacking]
+    text = "\n".join(["this host lacks what jobs need:", *lines])
+    names = [need.name for need in lacking if need.name in NAMES]
+    if names:
+        root = "start it as root, or " if os.environ.get(_ROOTLESS) else ""
+        text += (
+            f"\n{root}hand over what is missing (docs/sandbox.md, Without root), "
+            f"or allow it by name: --allow-unenforced {','.join(names)}"
+        )
+    return text
+
+
+_ROOTLESS = "_CONTAINERS_USERNS_CONFIGURED"
+"""Set where a user has gone into namespaces of its own."""
+
+
+def _kernel() -> Need:
+    release = f"Linux {os.uname().release}"
+    mount = -1
+    try:
+        mount = linux.open_tree("/")
+        linux.mount_setattr(mount, linux.MOUNT_ATTR_RDONLY)
+    except OSError as error:
+        if isinstance(error, PermissionError):
+            return Need("kernel", True, release)  # `rights` says why
+        how = f"{release} does not have mount_setattr"
+        return Need("kernel", False, how, "boot Linux 5.15 or newer")
+    finally:
+        if mount >= 0:
+            os.close(mount)
+    return Need("kernel", True, release)
+
+
+def _programs(builds: bool) -> Iterator[Need]:
+    for name in ("skopeo", "unshare", *(("git",) if builds else ())):
+        place = shutil.which(name)
+        remedy = "" if place else f"apt install {PACKAGES.get(name, name)}"
+        yield Need(name, place is not None, place or "is not on PATH", remedy)
+    if builds:
+        builder = shutil.which("img") or shutil.which("buildah")
+        remedy = "" if builder else "apt install buildah"
+        yield Need(
+            "builder", builder is not None, builder or "neither img nor buildah is on PATH", remedy
+        )
+    there = BUSYBOX.exists()
+    how = str(BUSYBOX) if there else f"{BUSYBOX} is missing"
+    yield Need("busybox", there, how, "" if there else "apt install busybox-static")
+
+
+def _runtime(binary: str) -> Need:
+    try:
+        found = runtimes.identify(binary)
+        mounts = find_mounts()
+        runtimes.check(found, has_version_1="memory" in mounts, has_version_2=UNIFIED in mounts)
+    except ContainersError as error:
+        return _failed("runtime", error)
+    return Need("runtime", True, str(found))
+
+
+def _seccomp() -> Need:
+    try:
+        load_filter()
+    except ContainersError as error:
+        return _failed("seccomp", error)
+    return Need("seccomp", True, "the distribution's filter, tightened")
+
+
+def _rights() -> Need:
+    if lack := lack_of_rights():
+        how, _, remedy = lack.partition(": ")
+        return Need("rights", False, how, remedy)
+    who = "a user, as root of namespaces of its own" if os.environ.get(_ROOTLESS) else "root"
+    return Need("rights", True, who)
+
+
+def _proc() -> Need:
+    """Mount /proc in new namespaces, as a container does: not where parts of ours are hidden."""
+    new = ("unshare", "--user", "--map-root-user", "--pid", "--fork", "--mount")
+    with contextlib.suppress(OSError, subprocess.TimeoutExpired):
+        tried = subprocess.run(
+            [*new, "mount", "-t", "proc", "proc", "/proc"],
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            timeout=_TRY_S,
+            check=False,
+        )
+        if tried.returncode == 0:
+            return Need("proc", True, "containers can mount their own")
+    return Need(
+        "proc",
+        False,
+        "a container cannot mount its /proc, for parts of this process' are masked",
+        "show it whole (docker: --security-opt systempaths=unconfined; Kubernetes: "
+        "procMount: Unmasked; systemd: ProtectKernelTunables=no, ProcSubset=all)",
+    )
+
+
+def _layers(folder: Path, ids: IdMap) -> Need:
+    namespace = open_user_namespace() if ids.is_of_host else None
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        way, why = find_layer_ids(folder, ids, namespace)
+    except (ContainersError, OSError) as error:
+        return _failed("layers", error)
+    finally:
+        if namespace is not None:
+            os.close(namespace)
+    how = way.value
+    if ids.is_of_host and way is not LayerIds.MAPPED:
+        how += f": a new version takes longer, for {why}"
+    return Need("layers", True, how)
+
+
+def _limits(host: HostOptions, ids: IdMap) -> list[Need]:
+    """Try where jobs' cgroups would lie, and whether they would hold the limits."""
+    root = open_cgroup_root(f"pipeline-doctor-{os.getpid()}", host.cgroup_parent)
+    try:
+        enforcement = find_enforcement(root.missing, ids)
+        swap = bool(root.cgroup) and swap_is_counted(root.hierarchies, root.cgroup)
+    finally:
+        if root.cgroup:
+            remove_if_empty(root.hierarchies, root.cgroup)
+    met = dict.fromkeys(CONTROLLERS, f"cgroups of {root.place}")
+    if "memory" not in enforcement.missing and not swap:
+        met["memory"] += "; this kernel counts no swap: it is not limited"
+    met[IDS] = "65,536 that no account has" if ids.is_of_host else "of this user's namespace"
+    needs = []
+    for name in NAMES:
+        how, remedy = met[name], ""
+        if not enforcement.holds(name):
+            how, _, remedy = enforcement.missing[name].rpartition(": ")
+        need = Need(name, enforcement.holds(name), how, remedy)
+        needs.append(replace(need, is_required=name not in host.allow_unenforced))
+    for note in root.notes:
+        how, _, remedy = note.rpartition(": ")
+        needs.append(Need("placement", True, how, remedy, is_required=False))
+    return needs
+
+
+def _self_test(folder: Path, host: HostOptions) -> Need:
+    """Run a tiny tool of our own, as every job is run."""
+    try:
+        with (
+            tempfile.TemporaryDirectory(prefix="doctor-", dir=folder) as own,
+            Sandbox(
+                Path(own),
+                runtime=host.runtime,
+                cgroup_parent=host.cgroup_parent,
+                allow_unenforced=NAMES,
+            ) as sandbox,
+        ):
+            report = sandbox.canary()
+    except (ContainersError, OSError) as error:
+        return _failed("self-test", error)
+    return Need("self-test", True, f"a job took {sum(report.timing.values()):.2f} s")
+
+
+def _failed(name: str, error: Exception) -> Need:
+    how, _, remedy = str(error).partition(": ")
+    return Need(name, False, how, remedy)
