@@ -6,6 +6,7 @@ import pytest
 
 from pipeline_containers.sandbox.cgroups import (
     Counters,
+    Peaks,
     change_limits,
     lift_cpu_quota,
     parse_counter,
@@ -94,6 +95,19 @@ def test_counters_of_version_2(tmp_path: Path) -> None:
     }
     write(tmp_path / "p/a", files)
     assert read_counters(Hierarchies({UNIFIED: tmp_path}), "/p/a") == Counters(1.5, 4096, 1, 9, 4)
+
+
+def test_peaks_that_the_kernel_does_not_keep_are_those_that_were_seen(tmp_path: Path) -> None:
+    cgroup = tmp_path / "p/a"
+    write(cgroup, {"memory.current": "10\n", "pids.current": "2\n", "pids.peak": "7\n"})
+    peaks = Peaks(Hierarchies({UNIFIED: tmp_path}), "/p/a")
+    for seen in (4096, 9000, 512):
+        write(cgroup, {"memory.current": f"{seen}\n"})
+        peaks.look()
+    (cgroup / "memory.current").unlink()
+    peaks.look()
+    assert peaks.complete(Counters(peak_pids=7)) == Counters(peak_pids=7, peak_memory_bytes=9000)
+    assert peaks.complete(Counters(peak_memory_bytes=1)).peak_memory_bytes == 1
 
 
 CHANGED = Limits(memory_bytes=64 * MIB, cpus=0.5, pids=32)

@@ -64,7 +64,7 @@ def examine(folder: Path, host: HostOptions, *, builds: bool = False) -> Iterato
     layers = _layers(folder, ids)
     yield layers
     yield from limits
-    if not any(need.is_lacking for need in (*needs, layers)):
+    if not any(need.is_lacking for need in (*needs, layers, *limits)):
         yield _self_test(folder, host)
 
 

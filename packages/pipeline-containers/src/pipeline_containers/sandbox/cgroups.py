@@ -11,7 +11,7 @@ import os
 import signal
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from pipeline_containers.sandbox.hierarchies import Hierarchies
@@ -80,6 +80,40 @@ def read_counters(hierarchies: Hierarchies, cgroup: str) -> Counters:
         peak_pids=None if pids is None else int(pids),
         pids_refused=int(values["pids_refused"] or 0),
     )
+
+
+class Peaks:
+    """The most that a cgroup used at a time, as far as looks at it see, where no file keeps it.
+
+    `memory.peak` is there since Linux 5.19, `pids.peak` since 6.11, or where it was brought to an
+    older one.
+    """
+
+    def __init__(self, hierarchies: Hierarchies, cgroup: str) -> None:
+        self._files: dict[str, Path] = {}
+        self._most: dict[str, int] = {}
+        for controller in ("memory", "pids"):
+            folder = hierarchies.folder(controller, cgroup)
+            if folder is None or hierarchies.is_v1(controller):
+                continue
+            if not (folder / f"{controller}.peak").exists():
+                self._files[controller] = folder / f"{controller}.current"
+
+    def look(self) -> None:
+        """Take in what is used now."""
+        for controller, file in self._files.items():
+            now = parse_counter(_text(file), "")
+            if now is not None:
+                self._most[controller] = max(now, self._most.get(controller, 0))
+
+    def complete(self, counters: Counters) -> Counters:
+        """Fill in what the kernel did not keep."""
+        memory, pids = counters.peak_memory_bytes, counters.peak_pids
+        return replace(
+            counters,
+            peak_memory_bytes=self._most.get("memory") if memory is None else memory,
+            peak_pids=self._most.get("pids") if pids is None else pids,
+        )
 
 
 def swap_is_counted(hierarchies: Hierarchies, cgroup: str) -> bool:

@@ -89,6 +89,7 @@ class Container:
         self._uid = host.ids.outside(recipe.user.uid)
         self._gid = host.ids.outside(recipe.user.gid)
         self._full = ""
+        self._peaks: cgroups.Peaks | None = None
         self._init: Init | None = None
         self._state = _State.NONE
         self._stdin, self._late_slug = subprocess.DEVNULL, -1
@@ -185,11 +186,12 @@ class Container:
         """Start it and see it through; why the host ended it (None: by itself), exit status."""
         init = self._created()
         deadline = time.monotonic() + self._recipe.limits.wall_s
+        self._peaks = cgroups.Peaks(self._host.hierarchies, self.cgroup)
         self._host.runtime.start(self.name, init, self._folder)
         watch = Watch((self.stdout, self.stderr), init.pidfd)
         stopped = None
         while not watch.turn(min(_TURN_S, deadline - time.monotonic())):
-            self._look_how_full()
+            self._look()
             if self.stdout.is_over or self.stderr.is_over:
                 stopped = Ending.OUTPUT_LIMIT
             elif cancelled.is_set():
@@ -208,7 +210,8 @@ class Container:
 
     def counters(self) -> cgroups.Counters:
         """Read what it used; between its death and its removal."""
-        return cgroups.read_counters(self._host.hierarchies, self.cgroup)
+        counters = cgroups.read_counters(self._host.hierarchies, self.cgroup)
+        return self._peaks.complete(counters) if self._peaks else counters
 
     def full(self) -> str:
         """Say what of its job folder had run out at the last look: "bytes", "files" or nothing.
@@ -235,6 +238,12 @@ class Container:
         self._stdin, self._late_slug = _closed(self._stdin), _closed(self._late_slug)
         if problems:
             raise SandboxError(f"{self.name} was not cleared away: {'; '.join(problems)}")
+
+    def _look(self) -> None:
+        """See what is not kept until it is over."""
+        self._look_how_full()
+        if self._peaks is not None:
+            self._peaks.look()
 
     def _look_how_full(self) -> None:
         state = os.statvfs(self.job_folder)

@@ -111,7 +111,9 @@ class Sandbox:
             self.is_rootless = not ids.is_of_host
             self._runtime = self._identified(runtime)
             self._host = Host(
-                runtime=Runtime(self._premises.runtime, runtime, self._runtime.family),
+                runtime=Runtime(
+                    self._premises.runtime, runtime, self._runtime.family, bool(root.cgroup)
+                ),
                 hierarchies=root.hierarchies,
                 cgroup_parent=root.cgroup,
                 ids=ids,

@@ -69,6 +69,8 @@ class Runtime:
     state: Path
     binary: str = "runc"
     family: Family = UNKNOWN
+    has_cgroups: bool = True
+    """It is given a cgroup for each container."""
 
     def create(
         self, name: str, bundle: Path, streams: Sequence[int], console: Path | None = None
@@ -157,7 +159,9 @@ class Runtime:
         streams: Sequence[int] = (subprocess.DEVNULL,) * 3,
     ) -> None:
         """Call the runtime and wait for it; not for its streams, which a container may hold."""
-        call = [self.binary, "--root", str(self.state), "--log", str(log), "--log-format", "json"]
+        own = () if self.has_cgroups else self.family.without_cgroups
+        places = ("--root", str(self.state), "--log", str(log), "--log-format", "json")
+        call = [self.binary, *own, *places]
         stdin, stdout, stderr = streams
         try:
             client = subprocess.Popen(
@@ -172,9 +176,9 @@ class Runtime:
         if not _ends(client, _CALL_S):
             client.kill()
             client.wait()
-            raise SandboxError(f"{self.binary} {arguments[0]} hangs: {_last_error(log)}")
+            raise SandboxError(f"{self.binary} {arguments[0]} hangs: {last_error(log)}")
         if client.wait() != 0:
-            raise SandboxError(f"{self.binary} {arguments[0]} failed: {_last_error(log)}")
+            raise SandboxError(f"{self.binary} {arguments[0]} failed: {last_error(log)}")
 
 
 def _ends(client: subprocess.Popen[bytes], timeout_s: float) -> bool:
@@ -199,7 +203,7 @@ def watch_orphans() -> None:
     linux.become_subreaper()
 
 
-def _last_error(log: Path) -> str:
+def last_error(log: Path) -> str:
     """Take the message from the runtime's log: its exit status says nothing."""
     try:
         lines = log.read_text(errors="replace").splitlines()

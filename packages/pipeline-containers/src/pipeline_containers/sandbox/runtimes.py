@@ -25,6 +25,8 @@ class Family:
     """In that folder: what a created container waits at to be started."""
     init_reads_fifo: bool = False
     """It waits for a byte there; else it writes one, and waits for that to be read."""
+    without_cgroups: tuple[str, ...] = ()
+    """The options that have it go on where it can make no cgroup."""
     needs_version_2: bool = False
     """It does not run on a host whose controllers are in version 1 of cgroups."""
     refused: str = ""
@@ -34,12 +36,18 @@ class Family:
 FAMILIES = {
     family.name: family
     for family in (
-        Family("runc", state_file="state.json", fifo="exec.fifo"),
+        Family(
+            "runc",
+            state_file="state.json",
+            fifo="exec.fifo",
+            without_cgroups=("--rootless", "true"),
+        ),
         Family(
             "crun",
             state_file="status",
             fifo="exec.fifo",
             init_reads_fifo=True,
+            without_cgroups=("--cgroup-manager", "disabled"),
             needs_version_2=True,
         ),
         Family(
