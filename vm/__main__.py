@@ -19,6 +19,7 @@ WHAT = """\
 what:
   demo            the running example
   smoke           one job of every ending, a build, a deploy, a killed worker
+  hosts           every way in which people start a worker, on a host with systemd
   test [ARGS]     ./dev test ARGS
   run COMMAND...  any command, in the checkout
   shell           a shell in it
@@ -57,6 +58,7 @@ def script_of(what: str, arguments: list[str]) -> str:
     scripts = {
         "demo": "./dev demo",
         "smoke": "./dev test tests/smoke",
+        "hosts": "./dev test -m vm tests/hosts",
         "test": f"./dev test {typed}",
         "run": typed,
         "shell": "exec bash -l",
@@ -70,7 +72,9 @@ def main(arguments: list[str]) -> int:
         prog="./dev vm", epilog=WHAT, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("name", choices=DISTRIBUTIONS)
-    parser.add_argument("what", choices=("demo", "smoke", "test", "run", "shell", "up", "down"))
+    parser.add_argument(
+        "what", choices=("demo", "smoke", "hosts", "test", "run", "shell", "up", "down")
+    )
     parser.add_argument("arguments", nargs=argparse.REMAINDER)
     asked = parser.parse_args(arguments)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that what was started is ended

@@ -4,6 +4,7 @@ Found out by trying, in the order in which one rests on another; it takes about 
 """
 
 import contextlib
+import errno
 import os
 import shutil
 import subprocess
@@ -91,19 +92,17 @@ _ROOTLESS = "_CONTAINERS_USERNS_CONFIGURED"
 
 def _kernel() -> Need:
     release = f"Linux {os.uname().release}"
-    mount = -1
     try:
-        mount = linux.open_tree("/")
-        linux.mount_setattr(mount, linux.MOUNT_ATTR_RDONLY)
-    except OSError as error:
-        if isinstance(error, PermissionError):
-            return Need("kernel", True, release)  # `rights` says why
-        how = f"{release} does not have mount_setattr"
-        return Need("kernel", False, how, "boot Linux 5.15 or newer")
-    finally:
-        if mount >= 0:
+        mount = linux.open_tree("/proc/self/status")
+        try:
+            linux.mount_setattr(mount, linux.MOUNT_ATTR_RDONLY)
+        finally:
             os.close(mount)
-    return Need("kernel", True, release)
+    except OSError as error:
+        if error.errno == errno.ENOSYS:
+            how = f"{release} has no mount_setattr"
+            return Need("kernel", False, how, "boot Linux 5.15 or newer")
+    return Need("kernel", True, release)  # what else is wrong, `rights` or `layers` say
 
 
 def _programs(builds: bool) -> Iterator[Need]:
@@ -149,24 +148,28 @@ def _rights() -> Need:
 
 
 def _proc() -> Need:
-    """Mount /proc in new namespaces, as a container does: not where parts of ours are hidden."""
-    new = ("unshare", "--user", "--map-root-user", "--pid", "--fork", "--mount")
+    """Mount /proc and /sys in new namespaces, as a container does.
+
+    The kernel refuses it where parts of this process' own are hidden.
+    """
+    new = ("unshare", "--user", "--map-root-user", "--pid", "--fork", "--mount", "--net")
+    mounts = "mount -t proc proc /proc && mount -t sysfs sysfs /sys"
     with contextlib.suppress(OSError, subprocess.TimeoutExpired):
         tried = subprocess.run(
-            [*new, "mount", "-t", "proc", "proc", "/proc"],
+            [*new, "sh", "-c", mounts],
             stdin=subprocess.DEVNULL,
             capture_output=True,
             timeout=_TRY_S,
             check=False,
         )
         if tried.returncode == 0:
-            return Need("proc", True, "containers can mount their own")
+            return Need("proc", True, "containers can mount their own, and /sys")
     return Need(
         "proc",
         False,
-        "a container cannot mount its /proc, for parts of this process' are masked",
-        "show it whole (docker: --security-opt systempaths=unconfined; Kubernetes: "
-        "procMount: Unmasked; systemd: ProtectKernelTunables=no, ProcSubset=all)",
+        "a container cannot mount its /proc or /sys, for parts of this process' are masked",
+        "show them whole (docker: --security-opt systempaths=unconfined; Kubernetes: "
+        "procMount: Unmasked)",
     )
 
 

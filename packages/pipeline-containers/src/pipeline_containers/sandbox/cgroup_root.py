@@ -227,6 +227,8 @@ def _clear(mount: CgroupMount, choice: Choice) -> list[int]:
             staying = list(_processes(folder))
             if not staying:
                 return moved
+            if 0 in staying:  # of another pid namespace: it cannot be named
+                break
             for pid in staying:
                 with contextlib.suppress(ProcessLookupError):
                     (leaf / "cgroup.procs").write_text(str(pid))
