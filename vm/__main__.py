@@ -9,9 +9,10 @@ import sys
 from contextlib import suppress
 from pathlib import Path
 
-from distributions import DISTRIBUTIONS
-from guest import BootFailed, Guest, put_checkout, ssh_command
-from image import CHECKOUT, Image, find_image, say
+from vm.distributions import DISTRIBUTIONS
+from vm.guest import BootFailed, Guest, put_checkout, ssh_command
+from vm.image import CHECKOUT, Image, find_image, say
+from vm.suites import SUITES, closing_line, table
 
 FOLDER = Path(os.environ.get("PIPELINE_DEV_FOLDER", "/var/lib/pipeline-dev")) / "vm"
 
@@ -21,6 +22,7 @@ what:
   smoke           one job of every ending, a build, a deploy, a killed worker
   hosts           every way in which people start a worker, on a host with systemd
   test [ARGS]     ./dev test ARGS
+  soak [SUITE]    all suites that depend on the host, or those called so: an hour
   run COMMAND...  any command, in the checkout
   shell           a shell in it
   up              boot it and let it run; what is said next is done in it
@@ -71,9 +73,11 @@ def main(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser(
         prog="./dev vm", epilog=WHAT, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("name", choices=DISTRIBUTIONS)
     parser.add_argument(
-        "what", choices=("demo", "smoke", "hosts", "test", "run", "shell", "up", "down")
+        "name", choices=DISTRIBUTIONS, metavar="name", help=", ".join(DISTRIBUTIONS)
+    )
+    parser.add_argument(
+        "what", choices=("demo", "smoke", "hosts", "test", "soak", "run", "shell", "up", "down")
     )
     parser.add_argument("arguments", nargs=argparse.REMAINDER)
     asked = parser.parse_args(arguments)
@@ -85,6 +89,8 @@ def main(arguments: list[str]) -> int:
     image = find_image(asked.name, FOLDER)
     if asked.what == "up":
         return _up(asked.name, image, running)
+    if asked.what == "soak":
+        return _soak(asked.name, image, asked.arguments)
     script = script_of(asked.what, asked.arguments)
     is_terminal = asked.what == "shell" or sys.stdout.isatty()
     if found := running.find():
@@ -98,6 +104,25 @@ def main(arguments: list[str]) -> int:
         return guest.call(script, terminal=is_terminal)
     finally:
         guest.stop()
+
+
+def _soak(name: str, image: Image, names: list[str]) -> int:
+    """Run the suites in a guest of their own; print what came of each."""
+    suites = [suite for suite in SUITES if not names or suite.name in names]
+    rows: list[tuple[str, str, int, str]] = []
+    guest = Guest(name, image, FOLDER)
+    try:
+        put_checkout(image, guest.port)
+        for suite in suites:
+            say(f"{name}: {suite.name}")
+            log = FOLDER / f"{name}.{suite.name.replace(', ', '-')}.log"
+            status = guest.log(suite.script(), log)
+            rows.append((name, suite.name, status, closing_line(log.read_text(errors="replace"))))
+            print(table(rows[-1:]), flush=True)
+    finally:
+        guest.stop()
+    print(f"\n{table(rows)}")
+    return 1 if any(status for _, _, status, _ in rows) else 0
 
 
 def _up(name: str, image: Image, running: Running) -> int:

@@ -7,13 +7,13 @@ import subprocess
 import time
 from pathlib import Path
 
-from distributions import DISTRIBUTIONS, EMULATOR_SUITE, parse_version
-from image import CHECKOUT, ROOT, Image, checkout_tar, find_emulator, say
+from vm.distributions import DISTRIBUTIONS, EMULATOR_SUITE, parse_version
+from vm.image import CHECKOUT, ROOT, Image, checkout_tar, find_emulator, say
 
 PROCESSORS = 2
 MEMORY_MIB = 5120
 _BOOT_S = 900.0  # emulated, on two busy cores; it takes 60 to 120
-_KVM_S = 20.0
+_KVM_S = 10.0
 """By then a guest's kernel has printed something under KVM; there are KVMs that start none."""
 _APPEND = "root=/dev/vda rw console=ttyS0 mitigations=off panic=-1 audit=0"
 _STOPPED_S = 10.0
@@ -107,6 +107,17 @@ class Guest:
         return subprocess.run(
             command, stdin=stdin, stdout=output, stderr=output, check=False
         ).returncode
+
+    def log(self, script: str, log: Path) -> int:
+        """Run a script as `call` does, with what it prints in a file."""
+        with log.open("wb") as output:
+            return subprocess.run(
+                self.command(script),
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                check=False,
+            ).returncode
 
     def stop(self) -> None:
         """End it."""

@@ -19,16 +19,16 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from distributions import DISTRIBUTIONS, SYSTEM, packages_of, sources
+from vm.distributions import DISTRIBUTIONS, SYSTEM, packages_of, sources
 
 ROOT = Path(__file__).parents[1]
-CHECKOUT = "root/pipeline"
+CHECKOUT = "srv/pipeline"
 """Where the checkout is in a guest, from its root folder."""
 DISK_BYTES = 24 << 30  # sparse
 USER = "joe"
 """An ordinary user, for what is done without root."""
 
-_MADE_OF = ("dev", "uv.lock", "pyproject.toml", "examples/base-images", "vm/image.py")
+_MADE_OF = ("uv.lock", "examples/base-images", "vm/image.py")
 _CERTIFICATES = Path("/etc/ssl/certs/ca-certificates.crt")
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _SETUP = """
@@ -77,13 +77,16 @@ def say(text: str) -> None:
 
 
 def find_image(name: str, folder: Path) -> Image:
-    """Give the image of a distribution, made if it is not there."""
+    """Give the image of a distribution, made if it is not there.
+
+    The base images are beside the folder; others that it has of the distribution go.
+    """
     image = Image(folder / f"{name}-{_key(name)}")
     if not image.folder.is_dir():
         for old in folder.glob(f"{name}-*"):
             shutil.rmtree(old)
         with _aside(image.folder) as aside:
-            _make(name, Image(aside))
+            _make(name, Image(aside), folder.parent / "base-images")
     return image
 
 
@@ -101,16 +104,19 @@ def _key(name: str) -> str:
     """Name an image by what it is made of."""
     made_of = [(ROOT / file).read_bytes() for file in _MADE_OF]
     made_of += [file.read_bytes() for file in sorted(ROOT.glob("packages/*/pyproject.toml"))]
-    made_of.append(repr((name, DISTRIBUTIONS[name], SYSTEM)).encode())
+    made_of.append(repr((name, DISTRIBUTIONS[name], _packages())).encode())
     return hashlib.sha256(b"\0".join(made_of)).hexdigest()[:12]
 
 
-def _make(name: str, image: Image) -> None:
+def _packages() -> list[str]:
+    return sorted({*SYSTEM, *packages_of((ROOT / "dev").read_text())})
+
+
+def _make(name: str, image: Image, base_images: Path) -> None:
     suite = DISTRIBUTIONS[name].suite
     root = image.folder / "root"
-    names = [*SYSTEM, *packages_of((ROOT / "dev").read_text())]
     say(f"making an image of {name}")
-    _bootstrap(suite, root, sorted(set(names)))
+    _bootstrap(suite, root, _packages())
     _write_settings(root)
     subprocess.run(
         ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "", "-f", str(image.key)], check=True
@@ -120,9 +126,9 @@ def _make(name: str, image: Image) -> None:
     authorized.write_bytes(image.key.with_suffix(".pub").read_bytes())
     say("putting in the checkout, its environment and the base images")
     copy_checkout(root / CHECKOUT)
-    base_images = Path("/var/lib/pipeline-dev/base-images")
-    (root / "var/lib/pipeline-dev").mkdir(parents=True)
-    shutil.copytree(base_images, root / str(base_images).strip("/"), symlinks=True)
+    kept = root / "var/lib/pipeline-dev"
+    kept.mkdir(parents=True)
+    shutil.copytree(base_images, kept / "base-images", symlinks=True)
     _chroot(root, _SETUP.format(user=USER, checkout=CHECKOUT))
     for kind, place in (("vmlinuz", image.kernel), ("initrd.img", image.initrd)):
         (found,) = (root / "boot").glob(f"{kind}-*")

@@ -1,0 +1,1 @@
+"""The project in virtual machines with stock distributions: `./dev vm`."""
