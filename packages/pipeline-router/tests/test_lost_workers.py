@@ -226,6 +226,20 @@ def test_waiting_jobs_outlive_their_last_worker_for_a_moment(house: Any) -> None
     assert (house.code(running), house.code(waiting)) == (503, 503)
 
 
+def test_each_time_that_no_worker_is_left_jobs_wait_as_long(house: Any) -> None:
+    for name in ("first", "second"):
+        lost = house.worker(name)
+        client = house.ask()
+        house.cut(lost)
+        house.wait(2)
+        assert house.code(client) is None, "not after less than `liveness_s`"
+        back = house.worker(f"{name} again")
+        back.finish()
+        assert house.code(client) == 200
+        back.say(Goodbye())
+        house.wait(60)
+
+
 def test_a_worker_back_in_time_takes_them(house: Any) -> None:
     house.cut(house.worker("w1"))
     client = house.ask()

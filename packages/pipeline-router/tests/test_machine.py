@@ -437,6 +437,11 @@ class RouterMachine(RuleBasedStateMachine):
         }
         assert len(dispatcher.ledger._by_key) == len(dispatcher.ledger._by_name) == len(works)
 
+    @invariant()
+    def no_waiting_time_outlives_what_waits(self) -> None:
+        for lane in self.core.dispatcher.schedulers["test_runners"].lanes.values():
+            assert lane or lane.stranded_since is None, f"{lane.track} {lane.version}"
+
     def teardown(self) -> None:
         self.advance(50)
         for sender in self.senders.values():

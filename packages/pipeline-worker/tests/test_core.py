@@ -309,6 +309,19 @@ def test_a_signal_drains_and_a_second_one_leaves_at_once() -> None:
     assert of(worker.feed(events.StopAsked()), do.Leave)
 
 
+@pytest.mark.parametrize("before", [link.Drain(), link.Restart()])
+def test_a_signal_to_one_that_leaves_already_is_the_first(before: link.ToWorker) -> None:
+    worker = Driver()
+    worker.serve()
+    worker.hear(job(), b"request")
+    worker.hear(before)
+    assert not of(worker.feed(events.StopAsked()), do.Leave), (
+        "what runs was promised to be finished"
+    )
+    assert sent(worker.feed(events.RunEnded(1, 1, 200, b"reply")), link.Result)
+    assert of(worker.hear(link.ResultAck(((1, 1),))), do.Leave) == [do.Leave(do.Ending.DONE)]
+
+
 def test_a_signal_while_the_router_is_away_ends_an_idle_worker_only() -> None:
     idle, busy = Driver(), Driver()
     for worker in (idle, busy):

@@ -237,7 +237,10 @@ class Scheduler:
 
     def remove(self, work: Work) -> None:
         """Take a job out of its queue, wherever it stands there."""
-        del work.lane.waiting[work.rank][work.order]
+        lane = work.lane
+        del lane.waiting[work.rank][work.order]
+        if not lane:  # what waits here next has not waited yet
+            lane.stranded_since = None
         self.count -= 1
         self.bytes -= len(work.body)
 

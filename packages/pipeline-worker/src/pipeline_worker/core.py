@@ -74,6 +74,7 @@ class Core:
         self.epoch = 0
         self.leaving: do.Ending | None = None
         self._configured = False
+        self._was_asked_to_stop = False
         self._beat_at = float("-inf")
         self._idle_since: float | None = None
 
@@ -281,8 +282,10 @@ class Core:
     def _stop_asked(self, _event: events.StopAsked, now: float) -> list[do.Command]:
         # while the router is away there is nothing to wait for, but for work that it may ask about
         lonely = self.phase is Phase.ASKING and not (self.ledger.running or self.ledger.held)
-        if self.leaving is do.Ending.DONE or lonely:
+        if self._was_asked_to_stop or lonely:
             return [do.Leave(do.Ending.DONE, "stopped")]
+        # the second time: that the router had it drained before is no asking to stop at once
+        self._was_asked_to_stop = True
         self.leaving = do.Ending.DONE
         out: list[do.Command] = [do.Say("stopping: finishing what runs; once more to stop now")]
         if self.phase is Phase.SERVING:
