@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from hosts import pod
 from support.pace import paced
 from support.processes import BIN
 from support.runtime import RUNTIME
@@ -82,24 +83,25 @@ class Place:
         self.users_work = folder / "users"
         self.users_work.mkdir()
         shutil.chown(self.users_work, USER)
+        self.pods_work = folder / "pods"
+        self.pods_work.mkdir()
+        shutil.chown(self.pods_work, pod.FIRST, pod.FIRST)
 
-    def run(self, slug: str, *options: str, is_users: bool = False) -> list[str]:
-        """Give the command that runs a job of the slug's ending."""
-        work = self.users_work if is_users else self.work
+    def run(self, slug: str, *options: str, work: Path | None = None) -> list[str]:
+        """Give the command that runs a job of the slug's ending, as root if not told otherwise."""
         limits = {"memory_bytes": "64MiB", "pids": "32", "wall_s": f"{paced(60)}"}
         if slug == "wall":
             limits["wall_s"] = f"{paced(0.5)}"
         given = [part for name, value in limits.items() for part in ("--limit", f"{name}={value}")]
         return [
             *(str(BIN / "pipeline-containers"), "run", str(self.image), slug, str(self.solution)),
-            *("--work", str(work), "--json", "--runtime", RUNTIME, *given, *options),
+            *("--work", str(work or self.work), "--json", "--runtime", RUNTIME, *given, *options),
         ]
 
-    def doctor(self, *options: str, is_users: bool = False) -> list[str]:
+    def doctor(self, *options: str, work: Path | None = None) -> list[str]:
         """Give the command that looks at the host."""
-        work = self.users_work if is_users else self.work
         command = (str(BIN / "pipeline-containers"), "doctor", "--json", "--runtime", RUNTIME)
-        return [*command, "--work", str(work), *options]
+        return [*command, "--work", str(work or self.work), *options]
 
 
 def call(command: Sequence[str], **environment: str) -> Said:

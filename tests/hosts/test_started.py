@@ -78,10 +78,10 @@ def network() -> Iterator[None]:
     subprocess.run(["ip", "netns", "delete", "hosts-test"], check=True)
 
 
-def see_all_endings(place: Place, start: Start, *, is_users: bool) -> None:
+def see_all_endings(place: Place, start: Start, work: Path) -> None:
     for slug, (ending, exit_status) in ENDINGS.items():
         options = ("--limit", "cpus=0.5") if slug == "cpus" else ()
-        said = start(place.run(slug, *options, is_users=is_users))
+        said = start(place.run(slug, *options, work=work))
         assert said.exit_status == exit_status, said
         report, usage = said.report, said.report["usage"]
         assert report["ending"] == ending, report
@@ -96,24 +96,19 @@ def see_all_endings(place: Place, start: Start, *, is_users: bool) -> None:
 
 @pytest.mark.parametrize("start", BY_ROOT.values(), ids=BY_ROOT)
 def test_started_by_root(place: Place, start: Start) -> None:
-    see_all_endings(place, start, is_users=False)
+    see_all_endings(place, start, place.work)
 
 
 @pytest.mark.parametrize("start", BY_USER.values(), ids=BY_USER)
 def test_started_by_a_user(place: Place, start: Start) -> None:
-    see_all_endings(place, start, is_users=True)
+    see_all_endings(place, start, place.users_work)
 
 
-def test_in_a_pods_user_namespace_of_65536_ids(place: Place, tmp_path: Path) -> None:
-    subprocess.run(["chown", "500000:500000", str(place.users_work)], check=True)
-    try:
+def test_in_a_pods_user_namespace_of_65536_ids(place: Place) -> None:
+    def start(command: list[str]) -> Said:
+        return service(in_pod(command), *DELEGATED)
 
-        def start(command: list[str]) -> Said:
-            return service(in_pod(command), *DELEGATED)
-
-        see_all_endings(place, start, is_users=True)
-    finally:
-        subprocess.run(["chown", "-R", USER, str(place.users_work)], check=True)
+    see_all_endings(place, start, place.pods_work)
 
 
 # --- where jobs lie
@@ -206,7 +201,8 @@ def test_what_a_host_lacks_is_said_by_name_with_what_to_change(
     place: Place, properties: tuple[str, ...], names: tuple[str, ...], remedy: str
 ) -> None:
     is_users = any(one.startswith("User=") for one in properties)
-    said = service(place.doctor(is_users=is_users), *properties)
+    work = place.users_work if is_users else place.work
+    said = service(place.doctor(work=work), *properties)
     found = {need for need, how in said.needs.items() if not how["holds"]}
     if not names:
         assert found <= {"cpus"}  # systemd may hand over more than it was asked to
@@ -247,11 +243,11 @@ def test_controllers_that_were_not_handed_over_are_named_one_by_one(
     place: Place, as_ubuntu_delegates: None
 ) -> None:
     scope = ("--scope", "-p", "Delegate=yes")
-    refused = as_user(place.run("ok", is_users=True), *scope)
+    refused = as_user(place.run("ok", work=place.users_work), *scope)
     assert refused.exit_status == 3
     assert "cpus: " in refused.error
     assert "add it to Delegate= of the unit (a user's by systemctl edit user@" in refused.error
     assert "memory:" not in refused.error
     allowed = ("--allow-unenforced", "cpus")
-    report = as_user(place.run("memory", *allowed, is_users=True), *scope).report
+    report = as_user(place.run("memory", *allowed, work=place.users_work), *scope).report
     assert (report["ending"], report["unenforced"]) == ("memory_limit", ["cpus"])

@@ -1,5 +1,6 @@
 """The core's rules, one a test: events in, commands out, no clock but the one given."""
 
+import pytest
 from msgspec.structs import replace
 
 from pipeline_protocol import link
