@@ -12,6 +12,7 @@ from support.leftovers import sandbox_cgroups
 from support.pace import paced
 
 _REST_S = 0.3
+"""Longer than a container takes to be made ahead, while nothing else changes."""
 
 
 @dataclass(frozen=True)
@@ -64,7 +65,7 @@ def at_rest(traces: Callable[[], Traces]) -> Traces:
     """Wait until what is done in the background is done; what there is then."""
     last = traces()
     while True:
-        time.sleep(_REST_S)
+        time.sleep(paced(_REST_S))
         if last == (last := traces()):
             return last
 
