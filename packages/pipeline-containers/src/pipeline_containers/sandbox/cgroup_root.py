@@ -66,7 +66,11 @@ def open_cgroup_root(name: str, parent: str = "") -> CgroupRoot:
     if mounts:
         return _open_version_1(mounts, name, parent)
     why = f"no cgroups are mounted: mount -t cgroup2 cgroup2 {PLACE}"
-    return CgroupRoot(Hierarchies({}), "", dict.fromkeys(CONTROLLERS, why), "none")
+    return _nowhere(dict.fromkeys(CONTROLLERS, why))
+
+
+def _nowhere(missing: dict[str, str]) -> CgroupRoot:
+    return CgroupRoot(Hierarchies({}), "", missing, "none")
 
 
 def clear_own_cgroup() -> None:
@@ -96,7 +100,7 @@ def _open_version_1(mounts: dict[str, CgroupMount], name: str, parent: str) -> C
         top = mount.folder(own.get(hierarchy, "/"))
         if top is None:
             why = f"{mount.place} shows the cgroups of another namespace"
-            return CgroupRoot(Hierarchies({}), "", dict.fromkeys(CONTROLLERS, why), "none")
+            return _nowhere(dict.fromkeys(CONTROLLERS, why))
         tops[hierarchy] = top
     path = f"{parent}/{name}" if parent else name
     hierarchies = Hierarchies(tops)
@@ -104,9 +108,8 @@ def _open_version_1(mounts: dict[str, CgroupMount], name: str, parent: str) -> C
     for top in controlled.values():
         why = _why_not(top / path.strip("/"))
         if why:
-            missing = dict.fromkeys(CONTROLLERS, why)
             cgroups.remove_if_empty(hierarchies, path)
-            return CgroupRoot(Hierarchies({}), "", missing, "none")
+            return _nowhere(dict.fromkeys(CONTROLLERS, why))
     kind = "version 1 and 2" if UNIFIED in mounts else "version 1"
     return CgroupRoot(
         hierarchies,
@@ -135,7 +138,7 @@ def _open_version_2(mount: CgroupMount, name: str, parent: str) -> CgroupRoot:
     choice = Choice(parent) if parent else _choose(mount)
     if choice.path is None:
         why = f"no limit can be set below {mount.place}: {choice.passed[0]}"
-        return CgroupRoot(Hierarchies({}), "", dict.fromkeys(CONTROLLERS, why), "none")
+        return _nowhere(dict.fromkeys(CONTROLLERS, why))
     path = f"{choice.path.rstrip('/')}/{name}"
     try:
         moved = _clear(mount, choice)
@@ -143,7 +146,7 @@ def _open_version_2(mount: CgroupMount, name: str, parent: str) -> CgroupRoot:
         folder.mkdir(parents=bool(parent), exist_ok=True)
     except OSError as error:
         why = f"no limit can be set below {choice.path}: {_reason(error)}"
-        return CgroupRoot(Hierarchies({}), "", dict.fromkeys(CONTROLLERS, why), "none")
+        return _nowhere(dict.fromkeys(CONTROLLERS, why))
     missing = {}
     for limit, controller in CONTROLLERS.items():
         why = _enable(mount, path, controller)
@@ -153,7 +156,7 @@ def _open_version_2(mount: CgroupMount, name: str, parent: str) -> CgroupRoot:
         with contextlib.suppress(OSError):
             folder.rmdir()
         _move_back(folder.parent, moved)
-        return CgroupRoot(Hierarchies({}), "", missing, "none")
+        return _nowhere(missing)
     # by a path that begins at the mount: the runtimes take an absolute one from there
     hierarchies = Hierarchies({UNIFIED: mount.place})
     seen = "/" + str(folder.relative_to(mount.place))
