@@ -69,7 +69,10 @@ def test_a_report_for_programs(work: Path, solution: Path, root: Callable[[str],
     ran = call("run", root("sleep 9"), "a", solution, "--work", work, "--json", *limits)
     assert ran.returncode == 1
     report = json.loads(ran.stdout)
-    assert (report["ending"], report["which_limit"]) == ("timed_out", "wall time of 0.5 s")
+    assert (report["ending"], report["which_limit"]) == (
+        "timed_out",
+        f"wall time of {paced(0.5):g} s",
+    )
     assert report["invocation"]["command"][:2] == ["bin/run.sh", "a"]
     assert report["invocation"]["limits"]["memory_bytes"] == 64 << 20
     assert report["invocation"]["image_digest"].startswith("folder:")
