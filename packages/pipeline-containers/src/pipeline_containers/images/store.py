@@ -146,10 +146,10 @@ class Store:
         bottom.mkdir(exist_ok=True)
         try:
             mount_root((*image.layers, bottom), target.resolve(), None, digest)
-        except PermissionError as error:
-            raise StoreError(f"{digest} cannot be mounted: only root can mount") from error
         except SandboxError as error:
-            raise StoreError(f"{digest} cannot be mounted: {error}") from error
+            is_forbidden = isinstance(error.__cause__, PermissionError)
+            why = "only root can mount" if is_forbidden else error
+            raise StoreError(f"{digest} cannot be mounted: {why}") from error
 
     @staticmethod
     def unmount(target: Path) -> str:
