@@ -3,6 +3,7 @@
 import json
 import os
 import random
+import shutil
 import threading
 import time
 from collections.abc import Callable
@@ -33,10 +34,11 @@ from pipeline_containers.images.progress import PullProgress
 from pipeline_containers.images.registry import open_registry
 from pipeline_containers.images.store import Store
 from pipeline_containers.sandbox.limits import MIB
+from pipeline_containers.sandbox.mounts import mounts_below
 
 pytestmark = pytest.mark.e2e
 
-QUICK = PullLimits(free_bytes=0, free_files=0, tries=2, pause_s=0.01, stall_s=0.5)
+QUICK = PullLimits(free_bytes=0, free_files=0, tries=2, pause_s=0.01, stall_s=paced(0.5))
 """Limits that tests reach quickly."""
 
 
@@ -82,8 +84,12 @@ BLOBS = (
     ("an end before its end", cut(100), "EOF|[Uu]nexpected"),
     ("an end before its beginning", cut(0), "EOF|[Uu]nexpected"),
     ("bytes without an end", endless, "it sends more than the .* bytes that it announced"),
-    ("silence", hang(), "nothing came for 0.5 s"),
-    ("silence in the middle", hang(100), r"nothing came for 0.5 s, after \d+ bytes of \d+; check"),
+    ("silence", hang(), f"nothing came for {paced(0.5):g} s"),
+    (
+        "silence in the middle",
+        hang(100),
+        rf"nothing came for {paced(0.5):g} s, after \d+ bytes of \d+; check",
+    ),
     ("nothing", fail(404), "is not there any more: push it again"),
     ("an error", fail(500), "in trouble itself: see its log"),
     ("a refusal", fail(403), "log in again"),
@@ -383,6 +389,30 @@ def test_a_pull_may_take_so_long_and_no_longer(
     with pytest.raises(StoreError, match=r"took longer than it may: it had \d+ bytes of \d+"):
         patient.pull(registry, "tool", digest, timeout_s=paced(1))
     assert left_behind(patient) == []
+
+
+def test_what_a_killed_copy_had_mounted_is_not_left(
+    lying: LyingRegistry,
+    registry: DockerRegistry,
+    store: Store,
+    work: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """skopeo mounts overlays to see what its storage can do; one that did only that stands in."""
+    digest, _ = lying.serve(image("one"))
+    store.pull(registry, "tool", digest)
+    (programs := work / "bin").mkdir()
+    (place := work / "place").mkdir()
+    (programs / "skopeo").write_text(
+        f'#!/bin/sh\ncase "$*" in *" copy "*) mount -t tmpfs x {place}; sleep 600 ;; esac\n'
+        f'exec {shutil.which("skopeo")} "$@"\n'
+    )
+    (programs / "skopeo").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{programs}{os.pathsep}{os.environ['PATH']}")
+    other, _ = lying.serve(image("two"))
+    with pytest.raises((RegistryError, StoreError)):
+        store.pull(registry, "tool", other)
+    assert list(mounts_below(work)) == []
 
 
 def test_whole_layers_of_a_failed_pull_stay_for_as_long_as_somebody_may_come_back_for_them(

@@ -123,7 +123,7 @@ def test_a_warm_job_has_its_own_limits(
 ) -> None:
     script = (
         "head -c 4m /dev/zero > $2/big || exit 1; head -c 30m /dev/zero | tail > /dev/null;"
-        "sleep 0.4 & sleep 0.4 & sleep 0.4 & sleep 0.4 & wait; wc -c < $2/big;"
+        f"for i in 1 2 3 4; do sleep {paced(0.4):g} & done; wait; wc -c < $2/big;"
         "sh -c 'sh -c \"head -c 30m /dev/zero | tail\"' > /dev/null || exit 1;"
         f"echo 0123456789; {PASS}"
     )

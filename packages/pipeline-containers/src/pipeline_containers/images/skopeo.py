@@ -30,6 +30,8 @@ _BOUND = (
     *("setpriv", "--pdeathsig", "KILL", "--"),  # it ends with the process that called it
     *("prlimit", f"--data={2 * GIB}", "--"),  # what strangers packed is unpacked in its memory
 )
+_APART = ("unshare", "--mount", "--")
+"""What it mounts, to try what its storage can do, goes with it when it is killed."""
 _LOGGED = re.compile(r'level=fatal msg="(.*)"$')
 _OUTPUT_BYTES = 16 * 1024 * 1024  # of a listing too: a tag has up to 128 characters
 
@@ -64,10 +66,15 @@ def copy_image(
 def watch_copy(
     source: str, destination: str, options: Sequence[str], *, timeout_s: float, watch: Watch
 ) -> Completed:
-    """Copy an image under somebody's eyes."""
+    """Copy an image into a store, under somebody's eyes."""
     arguments = ["copy", *options, "--", source, destination]
     return _skopeo(
-        arguments, timeout_s, folder=watch.folder, on_start=watch.started, cancelled=watch
+        arguments,
+        timeout_s,
+        before=_APART,
+        folder=watch.folder,
+        on_start=watch.started,
+        cancelled=watch,
     )
 
 
@@ -119,6 +126,7 @@ def _skopeo(
     arguments: Sequence[str],
     timeout_s: float,
     *,
+    before: Sequence[str] = (),
     folder: Path | None = None,
     on_start: OnStart | None = None,
     on_line: OnLine | None = None,
@@ -129,7 +137,7 @@ def _skopeo(
         raise ToolMissing("skopeo")
     with tempfile.TemporaryDirectory(prefix="pipeline-skopeo-", dir=folder) as home:
         return run_command(
-            [*_BOUND, "skopeo", "--insecure-policy", "--tmpdir", home, *arguments],
+            [*_BOUND, *before, "skopeo", "--insecure-policy", "--tmpdir", home, *arguments],
             timeout_s=timeout_s,
             output_bytes=_OUTPUT_BYTES,
             env=clean_environment(Path(home)),

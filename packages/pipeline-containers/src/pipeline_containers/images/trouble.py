@@ -12,7 +12,7 @@ _ADVICE = (
         "check its address; SSL_CERT_FILE names further authorities to trust",
     ),
     (
-        r"unauthorized|authentication required|denied|status code:? 40[13]|registry 40[13]|"
+        r"unauthorized|authentication required|denied|status ?code:? 40[13]|registry 40[13]|"
         r"no basic auth|token has expired",
         False,
         "log in again, or check what this account may read",
@@ -25,7 +25,7 @@ _ADVICE = (
         "what it holds is not what was pushed: push the image again",
     ),
     (
-        r"manifest unknown|name unknown|blob unknown|status code:? 404|registry 404|"
+        r"manifest unknown|name unknown|blob unknown|status ?code:? 404|registry 404|"
         r"no such file or directory",
         False,
         "a part of the image is not there any more: push it again",
@@ -33,12 +33,12 @@ _ADVICE = (
     (r"stopped after 10 redirects", False, "it leads in a circle: check its address"),
     (r"no such host", True, "check its name, and this host's name servers"),
     (
-        r"toomanyrequests|too many requests|status code:? 429|registry 429",
+        r"toomanyrequests|too many requests|status ?code:? 429|registry 429",
         True,
         "ask it less often",
     ),
     (
-        r"status code:? 5\d\d|registry 5\d\d|internal server error|bad gateway|"
+        r"status ?code:? 5\d\d|registry 5\d\d|internal server error|bad gateway|"
         r"service unavailable|gateway timeout|\b50[0234]\b",
         True,
         "it is in trouble itself: see its log",
