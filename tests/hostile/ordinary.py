@@ -14,6 +14,8 @@ from pathlib import Path
 from shlex import quote
 from shutil import which
 
+from pipeline_containers.sandbox.placement import LEAF
+
 _CGROUPS = Path("/sys/fs/cgroup")
 _ROOT = Path(__file__).parents[2]
 _PLACES = (Path(sys.base_prefix), _ROOT)
@@ -52,7 +54,10 @@ class User:
             yield f"mkdir -p {quote(str(place))}"
             yield f"mount --bind {quote(str(self.folder / f'open-{number}'))} {quote(str(place))}"
         for cgroup in self.cgroups():
-            yield f"echo $$ > {quote(str(cgroup / 'cgroup.procs'))}"
+            # of version 2, one that a worker was in before has controllers, and takes no processes
+            leaf = quote(str(cgroup / LEAF / "cgroup.procs"))
+            entered = f"{{ echo $$ > {quote(str(cgroup / 'cgroup.procs'))}; }} 2>/dev/null"
+            yield f"[ -e {leaf} ] && echo $$ > {leaf} || {entered}"
         own = self.number
         if self.is_confined:
             root = quote(str(self.folder / "root"))
