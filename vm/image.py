@@ -104,19 +104,20 @@ def _key(name: str) -> str:
     """Name an image by what it is made of."""
     made_of = [(ROOT / file).read_bytes() for file in _MADE_OF]
     made_of += [file.read_bytes() for file in sorted(ROOT.glob("packages/*/pyproject.toml"))]
-    made_of.append(repr((name, DISTRIBUTIONS[name], _packages())).encode())
+    made_of.append(repr((name, DISTRIBUTIONS[name], _packages(name))).encode())
     return hashlib.sha256(b"\0".join(made_of)).hexdigest()[:12]
 
 
-def _packages() -> list[str]:
-    return sorted({*SYSTEM, *packages_of((ROOT / "dev").read_text())})
+def _packages(name: str) -> list[str]:
+    named = packages_of((ROOT / "dev").read_text())
+    return sorted({*SYSTEM, *DISTRIBUTIONS[name].packages, *named})
 
 
 def _make(name: str, image: Image, base_images: Path) -> None:
     suite = DISTRIBUTIONS[name].suite
     root = image.folder / "root"
     say(f"making an image of {name}")
-    _bootstrap(suite, root, _packages())
+    _bootstrap(suite, root, _packages(name))
     _write_settings(root)
     subprocess.run(
         ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "", "-f", str(image.key)], check=True
