@@ -11,8 +11,8 @@ from hostile.ordinary import User, worker_of
 from support.leftovers import sandbox_cgroups
 from support.pace import paced
 
-_REST_S = 0.3
-"""Longer than a container takes to be made ahead, while nothing else changes."""
+_REST_S = 1.0
+"""Longer than a container takes to be made ahead: while one is made, nothing else may change."""
 
 
 @dataclass(frozen=True)
@@ -63,11 +63,12 @@ def settle(traces: Callable[[], Traces], wanted: Traces, seconds: float = 10.0) 
 
 def at_rest(traces: Callable[[], Traces]) -> Traces:
     """Wait until what is done in the background is done; what there is then."""
-    last = traces()
-    while True:
-        time.sleep(paced(_REST_S))
-        if last == (last := traces()):
-            return last
+    last, since = traces(), time.monotonic()
+    while time.monotonic() - since < paced(_REST_S):
+        time.sleep(0.05)
+        if last != (last := traces()):
+            since = time.monotonic()
+    return last
 
 
 def resident_bytes(process: int) -> int:
