@@ -51,6 +51,11 @@ def test_a_worker_says_a_line_for_each_lack_and_the_ways_out() -> None:
     ]
 
 
+def test_one_lack_is_one_line() -> None:
+    said = explain(NEEDS[:2], "runc create failed: ...")
+    assert said == "this host lacks what jobs need: proc: parts are masked: unmask them"
+
+
 def test_where_nothing_is_lacking_the_reason_stands() -> None:
     assert explain(NEEDS[:1], "the disk is full") == "the disk is full"
 

@@ -80,8 +80,8 @@ def explain(needs: Iterable[Need], reason: str) -> str:
     lacking = [need for need in needs if need.is_lacking]
     if not lacking:
         return reason
-    lines = [f"  {need.name}: {need.how}{need.remedy and f': {need.remedy}'}" for need in lacking]
-    text = "\n".join(["this host lacks what jobs need:", *lines])
+    lines = [f"{need.name}: {need.how}{need.remedy and f': {need.remedy}'}" for need in lacking]
+    text = ("\n  " if len(lines) > 1 else " ").join(["this host lacks what jobs need:", *lines])
     names = [need.name for need in lacking if need.name in NAMES]
     if names:
         root = "start it as root, or " if os.environ.get(_ROOTLESS) else ""
