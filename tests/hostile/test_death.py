@@ -105,7 +105,7 @@ def test_dead_while_the_job_folder_is_filled(
         "bomb deaf",
         "bomb children",
         "while :; do echo; sleep 0.01; done",
-        "bomb touched 40; sleep 9",
+        f"bomb touched 40; sleep {paced(9):.0f}",
     ],
     ids=["deaf", "many", "printing", "large"],
 )

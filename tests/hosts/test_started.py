@@ -19,6 +19,7 @@ from hosts.started import (
     service,
     service_command,
 )
+from support.pace import paced
 
 pytestmark = [pytest.mark.vm, pytest.mark.e2e]
 
@@ -91,7 +92,8 @@ def see_all_endings(place: Place, start: Start, work: Path) -> None:
         assert (usage["oom_kills"] > 0) == (slug in ("memory", "child", "tmpfs")), report
         assert usage["peak_memory_bytes"] <= 64 << 20
         if slug == "cpus":
-            assert usage["cpu_s"] < 0.75 * usage["wall_s"] + 0.5, report
+            starting_s = paced(0.5)  # the runtime's own, which no quota slows
+            assert usage["cpu_s"] < 0.75 * usage["wall_s"] + starting_s, report
 
 
 @pytest.mark.parametrize("start", BY_ROOT.values(), ids=BY_ROOT)

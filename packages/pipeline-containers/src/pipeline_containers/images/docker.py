@@ -22,7 +22,8 @@ from pipeline_containers.images.trouble import is_passing, remedy
 
 _LOCATION = re.compile(r"(?:http://)?([A-Za-z0-9][A-Za-z0-9.-]*(?::[0-9]{1,5})?)((?:/[^/]+)*)/?")
 _ABSENT = re.compile(
-    r"manifest unknown|name unknown|reading manifest .* status ?code: 404|"
+    r"manifest unknown|name unknown|repository name not known|"
+    r"reading manifest .* status ?code: 404|"
     r"tags list: invalid status code from registry 404",
     re.IGNORECASE,
 )

@@ -25,8 +25,8 @@ _ADVICE = (
         "what it holds is not what was pushed: push the image again",
     ),
     (
-        r"manifest unknown|name unknown|blob unknown|status ?code:? 404|registry 404|"
-        r"no such file or directory",
+        r"manifest unknown|name unknown|repository name not known|blob unknown|"
+        r"status ?code:? 404|registry 404|no such file or directory",
         False,
         "a part of the image is not there any more: push it again",
     ),
