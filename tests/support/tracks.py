@@ -13,7 +13,8 @@ def git(folder: Path, *arguments: str) -> str:
     """Run git in a folder, as nobody in particular."""
     identity = ("-c", "user.name=pipeline", "-c", "user.email=pipeline@example.org")
     done = subprocess.run(
-        ["git", "-C", str(folder), *identity, *arguments],
+        # its maintenance would go on in the background
+        ["git", "-C", str(folder), "-c", "maintenance.auto=false", *identity, *arguments],
         check=True,
         capture_output=True,
         text=True,

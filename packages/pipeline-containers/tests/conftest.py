@@ -201,6 +201,7 @@ def git(work: Path) -> Callable[..., str]:
     """Call git in a repository of the test's own, which is made on the first call."""
     repository = work / "repository"
     identity = ["-c", "user.name=Test", "-c", "user.email=test@example.org"]
+    identity += ["-c", "maintenance.auto=false"]  # it would go on in the background
 
     def call(*arguments: str) -> str:
         options = [*identity, "-c", "protocol.file.allow=always", "-C", str(repository)]

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from pipeline_containers.sandbox.cgroup_mounting import version_2_options
+
 pytestmark = pytest.mark.e2e
 
 PROGRAM = """
@@ -47,3 +49,13 @@ def test_in_another_network_namespace_as_ip_netns_exec_enters_it(work: Path) -> 
         if "netns" not in line
     ]
     assert lines == [line for line in before.splitlines() if "netns" not in line]
+
+
+def test_the_options_of_version_2_are_kept() -> None:
+    line = "30 21 0:25 / /sys/fs/cgroup rw,nosuid shared:9 - cgroup2 cgroup2 {}\n"
+    other = "21 26 0:19 / /sys rw - sysfs sysfs rw\n"
+    assert version_2_options(other + line.format("rw,nsdelegate,memory_recursiveprot")) == (
+        "nsdelegate,memory_recursiveprot"
+    )
+    assert version_2_options(other + line.format("rw")) == ""
+    assert version_2_options(other) == ""

@@ -146,14 +146,14 @@ def test_reading_in_a_root_folder(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("entrypoint", "called"),
     [
-        ((), ("bin/run.sh",)),
+        ((), ("/opt/test-runner/bin/run.sh",)),
         (("/opt/test-runner/bin/run.sh",), ("/opt/test-runner/bin/run.sh",)),
         (("sh", "/opt/test-runner/bin/run.sh"), ("sh", "/opt/test-runner/bin/run.sh")),
-        (("tini", "--", "./bin/run.sh"), ("tini", "--", "./bin/run.sh")),
-        (("docker-entrypoint.sh",), ("bin/run.sh",)),
-        (("/bin/sh", "-c", "bin/run.sh"), ("bin/run.sh",)),
-        (("/bin/sh", "-c", "/opt/test-runner/bin/run.sh $0"), ("bin/run.sh",)),
-        (("/elsewhere/bin/run.sh",), ("bin/run.sh",)),
+        (("tini", "--", "./bin/run.sh"), ("tini", "--", "/opt/test-runner/bin/run.sh")),
+        (("docker-entrypoint.sh",), ("/opt/test-runner/bin/run.sh",)),
+        (("/bin/sh", "-c", "bin/run.sh"), ("/opt/test-runner/bin/run.sh",)),
+        (("/bin/sh", "-c", "/opt/test-runner/bin/run.sh $0"), ("/opt/test-runner/bin/run.sh",)),
+        (("/elsewhere/bin/run.sh",), ("/opt/test-runner/bin/run.sh",)),
     ],
 )
 def test_what_is_called(entrypoint: tuple[str, ...], called: tuple[str, ...]) -> None:

@@ -14,6 +14,7 @@ from support.runtime import RUNTIME
 
 from pipeline_containers.errors import SandboxError
 from pipeline_containers.images.image import ImageConfig, StoredImage
+from pipeline_containers.sandbox import warm as warm_module
 from pipeline_containers.sandbox.container import Container
 from pipeline_containers.sandbox.limits import MIB, Limits
 from pipeline_containers.sandbox.report import Ending, RunReport
@@ -177,13 +178,18 @@ def waiting(sandbox: Sandbox) -> list[str]:
 
 @pytest.mark.e2e
 def test_there_are_never_more_than_asked_for(
-    warm: Sandbox, make_image: MakeImage, quick_limits: Limits
+    warm: Sandbox,
+    make_image: MakeImage,
+    quick_limits: Limits,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     images = [make_image(f"{PASS} # {number}") for number in range(4)]
     for image in images:
         warm.run(ToolRun(image, TOOLS["test_runner"], "a", lambda _: None, quick_limits))
         assert len(list((warm.folder / "jobs").iterdir())) <= 4
     assert len(waiting(warm)) == 2
+    monkeypatch.setattr(warm_module, "PAUSE_S", 60.0)  # so that none is exchanged in between
+    monkeypatch.setattr(warm_module, "PATIENCE_S", 60.0)
     for image in reversed(images[2:]):
         run = ToolRun(image, TOOLS["test_runner"], "a", lambda _: None, quick_limits)
         assert warm.run(run).was_made_ahead

@@ -107,7 +107,7 @@ def test_a_reply_says_how_the_run_can_be_repeated() -> None:
     context = reply["context"]
     folder = "/mnt/exercism-iteration/"
     invocation = context["invocation"]
-    assert invocation["command"] == ["sh", "bin/run.sh", "two-fer", folder, folder]
+    assert invocation["command"] == ["sh", "/opt/test-runner/bin/run.sh", "two-fer", folder, folder]
     assert invocation["kind"] == "test_runner"
     assert invocation["image_digest"] == context["image_digest"] == "sha256:1"
     assert invocation["limits"]["wall_s"] == 5

@@ -23,7 +23,8 @@ from pipeline_containers.sandbox.run import Sandbox, ToolRun
 from pipeline_containers.sandbox.tools import ToolKind
 
 _NOT_EXECUTED = re.compile(
-    r"exec \S+: [a-z ]+\n?"
+    r"exec \S+: [a-z ]+\n?|"
+    r'\{"msg":"exec container process [^\n]+\}\n?'  # crun's, in the format of its log
 )  # all that the runtime's last process says, with 1
 _CANNOT_EXECUTE = (126, 127)  # a shell's exit statuses
 START = Limits(wall_s=5.0)

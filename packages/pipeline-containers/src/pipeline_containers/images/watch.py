@@ -137,16 +137,18 @@ def disk_full(folder: Path, need_bytes: int) -> StoreError:
 def _size(folder: Path) -> int:
     """Add up the blobs: files in a folder of skopeo's, in its home, in this one."""
     total = 0
-    for file in folder.glob("*/*/*"):
-        with contextlib.suppress(OSError):
-            total += file.lstat().st_size
+    for parent, _, files in os.walk(folder):  # of what goes meanwhile, it says nothing
+        if len(Path(parent).relative_to(folder).parts) == 2:
+            for name in files:
+                with contextlib.suppress(OSError):
+                    total += os.lstat(os.path.join(parent, name)).st_size
     return total
 
 
 def _children(pid: int | None) -> list[str]:
     """List a process' children, whichever thread of it began them."""
     found: list[str] = []
-    for file in Path(f"/proc/{pid}/task").glob("*/children"):
-        with contextlib.suppress(OSError):
-            found += file.read_text().split()
+    with contextlib.suppress(OSError):  # it ends when it likes
+        for task in os.listdir(f"/proc/{pid}/task"):
+            found += Path(f"/proc/{pid}/task/{task}/children").read_text().split()
     return found

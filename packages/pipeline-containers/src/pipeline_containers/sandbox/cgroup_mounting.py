@@ -29,7 +29,7 @@ def mount_hidden_cgroups() -> None:
                 _go_apart()
                 if seen is not None:
                     linux.umount(str(PLACE))
-                linux.mount("cgroup2", str(PLACE), "cgroup2", _FLAGS, "")
+                _mount_version_2(PLACE)
     elif own and not mounts:
         with contextlib.suppress(OSError):
             _go_apart()
@@ -48,7 +48,29 @@ def _mount_hierarchy(names: str) -> None:
     place = PLACE / (names.removeprefix("name=") or "unified")
     place.mkdir()
     if names == UNIFIED:
-        linux.mount("cgroup2", str(place), "cgroup2", _FLAGS, "")
+        _mount_version_2(place)
         return
     options = f"none,{names}" if names.startswith("name=") else names
     linux.mount("cgroup", str(place), "cgroup", _FLAGS, options)
+
+
+def _mount_version_2(place: Path) -> None:
+    """Mount version 2 with the options that it has: a mount without them takes them from all.
+
+    Hidden from this process, they are read as the first one sees them.
+    """
+    try:
+        options = version_2_options(Path("/proc/1/mountinfo").read_text())
+    except OSError:
+        options = ""
+    linux.mount("cgroup2", str(place), "cgroup2", _FLAGS, options)
+
+
+def version_2_options(text: str) -> str:
+    """Take the options of a mounted cgroup version 2 from the text of a `mountinfo`."""
+    for line in text.splitlines():
+        _, _, rest = line.partition(" - ")
+        kind, *_, options = rest.split(" ") if rest else ("", "")
+        if kind == "cgroup2":
+            return ",".join(one for one in options.split(",") if one not in ("rw", "ro"))
+    return ""

@@ -84,12 +84,13 @@ def tool_program(kind: ToolKind, entrypoint: tuple[str, ...]) -> tuple[str, ...]
     The contract is that `bin/run.sh` is called. An image whose entry point ends in that file, as
     most do (by itself, or as `["sh", ".../bin/run.sh"]`, or behind an init), is called by its entry
     point. Any other entry point is one that the image has from its base (`node`'s, `python`'s), or
-    a shell's `-c` line that would drop the arguments: there the file is called by itself.
+    a shell's `-c` line that would drop the arguments: there the file is called by itself. It is
+    called by its whole path: crun makes the first argument one, and runc does not.
     """
-    script = "bin/run.sh"
-    names = (script, f"./{script}", f"{kind.folder}/{script}")
+    script = f"{kind.folder}/bin/run.sh"
+    names = ("bin/run.sh", "./bin/run.sh", script)
     if entrypoint and entrypoint[-1] in names and "-c" not in entrypoint:
-        return entrypoint
+        return (*entrypoint[:-1], script)
     return (script,)
 
 

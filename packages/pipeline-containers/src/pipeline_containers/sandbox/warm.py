@@ -66,6 +66,7 @@ class WarmPool:
         self._recent: deque[Recipe] = deque(maxlen=most)
         self._ready: list[tuple[Mould, Container]] = []
         self._making: Recipe | None = None
+        self._discarding: Mould | None = None
         self._began_at = self._wanting_since = 0.0
         self._changed = threading.Condition()
         self._is_closed = False
@@ -87,7 +88,7 @@ class WarmPool:
         with self._changed:
             kept = [recipe for recipe in self._recent if recipe.image != image]
             self._recent = deque(kept, self._recent.maxlen)
-            self._changed.wait_for(lambda: self._making is None or self._making.image != image)
+            self._changed.wait_for(lambda: not self._is_at_work_on(image))
             gone = [entry for entry in self._ready if entry[0][0] == image]
             self._ready = [entry for entry in self._ready if entry[0][0] != image]
         for _, container in gone:
@@ -97,7 +98,7 @@ class WarmPool:
         """Wait until all that the latest jobs call for is ready; false if it takes too long."""
         with self._changed:
             return self._changed.wait_for(
-                lambda: self._making is None and self._plan() == Plan(), timeout_s
+                lambda: not self._is_at_work() and self._plan() == Plan(), timeout_s
             )
 
     def close(self) -> None:
@@ -111,6 +112,13 @@ class WarmPool:
             self._discard(container)
         self._ready.clear()
 
+    def _is_at_work(self) -> bool:
+        return self._making is not None or self._discarding is not None
+
+    def _is_at_work_on(self, image: str) -> bool:
+        making = self._making is not None and self._making.image == image
+        return making or (self._discarding is not None and self._discarding[0] == image)
+
     def _plan(self) -> Plan:
         return plan([mould_of(recipe) for recipe in self._recent], [own for own, _ in self._ready])
 
@@ -121,6 +129,9 @@ class WarmPool:
                 self._add(step)
             elif step is not None:
                 self._discard(step)
+                with self._changed:
+                    self._discarding = None
+                    self._changed.notify_all()
             else:
                 return
 
@@ -145,7 +156,8 @@ class WarmPool:
                     place = next(
                         at for at, (own, _) in enumerate(self._ready) if own == todo.discard
                     )
-                    return self._ready.pop(place)[1]
+                    self._discarding, container = self._ready.pop(place)
+                    return container
                 self._making = next(one for one in self._recent if mould_of(one) == todo.make)
                 return self._making
         return None
