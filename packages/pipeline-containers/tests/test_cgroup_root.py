@@ -230,3 +230,15 @@ def test_without_a_parent_it_is_below_the_own_cgroup_or_the_nearest_above_it(wor
     finally:
         for folder in folders:
             folder.rmdir()
+
+
+def test_one_file_that_is_mounted_again_is_not_the_hierarchy() -> None:
+    """So does systemd 257 for a unit with ProtectControlGroups=yes."""
+    own = "/system.slice/a.service/memory.pressure"
+    text = (
+        "207 205 0:26 / /sys/fs/cgroup ro,nosuid shared:148 - cgroup2 cgroup2 rw\n"
+        f"202 207 0:26 {own} /sys/fs/cgroup{own} rw,nosuid shared:149 - cgroup2 cgroup2 rw\n"
+    )
+    assert parse_mounts(text)[UNIFIED] == CgroupMount(
+        Path("/sys/fs/cgroup"), "/", is_read_only=True
+    )

@@ -73,7 +73,7 @@ def test_a_report_for_programs(work: Path, solution: Path, root: Callable[[str],
         "timed_out",
         f"wall time of {paced(0.5):g} s",
     )
-    assert report["invocation"]["command"][:2] == ["bin/run.sh", "a"]
+    assert report["invocation"]["command"][:2] == ["/opt/test-runner/bin/run.sh", "a"]
     assert report["invocation"]["limits"]["memory_bytes"] == 64 << 20
     assert report["invocation"]["image_digest"].startswith("folder:")
 
@@ -99,7 +99,8 @@ def test_a_shell_for_a_pipe(work: Path, solution: Path, root: Callable[[str], Pa
     assert ran.returncode == 7, ran.stderr
     assert "puts 1" in ran.stdout
     assert "Read-only file system" in ran.stdout
-    assert ran.stderr.startswith("the tool is called: bin/run.sh two-fer /mnt/exercism-iteration/")
+    called = "/opt/test-runner/bin/run.sh two-fer /mnt/exercism-iteration/"
+    assert ran.stderr.startswith(f"the tool is called: {called}")
     assert list((work / "sandboxes").iterdir()) == []
 
 

@@ -72,7 +72,10 @@ def parse_mounts(text: str) -> dict[str, CgroupMount]:
         options = {*fields[5].split(","), *kind[-1].split(",")}
         mount = CgroupMount(Path(_unescape(fields[4])), _unescape(fields[3]), "ro" in options)
         if kind[0] == "cgroup2":
-            mounts[UNIFIED] = mount  # the last one lies on top
+            under = mounts.get(UNIFIED)
+            # systemd 257 lays one file of a unit's cgroup over the read-only whole
+            if under is None or under.place not in mount.place.parents:
+                mounts[UNIFIED] = mount  # the last one lies on top
         elif kind[0] == "cgroup":
             for option in kind[-1].split(","):
                 if option in _CONTROLLERS or option.startswith("name="):
