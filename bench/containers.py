@@ -25,17 +25,20 @@ from rounds import Rounds
 from support.processes import machine
 
 from pipeline_containers.images.image import StoredImage
-from pipeline_containers.sandbox import cgroups, mounts
-from pipeline_containers.sandbox.bundle import Bundle, runtime_config
-from pipeline_containers.sandbox.enforcement import host_ceilings
-from pipeline_containers.sandbox.hierarchies import find_hierarchies
-from pipeline_containers.sandbox.ids import host_range
+from pipeline_containers.sandbox.container import mounts
+from pipeline_containers.sandbox.container.bundle import Bundle, runtime_config
+from pipeline_containers.sandbox.container.roots import Roots
+from pipeline_containers.sandbox.container.seccomp import load_filter
+from pipeline_containers.sandbox.container.users import User
+from pipeline_containers.sandbox.host import cgroups
+from pipeline_containers.sandbox.host.enforcement import host_ceilings
+from pipeline_containers.sandbox.host.hierarchies import find_hierarchies
+from pipeline_containers.sandbox.host.ids import host_range
 from pipeline_containers.sandbox.limits import Limits
-from pipeline_containers.sandbox.roots import Roots
-from pipeline_containers.sandbox.run import Sandbox, ToolRun
-from pipeline_containers.sandbox.seccomp import load_filter
+from pipeline_containers.sandbox.sandbox import Sandbox
+from pipeline_containers.sandbox.tool_run import ToolRun
 from pipeline_containers.sandbox.tools import TOOLS, tool_command, tool_program
-from pipeline_containers.sandbox.users import User
+from pipeline_containers.system.mountinfo import unmount
 
 AT_A_TIME = 2
 KERNEL_S = 0.02
@@ -126,7 +129,7 @@ class Bare:
     def close(self) -> None:
         """Unmount everything."""
         for bundle in self._bundles:
-            mounts.unmount(bundle / "job")
+            unmount(bundle / "job")
         self._roots.close()
         cgroups.remove_tree(find_hierarchies(), self._parent)
 

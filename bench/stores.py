@@ -6,11 +6,11 @@ from pathlib import Path
 
 from versions import REPOSITORY
 
-from pipeline_containers.images.docker import DockerRegistry
-from pipeline_containers.images.store import Store
-from pipeline_containers.sandbox import mounts
-from pipeline_containers.sandbox.ids import host_range
-from pipeline_containers.sandbox.roots import Roots
+from pipeline_containers.registries.docker import DockerRegistry
+from pipeline_containers.sandbox.container import mounts
+from pipeline_containers.sandbox.container.roots import Roots
+from pipeline_containers.sandbox.host.ids import host_range
+from pipeline_containers.store.store import Store
 
 
 class Own:

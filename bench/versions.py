@@ -11,7 +11,7 @@ from pathlib import Path
 
 from support.images import Image, Layer
 
-from pipeline_containers.images.docker import DockerRegistry
+from pipeline_containers.registries.docker import DockerRegistry
 
 MIB = 1 << 20
 TOOL_BYTES = 5 * MIB

@@ -18,7 +18,7 @@ from support.images import Image, Layer
 from support.leftovers import find_leftovers
 from support.processes import Machine, Process
 
-from pipeline_containers.images.store import Store
+from pipeline_containers.store.store import Store
 
 BUSYBOX = Path("/bin/busybox")
 TOOL = "ruby-test-runner"

@@ -14,7 +14,7 @@ from pathlib import Path
 from shlex import quote
 from shutil import which
 
-from pipeline_containers.sandbox.placement import LEAF
+from pipeline_containers.sandbox.host.placement import LEAF
 
 _CGROUPS = Path("/sys/fs/cgroup")
 _ROOT = Path(__file__).parents[2]

@@ -21,7 +21,7 @@ from support.images import Image
 from support.pace import paced
 from support.processes import BIN, Machine, machine
 
-from pipeline_containers.sandbox.enforcement import NAMES
+from pipeline_containers.sandbox.host.enforcement import NAMES
 
 pytestmark = pytest.mark.e2e
 

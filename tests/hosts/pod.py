@@ -8,7 +8,7 @@ import os
 import sys
 from pathlib import Path
 
-from pipeline_containers import linux
+from pipeline_containers.system import syscalls
 
 FIRST, COUNT = 500_000, 65_536
 CLONE_NEWCGROUP = 0x02000000
@@ -29,10 +29,10 @@ def main(command: list[str]) -> int:
     child = os.fork()
     if child == 0:
         enter(pod, os.getpid())
-        linux.unshare(
-            linux.CLONE_NEWUSER
-            | linux.CLONE_NEWNS
-            | linux.CLONE_NEWPID
+        syscalls.unshare(
+            syscalls.CLONE_NEWUSER
+            | syscalls.CLONE_NEWNS
+            | syscalls.CLONE_NEWPID
             | CLONE_NEWCGROUP
             | CLONE_NEWNET
         )
@@ -62,10 +62,10 @@ def enter(cgroup: Path, process: int) -> None:
 
 def be_the_pod(command: list[str]) -> None:
     """Mount what a container engine mounts, and go on as the command."""
-    linux.mount("none", "/", "none", linux.MS_REC | linux.MS_PRIVATE, "")
-    linux.mount("proc", "/proc", "proc", 0, "")
-    linux.mount("sysfs", "/sys", "sysfs", 0, "")
-    linux.mount("cgroup2", "/sys/fs/cgroup", "cgroup2", 0, "")
+    syscalls.mount("none", "/", "none", syscalls.MS_REC | syscalls.MS_PRIVATE, "")
+    syscalls.mount("proc", "/proc", "proc", 0, "")
+    syscalls.mount("sysfs", "/sys", "sysfs", 0, "")
+    syscalls.mount("cgroup2", "/sys/fs/cgroup", "cgroup2", 0, "")
     os.execvp(command[0], command)
 
 

@@ -12,7 +12,7 @@ from hostile.test_families import check
 from support.leftovers import find_leftovers
 from support.road import Road
 
-from pipeline_containers.sandbox.hierarchies import UNIFIED, find_mounts
+from pipeline_containers.sandbox.host.hierarchies import UNIFIED, find_mounts
 
 pytestmark = pytest.mark.e2e
 

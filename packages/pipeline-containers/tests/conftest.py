@@ -16,14 +16,17 @@ from support.lying import LyingRegistry, lying_registry
 from support.pace import paced
 from support.runtime import RUNTIME
 
-from pipeline_containers.images.docker import DockerRegistry
 from pipeline_containers.images.image import ImageConfig, StoredImage
-from pipeline_containers.sandbox.ids import ID_COUNT
-from pipeline_containers.sandbox.limits import MIB, Limits
-from pipeline_containers.sandbox.mounts import FIRST_HOST_ID, mounts_below
-from pipeline_containers.sandbox.report import RunReport
-from pipeline_containers.sandbox.run import Sandbox, ToolRun
+from pipeline_containers.registries.docker import DockerRegistry
+from pipeline_containers.sandbox.container.mounts import FIRST_HOST_ID
+from pipeline_containers.sandbox.host.ids import ID_COUNT
+from pipeline_containers.sandbox.limits import Limits
+from pipeline_containers.sandbox.result.report import RunReport
+from pipeline_containers.sandbox.sandbox import Sandbox
+from pipeline_containers.sandbox.tool_run import ToolRun
 from pipeline_containers.sandbox.tools import TOOLS
+from pipeline_containers.system.mountinfo import mounts_below
+from pipeline_containers.system.units import MIB
 
 QUICK = Limits(
     wall_s=paced(10),

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from support.pace import paced
 
-from pipeline_containers.sandbox.background import SHARES, Background
-from pipeline_containers.sandbox.hierarchies import (
+from pipeline_containers.sandbox.host.background import SHARES, Background
+from pipeline_containers.sandbox.host.hierarchies import (
     UNIFIED,
     Hierarchies,
     find_hierarchies,

@@ -21,7 +21,8 @@ from pipeline_containers.building.build import (
     Workshop,
     build_and_publish,
 )
-from pipeline_containers.building.builder import Builder, BuildOptions, open_builder
+from pipeline_containers.building.builder import Builder, BuildOptions
+from pipeline_containers.building.builders import open_builder
 from pipeline_containers.building.git import Sources
 from pipeline_containers.errors import (
     BadReference,
@@ -35,15 +36,16 @@ from pipeline_containers.errors import (
     SourceRefused,
     StoreError,
 )
-from pipeline_containers.images.folder import FolderRegistry
-from pipeline_containers.images.progress import PullProgress
-from pipeline_containers.images.registry import open_registry
 from pipeline_containers.images.skopeo import copy_image
-from pipeline_containers.images.store import Store
+from pipeline_containers.registries.folder import FolderRegistry
+from pipeline_containers.registries.kinds import open_registry
 from pipeline_containers.sandbox.limits import Limits
-from pipeline_containers.sandbox.mounts import mounts_below
-from pipeline_containers.sandbox.run import Sandbox, ToolRun
+from pipeline_containers.sandbox.sandbox import Sandbox
+from pipeline_containers.sandbox.tool_run import ToolRun
 from pipeline_containers.sandbox.tools import TOOLS
+from pipeline_containers.store.progress import PullProgress
+from pipeline_containers.store.store import Store
+from pipeline_containers.system.mountinfo import mounts_below
 
 RUN = '#!/bin/sh\nprintf \'{"version": 2, "status": "pass"}\' > "$3/results.json"\n'
 DOCKERFILE = """\
@@ -278,7 +280,7 @@ def test_a_killed_builder_takes_its_build_along_and_the_next_one_clears_up(
     build: Build, commit: Commit, repository: Path, work: Path, base_images: Path
 ) -> None:
     commit({"Dockerfile": f"{DOCKERFILE}RUN echo now; sleep 65.5\n", "bin/run.sh": RUN})
-    program = "import pipeline_containers.cli as cli; cli.main()"
+    program = "import pipeline_containers.cli.root as cli; cli.main()"
     options = ["--base-images", str(base_images), "--work", str(work), "--network", "none"]
     with subprocess.Popen(
         [sys.executable, "-c", program, "build", f"file://{repository}", "main", *options],

@@ -7,12 +7,13 @@ from typing import Any
 import pytest
 
 from pipeline_containers.errors import SandboxError
-from pipeline_containers.sandbox.bundle import NAMESPACES, Bundle, runtime_config
-from pipeline_containers.sandbox.enforcement import Enforcement
-from pipeline_containers.sandbox.ids import SUBORDINATE, host_range
-from pipeline_containers.sandbox.limits import MIB, Limits
-from pipeline_containers.sandbox.seccomp import PROFILE, REFUSED, load_filter, translate
-from pipeline_containers.sandbox.users import User, resolve_user
+from pipeline_containers.sandbox.container.bundle import NAMESPACES, Bundle, runtime_config
+from pipeline_containers.sandbox.container.seccomp import PROFILE, REFUSED, load_filter, translate
+from pipeline_containers.sandbox.container.users import User, resolve_user
+from pipeline_containers.sandbox.host.enforcement import Enforcement
+from pipeline_containers.sandbox.host.ids import SUBORDINATE, host_range
+from pipeline_containers.sandbox.limits import Limits
+from pipeline_containers.system.units import MIB
 
 PASSWD = "root:x:0:0::/root:/bin/sh\nbroken\napp:x:1000:1001::/:/bin/sh\nbig:x:99999:1::/:\n"
 GROUP = "root:x:0:\nstaff:x:50:app\n"

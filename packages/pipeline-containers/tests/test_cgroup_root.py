@@ -8,16 +8,16 @@ from pathlib import Path
 
 import pytest
 
-from pipeline_containers.sandbox import cgroup_root
-from pipeline_containers.sandbox.cgroup_root import CONTROLLERS, CgroupRoot, open_cgroup_root
-from pipeline_containers.sandbox.hierarchies import (
+from pipeline_containers.sandbox.host import cgroup_root
+from pipeline_containers.sandbox.host.cgroup_root import CONTROLLERS, CgroupRoot, open_cgroup_root
+from pipeline_containers.sandbox.host.hierarchies import (
     UNIFIED,
     CgroupMount,
     find_own,
     parse_mounts,
     parse_own_cgroups,
 )
-from pipeline_containers.sandbox.placement import LEAF
+from pipeline_containers.sandbox.host.placement import LEAF
 
 OWN = "4:memory:/a/b\n3:cpu,cpuacct:/a\n2:name=systemd:/user/x\n0::/user.slice/run.scope\n"
 
@@ -197,7 +197,7 @@ def test_jobs_lie_below_this_process_own_cgroup_with_all_controllers(work: Path)
     program = """
 import os, sys
 from pathlib import Path
-from pipeline_containers.sandbox.cgroup_root import open_cgroup_root
+from pipeline_containers.sandbox.host.cgroup_root import open_cgroup_root
 parent, name = sys.argv[1:]
 root = open_cgroup_root(name, parent)
 print(root.missing, root.notes, *root.folders(), sep="\\n")

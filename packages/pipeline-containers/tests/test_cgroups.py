@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline_containers.sandbox.cgroups import (
+from pipeline_containers.sandbox.host.cgroups import (
     Counters,
     Peaks,
     change_limits,
@@ -14,9 +14,10 @@ from pipeline_containers.sandbox.cgroups import (
     remove_if_empty,
     swap_is_counted,
 )
-from pipeline_containers.sandbox.hierarchies import UNIFIED, Hierarchies, parse_mountinfo
-from pipeline_containers.sandbox.limits import MIB, Limits
-from pipeline_containers.sandbox.report import Ending, Evidence, classify, describe_limit
+from pipeline_containers.sandbox.host.hierarchies import UNIFIED, Hierarchies, parse_mountinfo
+from pipeline_containers.sandbox.limits import Limits
+from pipeline_containers.sandbox.result.report import Ending, Evidence, classify, describe_limit
+from pipeline_containers.system.units import MIB
 
 HYBRID = """\
 22 1 0:20 / /sys rw - sysfs sysfs rw

@@ -13,7 +13,7 @@ from pipeline_containers.images.image import StoredImage
 
 
 def call(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
-    program = "import pipeline_containers.cli as cli; cli.main()"
+    program = "import pipeline_containers.cli.root as cli; cli.main()"
     command = [sys.executable, "-c", program, *map(str, arguments)]
     return subprocess.run(command, capture_output=True, text=True, check=False, timeout=paced(60))
 
@@ -88,6 +88,6 @@ def test_importing_is_light() -> None:
     loaded = subprocess.run(
         [sys.executable, "-c", program], capture_output=True, text=True, check=True
     )
-    assert not {"click", "subprocess", "boto3", "pipeline_containers.linux"} & set(
+    assert not {"click", "subprocess", "boto3", "pipeline_containers.system.syscalls"} & set(
         loaded.stdout.split()
     )

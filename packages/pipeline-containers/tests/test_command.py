@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from support.pace import paced
 
-from pipeline_containers.command import Stop, run_command
 from pipeline_containers.errors import ToolMissing
+from pipeline_containers.system.command import Stop, run_command
 
 
 def sh(script: str) -> list[str]:

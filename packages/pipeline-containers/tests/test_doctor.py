@@ -10,7 +10,7 @@ import pytest
 from support.pace import paced
 
 from pipeline_containers.doctor import Need, explain
-from pipeline_containers.sandbox.rights import NEEDED, missing_capabilities
+from pipeline_containers.sandbox.host.rights import NEEDED, missing_capabilities
 
 COMMAND = str(Path(sys.executable).parent / "pipeline-containers")
 ALL = "CapEff:\t000001ffffffffff\n"

@@ -9,8 +9,9 @@ import pytest
 from botocore.stub import Stubber
 
 from pipeline_containers.errors import RegistryError
-from pipeline_containers.images.ecr import EcrRegistry, open_client
-from pipeline_containers.images.registry import AwsCredentials, open_registry
+from pipeline_containers.registries.ecr import EcrRegistry, open_client
+from pipeline_containers.registries.kinds import open_registry
+from pipeline_containers.registries.registry import AwsCredentials
 
 DIGEST = f"sha256:{'0' * 64}"
 HOST = "123456789012.dkr.ecr.us-east-1.amazonaws.com"

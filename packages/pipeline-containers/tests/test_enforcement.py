@@ -3,8 +3,8 @@
 import pytest
 
 from pipeline_containers.errors import SandboxError
-from pipeline_containers.sandbox.enforcement import FULL, NAMES, Enforcement, find_enforcement
-from pipeline_containers.sandbox.ids import OWN_ONLY, SUBORDINATE, host_range
+from pipeline_containers.sandbox.host.enforcement import FULL, NAMES, Enforcement, find_enforcement
+from pipeline_containers.sandbox.host.ids import OWN_ONLY, SUBORDINATE, host_range
 
 CLOSED = dict.fromkeys(("memory", "pids", "cpus"), "no limit can be set below /x")
 

@@ -8,8 +8,8 @@ import pytest
 
 from pipeline_containers.building.git import Sources, checkout, fetched
 from pipeline_containers.building.reference import Reference, check_url
-from pipeline_containers.deadline import Deadline
 from pipeline_containers.errors import BadReference, BuildCancelled, BuildTimedOut, SourceError
+from pipeline_containers.system.deadline import Deadline
 
 Commit = Callable[..., str]
 Git = Callable[..., str]

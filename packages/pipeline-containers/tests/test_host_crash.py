@@ -19,10 +19,10 @@ from support.images import Image, Layer
 from support.lying import LyingRegistry, fail, hang
 
 from pipeline_containers.errors import RegistryError
-from pipeline_containers.images.docker import DockerRegistry
-from pipeline_containers.images.limits import PullLimits
-from pipeline_containers.images.store import Store
-from pipeline_containers.sandbox.limits import MIB
+from pipeline_containers.images.pull_limits import PullLimits
+from pipeline_containers.registries.docker import DockerRegistry
+from pipeline_containers.store.store import Store
+from pipeline_containers.system.units import MIB
 
 pytestmark = pytest.mark.e2e
 
@@ -64,7 +64,7 @@ def after_crash(disk: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     shutil.copy(disk, found)
     boot = disk.with_name("boot_id")
     boot.write_text("another\n")
-    monkeypatch.setattr("pipeline_containers.images.unfinished._BOOT", boot)
+    monkeypatch.setattr("pipeline_containers.store.unfinished._BOOT", boot)
     with mounted(found) as folder:
         yield folder
 

@@ -17,10 +17,12 @@ import pytest
 from support.pace import paced
 
 from pipeline_containers.images.image import StoredImage
-from pipeline_containers.sandbox.limits import MIB, Limits
-from pipeline_containers.sandbox.report import Ending, RunReport
-from pipeline_containers.sandbox.run import Sandbox, ToolRun
+from pipeline_containers.sandbox.limits import Limits
+from pipeline_containers.sandbox.result.report import Ending, RunReport
+from pipeline_containers.sandbox.sandbox import Sandbox
+from pipeline_containers.sandbox.tool_run import ToolRun
 from pipeline_containers.sandbox.tools import TOOLS
+from pipeline_containers.system.units import MIB
 
 pytestmark = pytest.mark.e2e
 

@@ -3,7 +3,7 @@
 import pytest
 
 from pipeline_containers.errors import SandboxError
-from pipeline_containers.sandbox.ids import (
+from pipeline_containers.sandbox.host.ids import (
     ID_COUNT,
     OF_A_POD,
     OWN_ONLY,
@@ -13,7 +13,7 @@ from pipeline_containers.sandbox.ids import (
     map_in_namespace,
     owns_host,
 )
-from pipeline_containers.sandbox.rootless import subordinate_start
+from pipeline_containers.sandbox.host.rootless import subordinate_start
 
 HOST = "         0          0 4294967295\n"
 ONE = "         0       1000          1\n"

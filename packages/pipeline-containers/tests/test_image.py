@@ -14,7 +14,7 @@ from pipeline_containers.images.image import (
     parse_config,
 )
 from pipeline_containers.images.storage import Storage
-from pipeline_containers.images.store import Store
+from pipeline_containers.store.store import Store
 
 
 def test_a_configuration() -> None:

@@ -16,7 +16,7 @@ from support.pace import paced
 
 pytestmark = pytest.mark.e2e
 
-COMMAND = (sys.executable, "-c", "import pipeline_containers.cli as cli; cli.main()")
+COMMAND = (sys.executable, "-c", "import pipeline_containers.cli.root as cli; cli.main()")
 
 
 def call(*arguments: str | Path) -> subprocess.CompletedProcess[str]:

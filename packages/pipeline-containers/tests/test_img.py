@@ -13,7 +13,8 @@ import pytest
 from support.pace import paced
 
 from pipeline_containers.building.buildah import Buildah
-from pipeline_containers.building.builder import BuildOptions, BuiltImage, open_builder
+from pipeline_containers.building.builder import BuildOptions, BuiltImage
+from pipeline_containers.building.builders import open_builder
 from pipeline_containers.building.img import Img
 from pipeline_containers.errors import (
     BuildCancelled,
@@ -22,8 +23,8 @@ from pipeline_containers.errors import (
     ContainersError,
     ToolMissing,
 )
-from pipeline_containers.images.folder import FolderRegistry
-from pipeline_containers.sandbox.mounts import mounts_below
+from pipeline_containers.registries.folder import FolderRegistry
+from pipeline_containers.system.mountinfo import mounts_below
 
 BASE = "FROM localhost/pipeline-base/busybox:1\n"
 Build = Callable[..., None]

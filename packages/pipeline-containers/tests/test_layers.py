@@ -8,21 +8,23 @@ from pathlib import Path
 
 import pytest
 
-from pipeline_containers import linux
 from pipeline_containers.errors import SandboxError
 from pipeline_containers.images.image import ImageConfig, StoredImage
-from pipeline_containers.sandbox.ids import OWN_ONLY, SUBORDINATE, IdMap, host_range
-from pipeline_containers.sandbox.layers import (
+from pipeline_containers.sandbox.container.layers import (
     LayerIds,
     find_layer_ids,
     give_layer,
     mount_root,
     take_layer_back,
 )
+from pipeline_containers.sandbox.container.mounts import open_user_namespace
+from pipeline_containers.sandbox.host.ids import OWN_ONLY, SUBORDINATE, IdMap, host_range
 from pipeline_containers.sandbox.limits import Limits
-from pipeline_containers.sandbox.mounts import mounts_below, open_user_namespace, unmount
-from pipeline_containers.sandbox.run import Sandbox, ToolRun
+from pipeline_containers.sandbox.sandbox import Sandbox
+from pipeline_containers.sandbox.tool_run import ToolRun
 from pipeline_containers.sandbox.tools import TOOLS
+from pipeline_containers.system import syscalls
+from pipeline_containers.system.mountinfo import mounts_below, unmount
 
 pytestmark = pytest.mark.e2e
 
@@ -188,7 +190,7 @@ def test_the_first_of_the_ways_that_works_is_taken(
         if namespace is not None:
             raise OSError(22, "Invalid argument")
 
-    monkeypatch.setattr(linux, "mount_setattr", refuse)
+    monkeypatch.setattr(syscalls, "mount_setattr", refuse)
     way, why = find_layer_ids(work, ids, user_namespace)
     assert way is LayerIds.OWNED
     assert "mapped ids: Invalid argument; keep the folder on a file system that can" in why

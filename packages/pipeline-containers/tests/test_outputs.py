@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline_containers.files import FileRefused, read_beneath, read_in_root
-from pipeline_containers.sandbox.outputs import MAX_DEPTH, Outputs, parse_json, read_outputs
+from pipeline_containers.sandbox.result.outputs import MAX_DEPTH, Outputs, parse_json, read_outputs
 from pipeline_containers.sandbox.tools import TOOLS, is_line, tool_command, tool_program
+from pipeline_containers.system.files import FileRefused, read_beneath, read_in_root
 
 RUNNER = TOOLS["test_runner"]
 

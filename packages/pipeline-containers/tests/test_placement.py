@@ -2,7 +2,7 @@
 
 import pytest
 
-from pipeline_containers.sandbox.placement import Candidate, Choice, choose
+from pipeline_containers.sandbox.host.placement import Candidate, Choice, choose
 
 SLICE = Candidate("/system.slice")
 TOP = Candidate("/", is_host_root=True, has_others=True)

@@ -13,8 +13,8 @@ import pytest
 from support.registry import Authority
 
 from pipeline_containers.building.git import Sources, checkout
-from pipeline_containers.deadline import Deadline
 from pipeline_containers.errors import SourceError
+from pipeline_containers.system.deadline import Deadline
 
 TOKEN = "a-very+secret/token"
 Commit = Callable[..., str]

@@ -11,10 +11,10 @@ import pytest
 from support.registry import RegistryServer, registry_server
 
 from pipeline_containers.errors import RegistryError
-from pipeline_containers.images.docker import DockerRegistry, content
-from pipeline_containers.images.limits import PullLimits
-from pipeline_containers.images.login import write_authfile
-from pipeline_containers.images.store import Store
+from pipeline_containers.images.pull_limits import PullLimits
+from pipeline_containers.registries.docker import DockerRegistry, content
+from pipeline_containers.registries.login import write_authfile
+from pipeline_containers.store.store import Store
 
 Layout = Callable[..., str]
 """Makes an image of one file, and names it the way skopeo takes it."""

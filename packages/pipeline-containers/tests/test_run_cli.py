@@ -19,7 +19,7 @@ from pipeline_containers.images.image import StoredImage
 pytestmark = pytest.mark.e2e
 
 PASS = """printf '{"version": 2, "status": "pass", "tests": []}' > "$3/results.json"\n"""
-PROGRAM = [sys.executable, "-c", "import pipeline_containers.cli as cli; cli.main()"]
+PROGRAM = [sys.executable, "-c", "import pipeline_containers.cli.root as cli; cli.main()"]
 
 
 def call(*arguments: str | Path, stdin: str = "") -> subprocess.CompletedProcess[str]:

@@ -11,12 +11,8 @@ import pytest
 
 from pipeline_containers.errors import RuntimeMissing, SandboxError
 from pipeline_containers.images.image import StoredImage
-from pipeline_containers.sandbox.hierarchies import UNIFIED, find_mounts
-from pipeline_containers.sandbox.limits import Limits
-from pipeline_containers.sandbox.report import Ending
-from pipeline_containers.sandbox.run import Sandbox, ToolRun
-from pipeline_containers.sandbox.runtime import Init, Runtime, last_error
-from pipeline_containers.sandbox.runtimes import (
+from pipeline_containers.sandbox.container.runtime import Init, Runtime, last_error
+from pipeline_containers.sandbox.container.runtimes import (
     FAMILIES,
     UNKNOWN,
     Identified,
@@ -24,6 +20,11 @@ from pipeline_containers.sandbox.runtimes import (
     identify,
     parse_version,
 )
+from pipeline_containers.sandbox.host.hierarchies import UNIFIED, find_mounts
+from pipeline_containers.sandbox.limits import Limits
+from pipeline_containers.sandbox.result.report import Ending
+from pipeline_containers.sandbox.sandbox import Sandbox
+from pipeline_containers.sandbox.tool_run import ToolRun
 from pipeline_containers.sandbox.tools import TOOLS
 
 VERSIONS = {

@@ -18,10 +18,11 @@ from support.pace import paced
 
 from pipeline_containers.errors import ImageInvalid, RuntimeMissing, SandboxError
 from pipeline_containers.images.image import ImageConfig, StoredImage
+from pipeline_containers.sandbox.container.runtime import Runtime
 from pipeline_containers.sandbox.limits import Limits
-from pipeline_containers.sandbox.report import Ending, RunReport
-from pipeline_containers.sandbox.run import Sandbox, ToolRun
-from pipeline_containers.sandbox.runtime import Runtime
+from pipeline_containers.sandbox.result.report import Ending, RunReport
+from pipeline_containers.sandbox.sandbox import Sandbox
+from pipeline_containers.sandbox.tool_run import ToolRun
 from pipeline_containers.sandbox.tools import TOOLS
 
 pytestmark = pytest.mark.e2e
@@ -201,9 +202,9 @@ def test_whiteouts_are_honoured(
     assert report.stdout == "bin\n"
 
 
-def test_the_canary_sings(sandbox: Sandbox) -> None:
-    assert sandbox.canary().succeeded
-    assert sandbox.canary().succeeded
+def test_the_self_test_passes(sandbox: Sandbox) -> None:
+    assert sandbox.self_test().succeeded
+    assert sandbox.self_test().succeeded
 
 
 def test_forgotten_images_are_unmounted(
@@ -245,7 +246,7 @@ def test_a_missing_runtime_is_named(work: Path) -> None:
         pytest.raises(RuntimeMissing, match="no-such-runc is not on PATH"),
         Sandbox(work / "sandbox", runtime="no-such-runc") as sandbox,
     ):
-        sandbox.canary()
+        sandbox.self_test()
 
 
 def test_without_root_or_namespaces_it_is_refused_and_not_weaker(
@@ -282,7 +283,8 @@ def test_what_a_dead_owner_left_is_cleared(
     program = f"""
 from pathlib import Path
 from pipeline_containers.images.image import StoredImage
-from pipeline_containers.sandbox.run import Sandbox, ToolRun
+from pipeline_containers.sandbox.tool_run import ToolRun
+from pipeline_containers.sandbox.sandbox import Sandbox
 from pipeline_containers.sandbox.tools import TOOLS
 layers = tuple(map(Path, {json.dumps([str(layer) for layer in image.layers])}))
 sandbox = Sandbox(Path({str(work / "sandbox")!r}), {options})
@@ -304,7 +306,7 @@ sandbox.run(ToolRun(image, TOOLS["test_runner"], "slow", lambda folder: None))
         assert time.monotonic() - began < paced(1)
         reap_orphans()
         assert traces(sandbox.folder) == []
-        assert sandbox.canary().succeeded
+        assert sandbox.self_test().succeeded
 
 
 def reap_orphans() -> None:

@@ -19,12 +19,12 @@ from support.images import Image, Layer, digest_of
 from support.lying import LyingRegistry, hang
 from support.pace import paced
 
-from pipeline_containers import linux
 from pipeline_containers.errors import RegistryError, StoreError
-from pipeline_containers.images.docker import DockerRegistry
-from pipeline_containers.images.limits import PullLimits
-from pipeline_containers.images.store import Store
-from pipeline_containers.sandbox.limits import GIB, MIB
+from pipeline_containers.images.pull_limits import PullLimits
+from pipeline_containers.registries.docker import DockerRegistry
+from pipeline_containers.store.store import Store
+from pipeline_containers.system import syscalls
+from pipeline_containers.system.units import GIB, MIB
 
 pytestmark = pytest.mark.e2e
 
@@ -36,9 +36,9 @@ def disk(work: Path) -> Iterator[Path]:
     """A disk of 64 MiB and 2,000 files."""
     folder = work / "disk"
     folder.mkdir()
-    linux.mount("disk", str(folder), "tmpfs", 0, f"size={64 * MIB},nr_inodes=2000")
+    syscalls.mount("disk", str(folder), "tmpfs", 0, f"size={64 * MIB},nr_inodes=2000")
     yield folder
-    linux.umount(str(folder))
+    syscalls.umount(str(folder))
 
 
 def one_file(name: str, content: bytes) -> Image:
@@ -210,9 +210,9 @@ def test_leftovers_go_before_a_pull_is_refused_for_want_of_room(
 PULL = """
 import sys
 from pathlib import Path
-from pipeline_containers.images.docker import DockerRegistry
-from pipeline_containers.images.limits import PullLimits
-from pipeline_containers.images.store import Store
+from pipeline_containers.registries.docker import DockerRegistry
+from pipeline_containers.images.pull_limits import PullLimits
+from pipeline_containers.store.store import Store
 store = Store(Path(sys.argv[1]), PullLimits(free_bytes=0))
 store.pull(DockerRegistry(sys.argv[2]), "tool", sys.argv[3])
 """

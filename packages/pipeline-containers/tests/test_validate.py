@@ -9,12 +9,12 @@ import pytest
 
 from pipeline_containers.building.fixtures import find_fixtures, first_difference
 from pipeline_containers.building.validate import Candidate, validate
-from pipeline_containers.deadline import Deadline
 from pipeline_containers.errors import BuildCancelled, BuildTimedOut, ImageInvalid
 from pipeline_containers.images.image import ImageConfig, StoredImage
-from pipeline_containers.sandbox.mounts import mounts_below
-from pipeline_containers.sandbox.run import Sandbox
+from pipeline_containers.sandbox.sandbox import Sandbox
 from pipeline_containers.sandbox.tools import TOOLS
+from pipeline_containers.system.deadline import Deadline
+from pipeline_containers.system.mountinfo import mounts_below
 
 RUNNER = TOOLS["test_runner"]
 PASS = 'echo \'{"version": 2, "status": "pass"}\' >"$3/results.json"'

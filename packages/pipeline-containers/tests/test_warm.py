@@ -15,18 +15,20 @@ from support.runtime import RUNTIME
 from pipeline_containers.errors import SandboxError
 from pipeline_containers.images.image import ImageConfig, StoredImage
 from pipeline_containers.sandbox import warm as warm_module
-from pipeline_containers.sandbox.container import Container
-from pipeline_containers.sandbox.limits import MIB, Limits
-from pipeline_containers.sandbox.report import Ending, RunReport
-from pipeline_containers.sandbox.run import Sandbox, ToolRun
+from pipeline_containers.sandbox.container.container import Container
+from pipeline_containers.sandbox.limits import Limits
+from pipeline_containers.sandbox.result.report import Ending, RunReport
+from pipeline_containers.sandbox.sandbox import Sandbox
+from pipeline_containers.sandbox.tool_run import ToolRun
 from pipeline_containers.sandbox.tools import TOOLS
-from pipeline_containers.sandbox.warm import Mould, Plan, plan
+from pipeline_containers.sandbox.warm import Plan, PoolKey, plan
+from pipeline_containers.system.units import MIB
 
 PASS = """printf '{"version": 2, "status": "pass", "tests": []}' > "$3/results.json"\n"""
 MakeImage = Callable[..., StoredImage]
-A: Mould = ("a",)
-B: Mould = ("b",)
-C: Mould = ("c",)
+A: PoolKey = ("a",)
+B: PoolKey = ("b",)
+C: PoolKey = ("c",)
 
 
 @pytest.mark.parametrize(
@@ -44,7 +46,7 @@ C: Mould = ("c",)
     ],
 )
 def test_what_is_ready_mirrors_the_latest_jobs(
-    recent: list[Mould], ready: list[Mould], step: Plan
+    recent: list[PoolKey], ready: list[PoolKey], step: Plan
 ) -> None:
     assert plan(recent, ready) == step
 

@@ -11,8 +11,8 @@ import pytest
 
 from pipeline_containers import errors
 from pipeline_containers.building.build import BuildOutcome, BuildRequest
-from pipeline_containers.images.folder import FolderRegistry
-from pipeline_containers.images.registry import AwsCredentials
+from pipeline_containers.registries.folder import FolderRegistry
+from pipeline_containers.registries.registry import AwsCredentials
 from pipeline_protocol.settings import Credentials, Registry, Settings, Sources
 from pipeline_worker import build_jobs, registries
 from pipeline_worker.build_jobs import LINES_A_SECOND, BuildJobs, Trickle

@@ -9,7 +9,7 @@ import pytest
 
 from pipeline_containers.errors import BuildCancelled, BuildTimedOut, ImageInvalid, SandboxError
 from pipeline_containers.images.image import StoredImage
-from pipeline_containers.sandbox.run import Sandbox
+from pipeline_containers.sandbox.sandbox import Sandbox
 from pipeline_containers.sandbox.tools import TOOLS
 from pipeline_worker import proof
 from pipeline_worker.proof import Proof

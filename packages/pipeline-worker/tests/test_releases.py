@@ -7,11 +7,11 @@ from typing import Any, cast
 
 import pytest
 
-from pipeline_containers.command import Cancelled
 from pipeline_containers.errors import ImageInvalid, SandboxError, StoreError
 from pipeline_containers.images.image import StoredImage
-from pipeline_containers.images.progress import OnProgress, PullProgress
-from pipeline_containers.images.store import Store
+from pipeline_containers.store.progress import OnProgress, PullProgress
+from pipeline_containers.store.store import Store
+from pipeline_containers.system.command import Cancelled
 from pipeline_protocol.link import Readiness, VersionState
 from pipeline_protocol.settings import Registry, Settings, WantedVersion
 from pipeline_worker import registries, releases

@@ -11,8 +11,9 @@ import pytest
 
 from pipeline_containers.errors import SandboxError
 from pipeline_containers.images.image import ImageConfig, StoredImage
-from pipeline_containers.sandbox.report import Ending, RunReport, Usage
-from pipeline_containers.sandbox.run import Sandbox, ToolRun
+from pipeline_containers.sandbox.result.report import Ending, RunReport, Usage
+from pipeline_containers.sandbox.sandbox import Sandbox
+from pipeline_containers.sandbox.tool_run import ToolRun
 from pipeline_containers.sandbox.tools import TOOLS
 from pipeline_protocol import status
 from pipeline_protocol.settings import Limits, Settings, TrackLimits

@@ -14,21 +14,21 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from pipeline_containers import linux
 from pipeline_containers.errors import PACKAGES, ContainersError
-from pipeline_containers.options import HostOptions
-from pipeline_containers.sandbox import runtimes
-from pipeline_containers.sandbox.canary import BUSYBOX
-from pipeline_containers.sandbox.cgroup_root import CONTROLLERS, open_cgroup_root
-from pipeline_containers.sandbox.cgroups import remove_if_empty, swap_is_counted
-from pipeline_containers.sandbox.enforcement import IDS, NAMES, find_enforcement
-from pipeline_containers.sandbox.hierarchies import UNIFIED, find_mounts
-from pipeline_containers.sandbox.ids import IdMap, find_ids
-from pipeline_containers.sandbox.layers import LayerIds, find_layer_ids
-from pipeline_containers.sandbox.mounts import FIRST_HOST_ID, open_user_namespace
-from pipeline_containers.sandbox.rights import lack_of_rights
-from pipeline_containers.sandbox.run import Sandbox
-from pipeline_containers.sandbox.seccomp import load_filter
+from pipeline_containers.sandbox.container import runtimes
+from pipeline_containers.sandbox.container.layers import LayerIds, find_layer_ids
+from pipeline_containers.sandbox.container.mounts import FIRST_HOST_ID, open_user_namespace
+from pipeline_containers.sandbox.container.seccomp import load_filter
+from pipeline_containers.sandbox.host.cgroup_root import CONTROLLERS, open_cgroup_root
+from pipeline_containers.sandbox.host.cgroups import remove_if_empty, swap_is_counted
+from pipeline_containers.sandbox.host.enforcement import IDS, NAMES, find_enforcement
+from pipeline_containers.sandbox.host.hierarchies import UNIFIED, find_mounts
+from pipeline_containers.sandbox.host.ids import IdMap, find_ids
+from pipeline_containers.sandbox.host.options import HostOptions
+from pipeline_containers.sandbox.host.rights import lack_of_rights
+from pipeline_containers.sandbox.sandbox import Sandbox
+from pipeline_containers.sandbox.self_test import BUSYBOX
+from pipeline_containers.system import syscalls
 
 _TRY_S = 30.0
 _NETAVARK = tuple(
@@ -99,9 +99,9 @@ _ROOTLESS = "_CONTAINERS_USERNS_CONFIGURED"
 def _kernel() -> Need:
     release = f"Linux {os.uname().release}"
     try:
-        mount = linux.open_tree("/proc/self/status")
+        mount = syscalls.open_tree("/proc/self/status")
         try:
-            linux.mount_setattr(mount, linux.MOUNT_ATTR_RDONLY)
+            syscalls.mount_setattr(mount, syscalls.MOUNT_ATTR_RDONLY)
         finally:
             os.close(mount)
     except OSError as error:
@@ -249,7 +249,7 @@ def _self_test(folder: Path, host: HostOptions) -> Need:
                 allow_unenforced=NAMES,
             ) as sandbox,
         ):
-            report = sandbox.canary()
+            report = sandbox.self_test()
     except (ContainersError, OSError) as error:
         return _failed("self-test", error)
     return Need("self-test", True, f"a job took {sum(report.timing.values()):.2f} s")

@@ -3,7 +3,7 @@
 import time
 from datetime import UTC, datetime
 
-from pipeline_containers.images.registry import AwsCredentials
+from pipeline_containers.registries.registry import AwsCredentials
 from pipeline_protocol.settings import NOT_YET_MINTED, Credentials
 
 

@@ -8,8 +8,8 @@ import msgspec
 from pipeline_containers import errors
 from pipeline_containers.building.build import BuildRequest, Workshop, build_and_publish
 from pipeline_containers.building.builder import BuildOptions
-from pipeline_containers.command import OnLine
 from pipeline_containers.sandbox.tools import TOOLS
+from pipeline_containers.system.command import OnLine
 from pipeline_protocol import status
 from pipeline_protocol.channels import CHANNELS
 from pipeline_protocol.codec import answer, decode_request, refusal

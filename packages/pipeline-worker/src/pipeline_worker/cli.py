@@ -12,11 +12,12 @@ from typing import Any, NoReturn
 import click
 import msgspec
 
+from pipeline_containers.cli.doctor import doctor
+from pipeline_containers.cli.options import on_host
 from pipeline_containers.doctor import examine, explain
-from pipeline_containers.doctor_cli import doctor
 from pipeline_containers.errors import ContainersError
-from pipeline_containers.options import HostOptions, on_host
-from pipeline_containers.sandbox.rootless import enter
+from pipeline_containers.sandbox.host.options import HostOptions
+from pipeline_containers.sandbox.host.rootless import enter
 from pipeline_protocol.address import BadAddress, WorkerAddress
 from pipeline_protocol.channels import CHANNELS
 from pipeline_protocol.names import Identity, described

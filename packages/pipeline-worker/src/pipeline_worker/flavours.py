@@ -9,14 +9,14 @@ from pathlib import Path
 from msgspec import Struct
 
 from pipeline_containers.building.build import Workshop
-from pipeline_containers.building.builder import open_builder
+from pipeline_containers.building.builders import open_builder
 from pipeline_containers.building.git import Sources
 from pipeline_containers.errors import SandboxError, ToolMissing
-from pipeline_containers.images.limits import PullLimits
-from pipeline_containers.images.store import Store
-from pipeline_containers.options import HostOptions
-from pipeline_containers.sandbox.run import Sandbox
+from pipeline_containers.images.pull_limits import PullLimits
+from pipeline_containers.sandbox.host.options import HostOptions
+from pipeline_containers.sandbox.sandbox import Sandbox
 from pipeline_containers.sandbox.tools import TOOLS
+from pipeline_containers.store.store import Store
 from pipeline_protocol.channels import CHANNELS
 from pipeline_worker.build_jobs import BuildJobs
 from pipeline_worker.executor import Jobs
@@ -88,7 +88,7 @@ def open_flavour(
             _log.warning("%s", note)
         for name, why in sandbox.enforcement.missing.items():
             _log.warning("not enforced here, as allowed: %s: %s", name, why)
-        sandbox.canary()
+        sandbox.self_test()
         if kind is None:
             builder = open_builder("auto", folder.folder("builder"), means.base_images)
             builds = folder.folder("builds")

@@ -12,13 +12,13 @@ from contextlib import suppress
 from pathlib import Path
 
 from pipeline_containers.building.validate import Candidate, validate
-from pipeline_containers.command import Cancelled
-from pipeline_containers.deadline import Deadline
 from pipeline_containers.errors import BuildTimedOut, SandboxError
 from pipeline_containers.images.image import StoredImage
-from pipeline_containers.sandbox.run import Sandbox
+from pipeline_containers.sandbox.sandbox import Sandbox
 from pipeline_containers.sandbox.tools import ToolKind
-from pipeline_containers.scratch import scratch_folder
+from pipeline_containers.system.command import Cancelled
+from pipeline_containers.system.deadline import Deadline
+from pipeline_containers.system.scratch import scratch_folder
 
 _log = logging.getLogger(__name__)
 

@@ -3,7 +3,8 @@
 import threading
 
 from pipeline_containers.errors import RegistryError
-from pipeline_containers.images.registry import Registry, open_registry
+from pipeline_containers.registries.kinds import open_registry
+from pipeline_containers.registries.registry import Registry
 from pipeline_protocol.settings import Credentials, Settings
 from pipeline_worker.aws import aws_credentials, expired
 

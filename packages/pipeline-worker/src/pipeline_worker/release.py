@@ -4,7 +4,7 @@ import threading
 from collections.abc import Callable
 
 from pipeline_containers.errors import ContainersError, SandboxError
-from pipeline_containers.images.progress import PullProgress
+from pipeline_containers.store.progress import PullProgress
 from pipeline_protocol.link import Readiness, VersionState
 from pipeline_protocol.settings import WantedVersion
 from pipeline_worker.events import Event, VersionMoved

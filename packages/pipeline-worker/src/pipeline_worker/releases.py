@@ -12,12 +12,12 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Protocol
 
-from pipeline_containers.command import Cancelled
 from pipeline_containers.errors import ContainersError, RegistryError
 from pipeline_containers.images.image import StoredImage
 from pipeline_containers.images.manifest import digest_of
-from pipeline_containers.images.registry import Registry
-from pipeline_containers.images.store import Store
+from pipeline_containers.registries.registry import Registry
+from pipeline_containers.store.store import Store
+from pipeline_containers.system.command import Cancelled
 from pipeline_protocol.channels import CHANNELS
 from pipeline_protocol.settings import Credentials, Settings, WantedVersion
 from pipeline_worker.crew import Crew

@@ -17,7 +17,7 @@ from s3transfer.futures import TransferFuture
 from s3transfer.manager import TransferConfig, TransferManager
 from s3transfer.subscribers import BaseSubscriber
 
-from pipeline_containers.images.registry import AwsCredentials
+from pipeline_containers.registries.registry import AwsCredentials
 from pipeline_worker.allowance import (
     Allowance,
     InputUnavailable,

@@ -7,8 +7,9 @@ import msgspec
 
 from pipeline_containers.errors import ContainersError
 from pipeline_containers.sandbox.limits import Limits
-from pipeline_containers.sandbox.report import Ending, RunReport
-from pipeline_containers.sandbox.run import Sandbox, ToolRun
+from pipeline_containers.sandbox.result.report import Ending, RunReport
+from pipeline_containers.sandbox.sandbox import Sandbox
+from pipeline_containers.sandbox.tool_run import ToolRun
 from pipeline_containers.sandbox.tools import ToolKind, tool_command, tool_program
 from pipeline_protocol import status
 from pipeline_protocol.codec import answer, decode_request, refusal

@@ -5,7 +5,7 @@ import os
 import shutil
 from pathlib import Path
 
-from pipeline_containers.sandbox.rootless import host_pid
+from pipeline_containers.sandbox.host.rootless import host_pid
 
 
 class FolderInUse(Exception):

@@ -15,14 +15,14 @@ from pipeline_containers.building.git import Sources, fetched
 from pipeline_containers.building.log import BuildLog
 from pipeline_containers.building.reference import Reference, check_url
 from pipeline_containers.building.validate import Candidate, validate
-from pipeline_containers.command import Cancelled, OnLine
-from pipeline_containers.deadline import Deadline
 from pipeline_containers.errors import ContainersError, RegistryError, SourceRefused
-from pipeline_containers.files import FileRefused, read_beneath
-from pipeline_containers.images.registry import Registry
-from pipeline_containers.sandbox.run import Sandbox
+from pipeline_containers.registries.registry import Registry
+from pipeline_containers.sandbox.sandbox import Sandbox
 from pipeline_containers.sandbox.tools import ToolKind
-from pipeline_containers.scratch import scratch_folder
+from pipeline_containers.system.command import Cancelled, OnLine
+from pipeline_containers.system.deadline import Deadline
+from pipeline_containers.system.files import FileRefused, read_beneath
+from pipeline_containers.system.scratch import scratch_folder
 
 _DOCKERFILE_BYTES = 1024 * 1024
 

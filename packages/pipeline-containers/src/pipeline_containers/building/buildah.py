@@ -16,10 +16,10 @@ from typing import Any
 
 from pipeline_containers.building.builder import BuildOptions, BuiltImage, Caps
 from pipeline_containers.building.cell import Cell, failure_of, open_cell
-from pipeline_containers.command import Cancelled, Completed, OnLine
 from pipeline_containers.errors import ContainersError
 from pipeline_containers.images.storage import Storage
-from pipeline_containers.sandbox import mounts
+from pipeline_containers.system.command import Cancelled, Completed, OnLine
+from pipeline_containers.system.mountinfo import mounts_below, unmount
 
 _HOUSEKEEPING = BuildOptions(timeout_s=120.0, log_bytes=1 << 20, log_tail_bytes=4096)
 
@@ -120,8 +120,8 @@ class Buildah:
         try:
             with self._locked(fcntl.LOCK_EX | fcntl.LOCK_NB):
                 self._housekeep("rm", "--all")
-                for place in list(mounts.mounts_below(self._folder)):
-                    mounts.unmount(place)
+                for place in list(mounts_below(self._folder)):
+                    unmount(place)
                 if more:
                     self._housekeep(*more)
         except BlockingIOError:

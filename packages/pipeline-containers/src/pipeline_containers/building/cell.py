@@ -13,14 +13,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pipeline_containers.building.builder import BuildOptions
-from pipeline_containers.command import (
-    Cancelled,
-    Completed,
-    OnLine,
-    Stop,
-    clean_environment,
-    run_command,
-)
 from pipeline_containers.errors import (
     BuildCancelled,
     BuildFailed,
@@ -29,8 +21,16 @@ from pipeline_containers.errors import (
     ContainersError,
     ToolMissing,
 )
-from pipeline_containers.sandbox.runtime import Runtime, watch_orphans
-from pipeline_containers.scratch import scratch_folder
+from pipeline_containers.sandbox.container.runtime import Runtime, watch_orphans
+from pipeline_containers.system.command import (
+    Cancelled,
+    Completed,
+    OnLine,
+    Stop,
+    clean_environment,
+    run_command,
+)
+from pipeline_containers.system.scratch import scratch_folder
 
 _ALONE = (
     *("setpriv", "--pdeathsig", "KILL", "--"),

@@ -16,10 +16,10 @@ from pathlib import Path
 from typing import Any
 
 from pipeline_containers.errors import ImageInvalid
-from pipeline_containers.files import FileRefused, read_beneath
-from pipeline_containers.sandbox.outputs import parse_json
-from pipeline_containers.sandbox.report import RunReport
+from pipeline_containers.sandbox.result.outputs import parse_json
+from pipeline_containers.sandbox.result.report import RunReport
 from pipeline_containers.sandbox.tools import Output, ToolKind
+from pipeline_containers.system.files import FileRefused, read_beneath
 
 MAX_FIXTURES = 200
 PREFIX = "expected_"

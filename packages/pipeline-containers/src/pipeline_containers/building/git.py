@@ -19,9 +19,9 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from pipeline_containers.building.reference import PROTOCOLS, Reference, check_url, is_sha
-from pipeline_containers.command import Completed, OnLine, clean_environment, run_command
-from pipeline_containers.deadline import Deadline
 from pipeline_containers.errors import SourceError
+from pipeline_containers.system.command import Completed, OnLine, clean_environment, run_command
+from pipeline_containers.system.deadline import Deadline
 
 _OPTIONS = (
     *("-c", "core.hooksPath=/dev/null"),

@@ -20,13 +20,13 @@ from pathlib import Path
 
 from pipeline_containers.building.builder import BuildOptions, BuiltImage, Caps
 from pipeline_containers.building.cell import Cell, failure_of, open_cell
-from pipeline_containers.command import Cancelled, OnLine
-from pipeline_containers.deadline import Deadline
 from pipeline_containers.errors import ContainersError, StoreError, ToolMissing
 from pipeline_containers.images.skopeo import copy_image, reason
 from pipeline_containers.images.storage import Storage
-from pipeline_containers.sandbox import cgroups
-from pipeline_containers.sandbox.hierarchies import find_hierarchies
+from pipeline_containers.sandbox.host import cgroups
+from pipeline_containers.sandbox.host.hierarchies import find_hierarchies
+from pipeline_containers.system.command import Cancelled, OnLine
+from pipeline_containers.system.deadline import Deadline
 
 _CGROUP = "/buildkit"  # the parent of those that its commands run in
 _HOUSEKEEPING = BuildOptions(timeout_s=120.0, log_bytes=16 << 20, log_tail_bytes=4096)

@@ -4,7 +4,7 @@ import logging
 import threading
 from collections import deque
 
-from pipeline_containers.command import OnLine
+from pipeline_containers.system.command import OnLine
 
 _log = logging.getLogger(__name__)
 

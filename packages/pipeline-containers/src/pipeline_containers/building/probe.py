@@ -11,10 +11,11 @@ from pathlib import Path
 
 from pipeline_containers.errors import SandboxError
 from pipeline_containers.images.image import StoredImage
-from pipeline_containers.sandbox.canary import BUSYBOX
-from pipeline_containers.sandbox.limits import MIB, Limits
-from pipeline_containers.sandbox.run import ToolRun
+from pipeline_containers.sandbox.limits import Limits
+from pipeline_containers.sandbox.self_test import BUSYBOX
+from pipeline_containers.sandbox.tool_run import ToolRun
 from pipeline_containers.sandbox.tools import ToolKind
+from pipeline_containers.system.units import MIB
 
 DONE = "the probe has seen everything"
 """Its last line: without it, it did not get to the end."""

@@ -10,17 +10,18 @@ from pathlib import Path
 
 from pipeline_containers.building.fixtures import find_fixtures, judge
 from pipeline_containers.building.probe import DONE, probe_run
-from pipeline_containers.command import OnLine
-from pipeline_containers.deadline import Deadline
 from pipeline_containers.errors import ImageInvalid, SandboxError
 from pipeline_containers.images.image import StoredImage
-from pipeline_containers.sandbox import mounts
-from pipeline_containers.sandbox.layers import mount_root
+from pipeline_containers.sandbox.container.layers import mount_root
+from pipeline_containers.sandbox.container.roots import check_tool, user_of
 from pipeline_containers.sandbox.limits import Limits
-from pipeline_containers.sandbox.report import RunReport
-from pipeline_containers.sandbox.roots import check_tool, user_of
-from pipeline_containers.sandbox.run import Sandbox, ToolRun
+from pipeline_containers.sandbox.result.report import RunReport
+from pipeline_containers.sandbox.sandbox import Sandbox
+from pipeline_containers.sandbox.tool_run import ToolRun
 from pipeline_containers.sandbox.tools import ToolKind
+from pipeline_containers.system.command import OnLine
+from pipeline_containers.system.deadline import Deadline
+from pipeline_containers.system.mountinfo import unmount
 
 _NOT_EXECUTED = re.compile(
     r"exec \S+: [a-z ]+\n?|"
@@ -93,7 +94,7 @@ def _files(candidate: Candidate, _: _Trials, __: OnLine) -> Iterator[str]:
         for check in CHECKS:
             yield from check(candidate, root)
     finally:
-        mounts.unmount(root)
+        unmount(root)
 
 
 def has_run_script(candidate: Candidate, root: Path) -> Iterator[str]:

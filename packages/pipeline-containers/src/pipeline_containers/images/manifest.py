@@ -12,8 +12,8 @@ from typing import Any
 
 from pipeline_containers.errors import RegistryError
 from pipeline_containers.images.image import is_digest
-from pipeline_containers.images.limits import PullLimits
-from pipeline_containers.sandbox.limits import MIB
+from pipeline_containers.images.pull_limits import PullLimits
+from pipeline_containers.system.units import MIB
 
 _OCI = "application/vnd.oci.image"
 _DOCKER = "application/vnd.docker"

@@ -11,7 +11,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol
 
-from pipeline_containers.command import (
+from pipeline_containers.errors import ToolMissing
+from pipeline_containers.system.command import (
     Cancelled,
     Completed,
     OnLine,
@@ -19,8 +20,7 @@ from pipeline_containers.command import (
     clean_environment,
     run_command,
 )
-from pipeline_containers.errors import ToolMissing
-from pipeline_containers.sandbox.limits import GIB
+from pipeline_containers.system.units import GIB
 
 LOOK_S = 60.0
 """How long a look at a place may take."""

@@ -14,7 +14,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pipeline_containers.durable import replace_text
 from pipeline_containers.errors import StoreError
 from pipeline_containers.images.image import (
     ImageConfig,
@@ -22,6 +21,7 @@ from pipeline_containers.images.image import (
     is_digest,
     parse_config,
 )
+from pipeline_containers.system.durable import replace_text
 
 _DIGESTS = ("diff-digest", "compressed-diff-digest")  # a layer's, unpacked and on its way
 _MAX_DEPTH = 500  # the overlay file system's own bound

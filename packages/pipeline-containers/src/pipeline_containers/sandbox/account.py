@@ -3,10 +3,10 @@
 import os
 import time
 
-from pipeline_containers.sandbox.container import Container
+from pipeline_containers.sandbox.container.container import Container
 from pipeline_containers.sandbox.limits import Limits
-from pipeline_containers.sandbox.outputs import Outputs, read_outputs
-from pipeline_containers.sandbox.report import (
+from pipeline_containers.sandbox.result.outputs import Outputs, read_outputs
+from pipeline_containers.sandbox.result.report import (
     Ending,
     Evidence,
     RunReport,

@@ -4,7 +4,7 @@ import threading
 from collections import deque
 from collections.abc import Callable
 
-from pipeline_containers.sandbox.container import Container
+from pipeline_containers.sandbox.container.container import Container
 
 
 class Cleaner:

@@ -2,15 +2,13 @@
 
 from dataclasses import dataclass
 
+from pipeline_containers.system.units import GIB, MIB
+
 CPU_PERIOD_US = 100_000
 """What the cgroup's processor time is counted out in."""
 
 RLIMITS = ("RLIMIT_NOFILE", "RLIMIT_CORE", "RLIMIT_MEMLOCK", "RLIMIT_NPROC")
 """The resource limits that are set beside the cgroup's."""
-
-KIB = 1024
-MIB = 1024 * KIB
-GIB = 1024 * MIB
 
 
 @dataclass(frozen=True, slots=True)

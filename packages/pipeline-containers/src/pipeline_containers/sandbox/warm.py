@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from pipeline_containers.errors import ContainersError
-from pipeline_containers.sandbox.container import Container, Recipe
+from pipeline_containers.sandbox.container.container import Container, Recipe
 
 _log = logging.getLogger(__name__)
 
@@ -23,11 +23,11 @@ PAUSE_S = 0.05
 PATIENCE_S = 0.5
 """After so long of jobs that begin without such a pause, one is made all the same."""
 
-Mould = tuple[object, ...]
+PoolKey = tuple[object, ...]
 """What two recipes must share for a container of the one to do for the other."""
 
 
-def mould_of(recipe: Recipe) -> Mould:
+def pool_key(recipe: Recipe) -> PoolKey:
     """Take what cannot be changed when a container is made: all but some of the limits."""
     place = (recipe.image, recipe.root, recipe.cwd)
     return (*place, recipe.program, recipe.env, recipe.user, recipe.limits.at_creation())
@@ -37,18 +37,18 @@ def mould_of(recipe: Recipe) -> Mould:
 class Plan:
     """The next step towards what should be there: one too many goes first, then one is made."""
 
-    discard: Mould | None = None
-    make: Mould | None = None
+    discard: PoolKey | None = None
+    make: PoolKey | None = None
 
 
-def plan(recent: Sequence[Mould], ready: Iterable[Mould]) -> Plan:
+def plan(recent: Sequence[PoolKey], ready: Iterable[PoolKey]) -> Plan:
     """Compare what is ready with the latest jobs, the last of them first."""
     wanted, there = Counter(recent), Counter(ready)
     superfluous = there - wanted
     if superfluous:
         return Plan(discard=next(iter(superfluous)))
     missing = wanted - there
-    return Plan(make=next((mould for mould in reversed(recent) if mould in missing), None))
+    return Plan(make=next((key for key in reversed(recent) if key in missing), None))
 
 
 class WarmPool:
@@ -64,9 +64,9 @@ class WarmPool:
         self._make = make
         self._discard = discard
         self._recent: deque[Recipe] = deque(maxlen=most)
-        self._ready: list[tuple[Mould, Container]] = []
+        self._ready: list[tuple[PoolKey, Container]] = []
         self._making: Recipe | None = None
-        self._discarding: Mould | None = None
+        self._discarding: PoolKey | None = None
         self._began_at = self._wanting_since = 0.0
         self._changed = threading.Condition()
         self._is_closed = False
@@ -75,12 +75,12 @@ class WarmPool:
 
     def take(self, recipe: Recipe) -> Container | None:
         """Give a container that does for a recipe, if there is one; expect more such jobs."""
-        mould = mould_of(recipe)
+        key = pool_key(recipe)
         with self._changed:
             self._began_at = time.monotonic()
             self._recent.append(recipe)
             self._changed.notify_all()
-            place = next((at for at, (own, _) in enumerate(self._ready) if own == mould), None)
+            place = next((at for at, (own, _) in enumerate(self._ready) if own == key), None)
             return None if place is None else self._ready.pop(place)[1]
 
     def forget(self, image: str) -> None:
@@ -120,7 +120,7 @@ class WarmPool:
         return making or (self._discarding is not None and self._discarding[0] == image)
 
     def _plan(self) -> Plan:
-        return plan([mould_of(recipe) for recipe in self._recent], [own for own, _ in self._ready])
+        return plan([pool_key(recipe) for recipe in self._recent], [own for own, _ in self._ready])
 
     def _work(self) -> None:
         while True:
@@ -158,7 +158,7 @@ class WarmPool:
                     )
                     self._discarding, container = self._ready.pop(place)
                     return container
-                self._making = next(one for one in self._recent if mould_of(one) == todo.make)
+                self._making = next(one for one in self._recent if pool_key(one) == todo.make)
                 return self._making
         return None
 
@@ -171,8 +171,8 @@ class WarmPool:
         with self._changed:
             self._making = None
             if container is not None:
-                self._ready.append((mould_of(recipe), container))
+                self._ready.append((pool_key(recipe), container))
             else:  # until there is another such job
-                others = [one for one in self._recent if mould_of(one) != mould_of(recipe)]
+                others = [one for one in self._recent if pool_key(one) != pool_key(recipe)]
                 self._recent = deque(others, self._recent.maxlen)
             self._changed.notify_all()

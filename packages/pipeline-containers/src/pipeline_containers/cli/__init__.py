@@ -1,0 +1,1 @@
+"""The command `pipeline-containers`: a file for each topic."""

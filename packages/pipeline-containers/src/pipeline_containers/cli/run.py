@@ -1,0 +1,199 @@
+"""The commands that run a tool: once, with a report; or a shell in its place, to look around.
+
+Both are under exactly the limits of production, but for those that are said to be others.
+"""
+
+import json
+import shutil
+import sys
+from dataclasses import asdict
+from pathlib import Path
+
+import click
+
+from pipeline_containers.cli.options import JSON, KIND, REGISTRY, WORK, on_host
+from pipeline_containers.cli.sandbox import command_sandbox
+from pipeline_containers.images.image import StoredImage
+from pipeline_containers.registries.registry import Registry
+from pipeline_containers.sandbox.host.options import HostOptions
+from pipeline_containers.sandbox.host.rootless import enter
+from pipeline_containers.sandbox.limits import Limits
+from pipeline_containers.sandbox.result.report import RunReport
+from pipeline_containers.sandbox.tool_run import ToolRun
+from pipeline_containers.sandbox.tools import TOOLS, tool_command, tool_program
+from pipeline_containers.system.units import GIB, KIB, MIB
+
+_UNITS = {"KiB": KIB, "MiB": MIB, "GiB": GIB}
+_NAMES = {name: type(value) for name, value in asdict(Limits()).items()}
+
+
+class LimitType(click.ParamType[tuple[str, float]]):
+    """NAME=VALUE; bytes may be said in KiB, MiB and GiB."""
+
+    name = "limit"
+
+    def convert(
+        self, value: object, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[str, float]:
+        """Take it apart."""
+        name, _, text = str(value).partition("=")
+        if name not in _NAMES:
+            self.fail(f"{name!r} is none of {', '.join(_NAMES)}", param, ctx)
+        unit = next((unit for unit in _UNITS if text.endswith(unit)), "")
+        try:
+            return name, _NAMES[name](text.removesuffix(unit)) * _UNITS.get(unit, 1)
+        except ValueError:
+            self.fail(f"{text!r} is not a number, or one with KiB, MiB or GiB", param, ctx)
+
+
+_IMAGE = click.argument("image")
+_SLUG = click.argument("slug")
+_SOLUTION = click.argument(
+    "solution", type=click.Path(file_okay=False, exists=True, path_type=Path)
+)
+_LIMIT = click.option(
+    "--limit",
+    "changes",
+    type=LimitType(),
+    multiple=True,
+    metavar="NAME=VALUE",
+    help="Another limit than in production: wall_s=6, memory_bytes=1GiB. May be given again.",
+)
+
+
+@click.command()
+@_IMAGE
+@_SLUG
+@_SOLUTION
+@REGISTRY
+@KIND
+@WORK
+@_LIMIT
+@on_host
+@JSON
+def run(
+    image: str,
+    slug: str,
+    solution: Path,
+    registry: Registry,
+    kind: str,
+    work: Path,
+    changes: tuple[tuple[str, float], ...],
+    host: HostOptions,
+    as_json: bool,
+) -> None:
+    """Run a tool on a SOLUTION folder. IMAGE: a root folder, or REPOSITORY:TAG in the registry."""
+    enter()
+    tool_run = _tool_run(image, slug, solution, registry, kind, work, changes)
+    with command_sandbox(work, host) as sandbox:
+        report = sandbox.run(tool_run)
+    if as_json:
+        invocation = {
+            "command": _command(tool_run),
+            "image_digest": tool_run.image.digest,
+            "limits": asdict(tool_run.limits),
+        }
+        told = asdict(report) | {"ending": report.ending.value, "invocation": invocation}
+        click.echo(json.dumps(told))
+    else:
+        _tell(report, tool_run.limits)
+    sys.exit(0 if report.succeeded else 1)
+
+
+@click.command()
+@_IMAGE
+@_SLUG
+@_SOLUTION
+@REGISTRY
+@KIND
+@WORK
+@_LIMIT
+@on_host
+def shell(
+    image: str,
+    slug: str,
+    solution: Path,
+    registry: Registry,
+    kind: str,
+    work: Path,
+    changes: tuple[tuple[str, float], ...],
+    host: HostOptions,
+) -> None:
+    """Look around where `run` would run the tool: a shell in its place, without a time limit."""
+    from pipeline_containers.sandbox.container.console import Relay
+
+    enter()
+    tool_run = _tool_run(image, slug, solution, registry, kind, work, changes)
+    click.echo(f"the tool is called: {' '.join(_command(tool_run))}", err=True)
+    with command_sandbox(work, host) as sandbox:
+        relay = Relay(sys.stdin.fileno(), sys.stdout.fileno())
+        sys.exit(sandbox.shell(tool_run, relay.attach))
+
+
+COMMANDS = (run, shell)
+
+
+def _tool_run(
+    image: str,
+    slug: str,
+    solution: Path,
+    registry: Registry,
+    kind: str,
+    work: Path,
+    changes: tuple[tuple[str, float], ...],
+) -> ToolRun:
+    def fill(job_folder: Path) -> None:
+        shutil.copytree(solution, job_folder, symlinks=True, dirs_exist_ok=True)
+
+    try:
+        limits = Limits(**asdict(Limits()) | dict(changes))
+    except ValueError as error:
+        raise click.UsageError(str(error)) from error
+    return ToolRun(_stored(image, registry, work), TOOLS[kind], slug, fill, limits)
+
+
+def _stored(image: str, registry: Registry, work: Path) -> StoredImage:
+    from pipeline_containers.store.store import Store
+
+    if Path(image).is_dir():
+        return StoredImage(digest=f"folder:{image}", layers=(Path(image).resolve(),))
+    store = Store(work / "store")
+    repository, _, reference = image.partition("@" if "@" in image else ":")
+    return store.image(store.pull(registry, repository, reference))
+
+
+def _command(run: ToolRun) -> tuple[str, ...]:
+    return tool_command(tool_program(run.kind, run.image.config.entrypoint), run.slug)
+
+
+def _tell(report: RunReport, limits: Limits) -> None:
+    """Print what the tool printed, then how it ended and what it used, then its result."""
+    click.echo(report.stdout, nl=False)
+    click.echo(report.stderr, nl=False, err=True)
+    used = report.usage
+    ending = report.ending.value.replace("_", " ")
+    if report.which_limit:
+        ending += f" ({report.which_limit})"
+    lines = {
+        "ending": f"{ending}, status {report.exit_status}",
+        "time": f"{used.wall_s:.3f} s of {limits.wall_s:g}; {_number(used.cpu_s, 3)} s of cpu",
+        "memory": f"{_mib(used.peak_memory_bytes)} MiB of {_mib(limits.memory_bytes)}"
+        + (f", {used.oom_kills} processes killed for want of it" if used.oom_kills else ""),
+        "processes": f"{_number(used.peak_pids, 0)} of {limits.pids}",
+        "output": f"{used.stdout_bytes} bytes of {limits.stdout_bytes},"
+        f" {used.stderr_bytes} bytes of {limits.stderr_bytes}",
+    }
+    if report.unenforced:
+        lines["unenforced"] = ", ".join(report.unenforced)
+    for name, text in lines.items():
+        click.echo(f"{name + ':':11}{text}", err=True)
+    result = report.output_problem or json.dumps(report.outputs, indent=2, ensure_ascii=False)
+    click.echo(result)
+
+
+def _number(value: float | None, digits: int) -> str:
+    return "?" if value is None else f"{value:.{digits}f}"
+
+
+def _mib(value: int | None) -> str:
+    return "?" if value is None else f"{value / MIB:.0f}"

@@ -1,0 +1,1 @@
+"""Registries of images: the interface, and a file for each kind behind it."""

@@ -1,0 +1,176 @@
+"""The OCI runtime configuration of one run: pure, from the image's configuration and the limits.
+
+All namespaces, no capability, no new privileges, a read-only root, everything writable capped.
+Source: the OCI runtime specification, `config.md` and `config-linux.md`.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from pipeline_containers.sandbox.container.users import User
+from pipeline_containers.sandbox.host.enforcement import FULL, Enforcement
+from pipeline_containers.sandbox.host.ids import IdMap
+from pipeline_containers.sandbox.limits import CPU_PERIOD_US, Limits
+from pipeline_containers.sandbox.tools import JOB_FOLDER
+
+DEFAULT_PATH = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+
+NAMESPACES = ("pid", "mount", "ipc", "uts", "network", "cgroup", "user")
+"""Each is new and the container's own; the network has nothing in it but its loopback."""
+
+MASKED = (
+    "/proc/acpi",
+    "/proc/asound",
+    "/proc/interrupts",
+    "/proc/kcore",
+    "/proc/keys",
+    "/proc/latency_stats",
+    "/proc/sched_debug",
+    "/proc/scsi",
+    "/proc/sysrq-trigger",
+    "/proc/timer_list",
+    "/proc/timer_stats",
+    "/sys/devices/virtual/powercap",
+    "/sys/firmware",
+    "/sys/fs/cgroup",
+)
+READ_ONLY = ("/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys")
+
+
+@dataclass(frozen=True, slots=True)
+class Bundle:
+    """What a container is made of, beside its limits.
+
+    `cgroup` is empty where there can be none. `ceilings` are the host's own hard limits, by name,
+    which it may not be able to exceed.
+    """
+
+    root: Path
+    job_folder: Path
+    command: Sequence[str]
+    cwd: str
+    env: Sequence[str]
+    user: User
+    cgroup: str
+    ids: IdMap
+    seccomp: Mapping[str, Any]
+    swap_is_counted: bool = True
+    ceilings: Mapping[str, int] = field(default_factory=dict)
+    has_terminal: bool = False
+    enforcement: Enforcement = FULL
+
+
+def runtime_config(bundle: Bundle, limits: Limits) -> dict[str, Any]:
+    """Make the content of a bundle's `config.json`."""
+    mapping = [
+        {"containerID": part.inside, "hostID": part.outside, "size": part.count}
+        for part in bundle.ids.ranges
+    ]
+    return {
+        "ociVersion": "1.0.2",
+        "hostname": "tool",
+        "root": {"path": str(bundle.root), "readonly": True},
+        "process": {
+            "terminal": bundle.has_terminal,
+            "user": {"uid": bundle.user.uid, "gid": bundle.user.gid, "umask": 0o022},
+            "args": list(bundle.command),
+            "cwd": bundle.cwd,
+            "env": _environment(bundle.env),
+            "capabilities": {},
+            "noNewPrivileges": True,
+            "rlimits": _rlimits(limits, bundle),
+            "oomScoreAdj": 500,  # rather the tool than what watches it
+        },
+        "mounts": _mounts(bundle, limits),
+        "linux": {
+            "namespaces": [{"type": kind} for kind in NAMESPACES],
+            "uidMappings": mapping,
+            "gidMappings": mapping,
+            "resources": _resources(limits, bundle),
+            "seccomp": dict(bundle.seccomp),
+            "maskedPaths": list(MASKED),
+            "readonlyPaths": list(READ_ONLY),
+            "rootfsPropagation": "private",
+            **({"cgroupsPath": bundle.cgroup} if bundle.cgroup else {}),
+        },
+    }
+
+
+def _environment(env: Sequence[str]) -> list[str]:
+    """Keep the last entry of each name, and see to it that there is a PATH."""
+    by_name = {entry.partition("=")[0]: entry for entry in (DEFAULT_PATH, *env)}
+    return list(by_name.values())
+
+
+def _rlimits(limits: Limits, bundle: Bundle) -> list[dict[str, Any]]:
+    """No address-space limit: it breaks the JVM, Go and Node, and the cgroup counts memory.
+
+    Where no cgroup counts processes, the limit of a user's stands in: since Linux 5.14 it counts
+    those in the container's own user namespace.
+    """
+    values = {
+        "RLIMIT_NOFILE": limits.open_files,
+        "RLIMIT_CORE": 0,
+        "RLIMIT_MEMLOCK": 8 * 1024 * 1024,
+    }
+    if not bundle.enforcement.holds("pids"):
+        values["RLIMIT_NPROC"] = limits.pids
+    ceilings = bundle.ceilings
+    bounded = {kind: min(value, ceilings.get(kind, value)) for kind, value in values.items()}
+    return [{"type": kind, "soft": value, "hard": value} for kind, value in bounded.items()]
+
+
+def _mounts(bundle: Bundle, limits: Limits) -> list[dict[str, Any]]:
+    hard = ["nosuid", "nodev"]
+    no_exec = [*hard, "noexec"]
+    return [
+        _mount("/proc", "proc", "proc", no_exec),
+        # Devices are bound in one by one by the runtime; nothing else belongs here.
+        _mount("/dev", "tmpfs", "tmpfs", ["nosuid", "mode=755", "size=64k", "nr_inodes=64"]),
+        _mount(
+            "/dev/pts", "devpts", "devpts", ["nosuid", "noexec", "newinstance", "ptmxmode=0666"]
+        ),
+        _mount("/dev/mqueue", "mqueue", "mqueue", no_exec),
+        _mount(
+            "/dev/shm",  # noqa: S108 -- the container's own
+            "tmpfs",
+            "shm",
+            [*no_exec, "mode=1777", f"size={limits.shm_bytes}", "nr_inodes=4096"],
+        ),
+        _mount(
+            "/tmp",  # noqa: S108 -- the container's own
+            "tmpfs",
+            "tmpfs",
+            [
+                *hard,
+                "mode=1777",
+                f"size={limits.tmp_bytes}",
+                f"nr_inodes={limits.job_folder_files}",
+            ],
+        ),
+        _mount("/sys", "sysfs", "sysfs", [*no_exec, "ro"]),
+        _mount(JOB_FOLDER, "bind", str(bundle.job_folder), [*hard, "bind", "rw"]),
+    ]
+
+
+def _mount(target: str, kind: str, source: str, options: list[str]) -> dict[str, Any]:
+    return {"destination": target, "type": kind, "source": source, "options": options}
+
+
+def _resources(limits: Limits, bundle: Bundle) -> dict[str, Any]:
+    resources: dict[str, Any] = {"devices": [{"allow": False, "access": "rwm"}]}
+    if bundle.enforcement.holds("memory"):
+        resources["memory"] = {"limit": limits.memory_bytes}
+        if bundle.swap_is_counted:  # memory and swap together: no swap at all
+            resources["memory"]["swap"] = limits.memory_bytes
+    if bundle.enforcement.holds("pids"):
+        resources["pids"] = {"limit": limits.pids}
+    if bundle.enforcement.holds("cpus"):
+        resources["cpu"] = {
+            "period": CPU_PERIOD_US,
+            "quota": limits.cpu_quota_us(CPU_PERIOD_US),
+            "shares": limits.cpu_shares(),
+        }
+    return resources

@@ -1,0 +1,311 @@
+"""One container, single use: made, given its job, run to its end, discarded.
+
+The steps are apart so that a container can be made ahead of its job, and discarded after the
+answer is out:
+
+    cold   prepare(slug)   fill   create   execute   discard
+    warm   prepare()       create         hand(slug, limits)   fill   execute   discard
+"""
+
+import contextlib
+import enum
+import json
+import os
+import shutil
+import subprocess
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from pipeline_containers.errors import SandboxError
+from pipeline_containers.sandbox.container import mounts
+from pipeline_containers.sandbox.container.bundle import Bundle, runtime_config
+from pipeline_containers.sandbox.container.console import ConsoleSocket
+from pipeline_containers.sandbox.container.runtime import Init, Runtime
+from pipeline_containers.sandbox.container.streams import Stream, Watch
+from pipeline_containers.sandbox.container.users import User
+from pipeline_containers.sandbox.host import cgroups
+from pipeline_containers.sandbox.host.enforcement import Enforcement
+from pipeline_containers.sandbox.host.hierarchies import Hierarchies
+from pipeline_containers.sandbox.host.ids import IdMap
+from pipeline_containers.sandbox.limits import Limits
+from pipeline_containers.sandbox.result.report import Ending
+from pipeline_containers.sandbox.tools import SHELL, late_command, tool_command
+from pipeline_containers.system.command import Cancelled
+from pipeline_containers.system.mountinfo import unmount
+
+_TURN_S = 0.02  # how often `cancelled` is looked at: it has no file descriptor to wait on
+_DEATH_S = 10.0  # how long SIGKILL may take
+
+Attach = Callable[[int, int], None]
+"""Takes a terminal's other end and a pidfd, and returns when that process has ended."""
+
+
+@dataclass(frozen=True, slots=True)
+class Host:
+    """What all containers of a sandbox share."""
+
+    runtime: Runtime
+    hierarchies: Hierarchies
+    cgroup_parent: str
+    ids: IdMap
+    enforcement: Enforcement
+    seccomp: dict[str, Any]
+    swap_is_counted: bool
+    ceilings: Mapping[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """What one container is made of; `image` is the digest of what is at `root`."""
+
+    image: str
+    root: Path
+    program: tuple[str, ...]
+    cwd: str
+    env: tuple[str, ...]
+    user: User
+    limits: Limits
+
+
+class _State(enum.Enum):
+    """What the runtime keeps of a container."""
+
+    NONE = "none"
+    UNKNOWN = "unknown"  # it was asked to make one
+    DEAD = "dead"
+
+
+class Container:
+    """A container by its name, with a folder of its own on the host."""
+
+    def __init__(self, host: Host, recipe: Recipe, folder: Path) -> None:
+        self.name = folder.name
+        self.job_folder = folder / "job"
+        self.cgroup = f"{host.cgroup_parent}/{self.name}" if host.cgroup_parent else ""
+        self._host = host
+        self._recipe = recipe
+        self._folder = folder
+        self._uid = host.ids.outside(recipe.user.uid)
+        self._gid = host.ids.outside(recipe.user.gid)
+        self._full = ""
+        self._peaks: cgroups.Peaks | None = None
+        self._init: Init | None = None
+        self._state = _State.NONE
+        self._stdin, self._late_slug = subprocess.DEVNULL, -1
+        self.stdout = Stream(recipe.limits.stdout_bytes, self._uid, self._gid)
+        self.stderr = Stream(recipe.limits.stderr_bytes, self._uid, self._gid)
+
+    def prepare(self, slug: str | None = None) -> None:
+        """Mount an empty job folder and write the bundle; without a slug, one for a later job."""
+        if slug is None:
+            self._stdin = self._open_late_slug()
+            self._prepare(late_command(self._recipe.program))
+        else:
+            self._prepare(tool_command(self._recipe.program, slug))
+
+    def prepare_shell(self) -> None:
+        """Mount an empty job folder and write the bundle of a shell on a terminal."""
+        self._prepare((SHELL,), has_terminal=True)
+
+    def _prepare(self, command: tuple[str, ...], *, has_terminal: bool = False) -> None:
+        self._folder.mkdir(mode=0o711)
+        self.job_folder.mkdir(mode=0o700)
+        recipe, host = self._recipe, self._host
+        mounts.mount_job_folder(self.job_folder, recipe.limits, self._uid, self._gid)
+        bundle = Bundle(
+            root=recipe.root,
+            job_folder=self.job_folder,
+            command=command,
+            cwd=recipe.cwd,
+            env=recipe.env,
+            user=recipe.user,
+            cgroup=self.cgroup,
+            ids=host.ids,
+            seccomp=host.seccomp,
+            swap_is_counted=host.swap_is_counted,
+            ceilings=host.ceilings,
+            has_terminal=has_terminal,
+            enforcement=host.enforcement,
+        )
+        config = runtime_config(bundle, recipe.limits)
+        (self._folder / "config.json").write_text(json.dumps(config))
+
+    def fill(self, fill: Callable[[Path], None]) -> None:
+        """Let somebody put the input in; then it is the tool's."""
+        fill(self.job_folder)
+        mounts.give(self.job_folder, self._uid, self._gid)
+
+    def create(self) -> None:
+        """Have the runtime make the container; it waits to be started."""
+        self._state = _State.UNKNOWN
+        streams = (self._stdin, self.stdout.write_end, self.stderr.write_end)
+        self._init = self._host.runtime.create(self.name, self._folder, streams)
+        self._stdin = _closed(self._stdin)
+        self.stdout.hand_over()
+        self.stderr.hand_over()
+
+    def interact(self, attach: Attach) -> int:
+        """Create and start one that has a terminal, and see it through; its exit status."""
+        console = ConsoleSocket(self._folder / "console")
+        try:
+            self._state = _State.UNKNOWN
+            none = (subprocess.DEVNULL,) * 3
+            init = self._init = self._host.runtime.create(
+                self.name, self._folder, none, console.path
+            )
+            terminal = console.receive()
+        finally:
+            console.close()
+        try:
+            self._host.runtime.start(self.name, init, self._folder)
+            attach(terminal, init.pidfd)
+        finally:
+            os.close(terminal)
+        return self._bury(init)
+
+    def is_waiting(self) -> bool:
+        """Say whether it is made and alive."""
+        return self._init is not None and not self._init.is_dead()
+
+    def hand(self, slug: str, limits: Limits) -> None:
+        """Give it the job that it was made ahead for; of the limits, only some may differ."""
+        was = self._recipe.limits
+        self._recipe = replace(self._recipe, limits=limits)
+        self.stdout.cap_bytes, self.stderr.cap_bytes = limits.stdout_bytes, limits.stderr_bytes
+        if limits.job_folder_bytes != was.job_folder_bytes:
+            mounts.resize_job_folder(self.job_folder, limits)
+        if limits.of_cgroup() != was.of_cgroup():
+            cgroups.change_limits(
+                self._host.hierarchies, self.cgroup, limits, self._host.enforcement.controllers
+            )
+        os.write(self._late_slug, f"{slug}\n".encode())  # a pipe has room for a line
+        self._late_slug = _closed(self._late_slug)
+
+    def execute(self, cancelled: Cancelled) -> tuple[Ending | None, int]:
+        """Start it and see it through; why the host ended it (None: by itself), exit status."""
+        init = self._created()
+        deadline = time.monotonic() + self._recipe.limits.wall_s
+        self._peaks = cgroups.Peaks(self._host.hierarchies, self.cgroup)
+        self._host.runtime.start(self.name, init, self._folder)
+        watch = Watch((self.stdout, self.stderr), init.pidfd)
+        stopped = None
+        while not watch.turn(min(_TURN_S, deadline - time.monotonic())):
+            self._look()
+            if self.stdout.is_over or self.stderr.is_over:
+                stopped = Ending.OUTPUT_LIMIT
+            elif cancelled.is_set():
+                stopped = Ending.CANCELLED
+            elif time.monotonic() >= deadline:
+                stopped = Ending.TIMED_OUT
+            if stopped is not None:
+                break
+        self._look_how_full()
+        status = self._bury(init)
+        for stream in (self.stdout, self.stderr):
+            stream.drain()  # what it wrote in its last moment
+            if stream.is_over:
+                stopped = stopped or Ending.OUTPUT_LIMIT
+        return stopped, status
+
+    def counters(self) -> cgroups.Counters:
+        """Read what it used; between its death and its removal."""
+        counters = cgroups.read_counters(self._host.hierarchies, self.cgroup)
+        return self._peaks.complete(counters) if self._peaks else counters
+
+    def full(self) -> str:
+        """Say what of its job folder had run out at the last look: "bytes", "files" or nothing.
+
+        A file that has no name any more fills it too, and is gone with the process that has it
+        open: so it is looked at while that runs. What comes and goes between two looks is not seen.
+        """
+        self._look_how_full()
+        return self._full
+
+    def discard(self) -> None:
+        """Remove every trace of it, alive or dead, whole or half made; `SandboxError` if one stays.
+
+        Each step is tried, whatever became of the one before.
+        """
+        problems: list[str] = []
+        for step in (self._end, self._remove_cgroup, self._remove_state, self._remove_folder):
+            try:
+                step()
+            except (SandboxError, OSError) as error:
+                problems.append(str(error))
+        self.stdout.close()
+        self.stderr.close()
+        self._stdin, self._late_slug = _closed(self._stdin), _closed(self._late_slug)
+        if problems:
+            raise SandboxError(f"{self.name} was not cleared away: {'; '.join(problems)}")
+
+    def _look(self) -> None:
+        """See what is not kept until it is over."""
+        self._look_how_full()
+        if self._peaks is not None:
+            self._peaks.look()
+
+    def _look_how_full(self) -> None:
+        state = os.statvfs(self.job_folder)
+        if state.f_bavail == 0:
+            self._full = "bytes"
+        elif state.f_favail == 0:
+            self._full = "files"
+
+    def _created(self) -> Init:
+        if self._init is None:
+            raise SandboxError(f"{self.name} was not created")
+        return self._init
+
+    def _bury(self, init: Init) -> int:
+        """Make sure that it is dead, the whole of it, and take its exit status."""
+        status = init.exit_status()
+        if status is None:
+            cgroups.lift_cpu_quota(self._host.hierarchies, self.cgroup)
+            init.kill()
+            deadline = time.monotonic() + _DEATH_S
+            watch = Watch((), init.pidfd)
+            while not watch.turn(deadline - time.monotonic()):
+                if time.monotonic() > deadline:
+                    raise SandboxError(f"{self.name} does not die: pid {init.pid} is stuck")
+            status = init.exit_status()
+        init.close()
+        self._init = None
+        self._state = _State.DEAD
+        return 0 if status is None else status
+
+    def _end(self) -> None:
+        if self._init is not None:
+            self._bury(self._init)
+
+    def _remove_state(self) -> None:
+        if self._state is _State.DEAD and self.cgroup:  # which is gone: the rest is little
+            self._host.runtime.forget(self.name, self._folder)
+        elif self._state is not _State.NONE:
+            self._host.runtime.delete(self.name, self._folder)
+
+    def _remove_cgroup(self) -> None:
+        if self._state is not _State.NONE and not cgroups.remove_tree(
+            self._host.hierarchies, self.cgroup
+        ):
+            raise SandboxError(f"the cgroup {self.cgroup} cannot be removed")
+
+    def _remove_folder(self) -> None:
+        if self.job_folder.exists():
+            unmount(self.job_folder)
+        with contextlib.suppress(FileNotFoundError):
+            shutil.rmtree(self._folder)
+
+    def _open_late_slug(self) -> int:
+        """Open the pipe that the slug comes through; the end that is to be read."""
+        read_end, self._late_slug = os.pipe2(os.O_CLOEXEC)
+        return read_end
+
+
+def _closed(descriptor: int) -> int:
+    """Close a descriptor if it is one; what stands for none."""
+    if descriptor >= 0:
+        os.close(descriptor)
+    return -1

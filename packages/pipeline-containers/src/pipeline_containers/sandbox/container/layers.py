@@ -1,0 +1,173 @@
+"""An image's layers become one read-only root folder: an overlay, made of a mount of each layer.
+
+Layers are shared by all runs and all versions. Their files need owners that the container has:
+
+- `LayerIds.MAPPED`: each layer is mounted with its ids mapped into the containers' range; nothing
+  is copied, no owner changed. The overlay itself cannot be mapped. Needs Linux 5.19 (an overlay
+  of mapped mounts) and a file system that can (ext4, xfs, btrfs; tmpfs since 6.3).
+- `LayerIds.OWNED`: the layers' files are given to the containers' ids on disk, once.
+
+The overlay is made where kernels from 5.11 on take it: of layers that are attached somewhere (a
+detached one is taken since 6.15 only), named in one option of mount(2), whose text is one page
+(`lowerdir+` is there since 6.5). So a thread goes into a mount namespace of its own, in which a
+tmpfs holds a place with a short name for each layer; the finished overlay leaves it as a detached
+mount. Nothing of this is seen by other processes, or stays when one dies in the middle.
+"""
+
+import contextlib
+import enum
+import errno
+import os
+import stat
+import tempfile
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from pipeline_containers.errors import SandboxError
+from pipeline_containers.sandbox.host.ids import IdMap, owns_host
+from pipeline_containers.sandbox.tools import JOB_FOLDER
+from pipeline_containers.system import syscalls
+from pipeline_containers.system.mountinfo import unmount
+
+SKELETON = {"dev": 0o755, "proc": 0o755, "sys": 0o755, "tmp": 0o1777, JOB_FOLDER.strip("/"): 0o755}
+"""The mount points, with their modes: the runtime gives a tmpfs that of what it covers."""
+
+_ATTRIBUTES = syscalls.MOUNT_ATTR_RDONLY | syscalls.MOUNT_ATTR_NOSUID | syscalls.MOUNT_ATTR_NODEV
+_FLAGS = syscalls.MS_RDONLY | syscalls.MS_NOSUID | syscalls.MS_NODEV
+
+
+class LayerIds(enum.Enum):
+    """How the files of layers come to belong to a container's ids."""
+
+    MAPPED = "mapped mounts"
+    OWNED = "owned by the containers' ids on disk"
+
+
+def make_skeleton(folder: Path) -> None:
+    """Make the top layer: empty folders where the container's own mounts go.
+
+    A read-only root must bring them, and they hide links in their place.
+    """
+    for name, mode in SKELETON.items():
+        place = folder / name
+        place.mkdir(parents=True, exist_ok=True)
+        place.chmod(mode)
+    folder.chmod(0o755)
+
+
+def mount_root(
+    layers: Sequence[Path], target: Path, user_namespace: int | None, source: str = "overlay"
+) -> None:
+    """Mount layers, the top one first, as one read-only folder at `target`.
+
+    There must be two at least. With a user namespace, ids are mapped through it; without one they
+    stay as they are. `source` is what the host lists the mount by. `SandboxError` if it cannot be.
+    """
+    with contextlib.ExitStack() as opened:
+        mounts = []
+        for layer in layers:
+            try:
+                mount = syscalls.open_tree(str(layer))
+                opened.callback(os.close, mount)
+                syscalls.mount_setattr(mount, _ATTRIBUTES, user_namespace)
+            except OSError as error:
+                raise SandboxError(_explain(error, layer, user_namespace)) from error
+            mounts.append(mount)
+        try:
+            # a thread of its own: the mount namespace and the current folder are its alone
+            with ThreadPoolExecutor(max_workers=1) as thread:
+                overlay = thread.submit(_make_overlay, mounts, target.parent, source).result()
+            opened.callback(os.close, overlay)
+            syscalls.mount_setattr(overlay, _ATTRIBUTES)
+            syscalls.move_mount(overlay, str(target))
+        except OSError as error:
+            raise SandboxError(f"the image's layers cannot be mounted: {error}") from error
+
+
+def _make_overlay(layers: Sequence[int], folder: Path, source: str) -> int:
+    """Make the overlay in a new mount namespace of the calling thread; a detached mount of it."""
+    syscalls.unshare(syscalls.CLONE_NEWNS)
+    syscalls.mount("none", "/", "", syscalls.MS_REC | syscalls.MS_PRIVATE, "")
+    syscalls.mount(
+        "layers", str(folder), "tmpfs", syscalls.MS_NOSUID | syscalls.MS_NODEV, "mode=0700"
+    )
+    os.chdir(folder)  # names that are short: 500 layers fit into a page
+    names = [str(number) for number in range(len(layers))]
+    for name, layer in zip(names, layers, strict=True):
+        os.mkdir(name)
+        syscalls.move_mount(layer, name)
+    os.mkdir("root")
+    # a layer could lead to folders elsewhere
+    options = [f"lowerdir={':'.join(names)}", "redirect_dir=nofollow", "metacopy=off"]
+    if not owns_host(Path("/proc/self/uid_map").read_text()):  # it may set no other attributes
+        options.append("userxattr")
+    syscalls.mount(source, "root", "overlay", _FLAGS, ",".join(options))
+    return syscalls.open_tree("root")
+
+
+def find_layer_ids(folder: Path, ids: IdMap, user_namespace: int | None) -> tuple[LayerIds, str]:
+    """Find out by trying, in a folder, how layers there can be used; and why no better way.
+
+    Without a user namespace to map through they can only be owned.
+    """
+    if user_namespace is None:
+        return LayerIds.OWNED, "no ids can be mapped in a user's namespace"
+    with tempfile.TemporaryDirectory(prefix="try.", dir=folder) as name:
+        place = Path(name)
+        layers = [place / "a", place / "b"]
+        for layer in layers:
+            layer.mkdir()
+        (target := place / "root").mkdir()
+        try:
+            mount_root(layers, target, user_namespace)
+        except SandboxError as error:
+            return LayerIds.OWNED, str(error)
+        try:
+            if target.stat().st_uid == ids.root:
+                return LayerIds.MAPPED, ""
+            return LayerIds.OWNED, "an overlay of mapped mounts shows their ids unmapped"
+        finally:
+            unmount(target)
+
+
+def give_layer(layer: Path, ids: IdMap) -> None:
+    """Give the files of an unpacked layer to the ids that a container's are outside of it.
+
+    The folder itself is last: one that has its owner is done. Ids that containers do not have
+    here stay.
+    """
+    if layer.stat().st_uid != ids.root:
+        _change_owners(layer, ids.given)
+
+
+def take_layer_back(layer: Path, ids: IdMap) -> None:
+    """Undo `give_layer`, whether that was done or interrupted."""
+    _change_owners(layer, ids.taken)
+
+
+def _change_owners(layer: Path, translate: Callable[[int], int]) -> None:
+    for parent, folders, files in os.walk(layer, topdown=False):
+        for name in (*folders, *files):
+            _change_owner(os.path.join(parent, name), translate)
+    _change_owner(str(layer), translate)
+
+
+def _change_owner(path: str, translate: Callable[[int], int]) -> None:
+    status = os.lstat(path)
+    owner, group = translate(status.st_uid), translate(status.st_gid)
+    if (owner, group) != (status.st_uid, status.st_gid):
+        os.chown(path, owner, group, follow_symlinks=False)
+        if stat.S_ISREG(status.st_mode) and status.st_mode & (stat.S_ISUID | stat.S_ISGID):
+            os.chmod(path, stat.S_IMODE(status.st_mode))  # which a new owner takes away
+
+
+def _explain(error: OSError, layer: Path, user_namespace: int | None) -> str:
+    if error.errno == errno.EPERM:
+        return f"{layer} cannot be mounted: {error.strerror}; the sandbox needs root"
+    if user_namespace is None or error.errno == errno.ENOENT:
+        return f"{layer} cannot be mounted: {error.strerror}"
+    return (
+        f"{layer} cannot be mounted with mapped ids: {error.strerror}; "
+        "keep the folder on a file system that can (ext4, xfs, btrfs)"
+    )

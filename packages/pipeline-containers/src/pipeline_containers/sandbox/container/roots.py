@@ -1,0 +1,164 @@
+"""Images mounted as root folders: each once, read-only, shared by all its runs."""
+
+import contextlib
+import hashlib
+import stat
+import threading
+from collections.abc import Iterable
+from pathlib import Path
+
+from pipeline_containers.errors import ImageInvalid, SandboxError
+from pipeline_containers.images.image import StoredImage, is_digest
+from pipeline_containers.sandbox.container.layers import (
+    LayerIds,
+    find_layer_ids,
+    give_layer,
+    make_skeleton,
+    mount_root,
+    take_layer_back,
+)
+from pipeline_containers.sandbox.container.users import User, resolve_user
+from pipeline_containers.sandbox.host.ids import IdMap
+from pipeline_containers.sandbox.tools import SHELL, ToolKind
+from pipeline_containers.system.files import FileRefused, head_in_root, read_in_root, status_in_root
+from pipeline_containers.system.mountinfo import unmount
+
+_ACCOUNTS_BYTES = 1024 * 1024
+_ELF = b"\x7fELF"
+
+
+class Roots:
+    """The mounted images of one sandbox."""
+
+    def __init__(
+        self,
+        folder: Path,
+        ids: IdMap,
+        user_namespace: int | None,
+        layer_ids: LayerIds | None = None,
+    ) -> None:
+        """Give containers their ids through a user namespace, or as `layer_ids` says.
+
+        Without either of them: as this host can.
+        """
+        self._folder = folder
+        self._ids = ids
+        self._skeleton = folder / "skeleton"
+        self._mounted: dict[str, Path] = {}
+        self._lock = threading.Lock()
+        folder.mkdir(parents=True, exist_ok=True)
+        for target in folder.glob("*-*"):  # a dead owner's
+            self._unmount(target)
+        self.layer_ids, self.why_not_mapped = (
+            find_layer_ids(folder, ids, user_namespace) if layer_ids is None else (layer_ids, "")
+        )
+        is_mapped = self.layer_ids is LayerIds.MAPPED
+        self._user_namespace = user_namespace if is_mapped else None
+        self._owned = folder / "owned"
+        """There if layers may have been given to the containers' ids, by whatever owner."""
+
+    def mount(self, image: StoredImage) -> Path:
+        """Give the image's root folder, mounting it when it is not yet."""
+        key = _key(image.digest, image.layers)
+        with self._lock:
+            if key not in self._mounted:
+                self._mounted[key] = self._mount(key, image)
+            return self._mounted[key]
+
+    def forget(self, digest: str) -> None:
+        """Unmount every root of an image; runs that still have it keep it to their end."""
+        with self._lock:
+            for key in [key for key in self._mounted if key.startswith(_prefix(digest))]:
+                self._unmount(self._mounted.pop(key))
+
+    def close(self) -> None:
+        """Unmount all."""
+        with self._lock:
+            while self._mounted:
+                self._unmount(self._mounted.popitem()[1])
+
+    def _mount(self, key: str, image: StoredImage) -> Path:
+        if not image.layers:
+            raise SandboxError(f"{image.digest} has no layers: there is nothing to run")
+        make_skeleton(self._skeleton)
+        # What a store has unpacked is the worker's; a folder of somebody else stays theirs.
+        own = image.layers if is_digest(image.digest) else ()
+        if self.layer_ids is LayerIds.OWNED:
+            self._owned.touch()
+            for layer in (self._skeleton, *own):
+                give_layer(layer, self._ids)
+        elif self._owned.exists():  # by a kernel that could not map them
+            for layer in (self._skeleton, *own):
+                take_layer_back(layer, self._ids)
+        target = self._folder / key
+        target.mkdir(exist_ok=True)
+        try:
+            layers = (self._skeleton, *image.layers)
+            # listed by its digest: whoever collects images by hand sees that it is in use
+            mount_root(layers, target, self._user_namespace, _source(image))
+        except BaseException:
+            target.rmdir()
+            raise
+        return target
+
+    def _unmount(self, target: Path) -> None:
+        unmount(target)
+        with contextlib.suppress(OSError):
+            target.rmdir()
+
+
+def _source(image: StoredImage) -> str:
+    return image.digest if is_digest(image.digest) else "overlay"
+
+
+def user_of(image: StoredImage, root: Path) -> User:
+    """Resolve the image's USER by the accounts in its root folder."""
+    if not image.config.user:
+        return User()
+    return resolve_user(image.config.user, _read(root, "etc/passwd"), _read(root, "etc/group"))
+
+
+def check_tool(root: Path, kind: ToolKind) -> None:
+    """Raise `ImageInvalid` if a root folder does not have the kind's `bin/run.sh` to execute."""
+    path = f"{kind.folder}/bin/run.sh"
+    try:
+        status = status_in_root(root, path)
+    except FileNotFoundError as error:
+        raise ImageInvalid(f"{path} is missing") from error
+    except FileRefused as error:
+        raise ImageInvalid(str(error)) from error
+    if not stat.S_ISREG(status.st_mode):
+        raise ImageInvalid(f"{path} is not a regular file")
+    if not status.st_mode & 0o111:
+        raise ImageInvalid(f"{path} is not executable: chmod +x it in the repository")
+
+
+def can_wait_in_shell(root: Path, kind: ToolKind) -> bool:
+    """Say whether a shell in the image would call the kind's `bin/run.sh` as the runtime does.
+
+    A shell runs a file of no known format by itself; the runtime refuses it.
+    """
+    try:
+        shell = status_in_root(root, SHELL)
+        head = head_in_root(root, f"{kind.folder}/bin/run.sh", len(_ELF))
+    except (FileNotFoundError, FileRefused):
+        return False
+    is_program = stat.S_ISREG(shell.st_mode) and bool(shell.st_mode & 0o111)
+    return is_program and (head.startswith(b"#!") or head == _ELF)
+
+
+def _read(root: Path, path: str) -> str:
+    try:
+        return read_in_root(root, path, _ACCOUNTS_BYTES).decode(errors="replace")
+    except (FileNotFoundError, FileRefused):
+        return ""
+
+
+def _prefix(digest: str) -> str:
+    return hashlib.sha256(digest.encode()).hexdigest()[:16] + "-"
+
+
+def _key(digest: str, layers: Iterable[Path]) -> str:
+    """Name a root by what it is made of: a digest may be a made-up one, of a plain folder."""
+    made_of = "\0".join(map(str, layers))
+    return _prefix(digest) + hashlib.sha256(made_of.encode()).hexdigest()[:16]

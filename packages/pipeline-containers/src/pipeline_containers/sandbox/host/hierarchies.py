@@ -1,0 +1,113 @@
+"""Which cgroups a process is in, and where they are mounted. No I/O but the readings at the end.
+
+Version 1 has a hierarchy for each controller or a few, version 2 has one for all; a hybrid host has
+both, and each controller is in one of them. Source: the kernel's `admin-guide/cgroup-v1` and
+`cgroup-v2.rst`, cgroups(7), cgroup_namespaces(7).
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from pipeline_containers.system.mountinfo import unescape
+
+UNIFIED = ""
+"""The name of version 2's one hierarchy, beside version 1's controllers."""
+
+PLACE = Path("/sys/fs/cgroup")
+"""Where cgroups are mounted; the runtimes look for version 2 nowhere else."""
+
+_CONTROLLERS = ("memory", "pids", "cpu", "cpuacct", "cpuset", "blkio", "devices", "freezer")
+
+
+@dataclass(frozen=True, slots=True)
+class CgroupMount:
+    """A hierarchy, or a part of it, as it is mounted.
+
+    `root` is the cgroup that is seen at `place`, as this process' cgroup namespace names it: one
+    outside of that begins with "/..".
+    """
+
+    place: Path
+    root: str = "/"
+    is_read_only: bool = False
+
+    def folder(self, cgroup: str) -> Path | None:
+        """Say where a cgroup is seen; None if it is not."""
+        if self.root == "/":
+            return self.place / cgroup.strip("/")
+        if not f"{cgroup}/".startswith(f"{self.root}/"):
+            return None
+        return self.place / cgroup.removeprefix(self.root).strip("/")
+
+
+@dataclass(frozen=True, slots=True)
+class Hierarchies:
+    """Where each hierarchy begins: by controller, `UNIFIED`, or `name=...`."""
+
+    mounts: Mapping[str, Path]
+
+    def folder(self, controller: str, cgroup: str) -> Path | None:
+        """Say where a cgroup is in the hierarchy that has the controller."""
+        mount = self.mounts.get(controller, self.mounts.get(UNIFIED))
+        return None if mount is None else mount / cgroup.strip("/")
+
+    def folders(self, cgroup: str) -> list[Path]:
+        """Say where a cgroup is in every hierarchy."""
+        return sorted({mount / cgroup.strip("/") for mount in self.mounts.values()})
+
+    def is_v1(self, controller: str) -> bool:
+        """Say whether a controller has a hierarchy of its own."""
+        return controller in self.mounts
+
+
+def parse_mounts(text: str) -> dict[str, CgroupMount]:
+    """Find the hierarchies in the text of `/proc/self/mountinfo`, by each of their names."""
+    mounts: dict[str, CgroupMount] = {}
+    for line in text.splitlines():
+        before, _, after = line.partition(" - ")
+        fields, kind = before.split(), after.split()
+        if len(fields) < 6 or not kind:
+            continue
+        options = {*fields[5].split(","), *kind[-1].split(",")}
+        mount = CgroupMount(Path(unescape(fields[4])), unescape(fields[3]), "ro" in options)
+        if kind[0] == "cgroup2":
+            under = mounts.get(UNIFIED)
+            # systemd 257 lays one file of a unit's cgroup over the read-only whole
+            if under is None or under.place not in mount.place.parents:
+                mounts[UNIFIED] = mount  # the last one lies on top
+        elif kind[0] == "cgroup":
+            for option in kind[-1].split(","):
+                if option in _CONTROLLERS or option.startswith("name="):
+                    mounts.setdefault(option, mount)
+    return mounts
+
+
+def parse_mountinfo(text: str) -> Hierarchies:
+    """Take whole hierarchies from the text of `/proc/self/mountinfo`."""
+    return Hierarchies({name: mount.place for name, mount in parse_mounts(text).items()})
+
+
+def parse_own_cgroups(text: str) -> dict[str, str]:
+    """Read the text of `/proc/self/cgroup`: a process' cgroup, by each hierarchy's names."""
+    own: dict[str, str] = {}
+    for line in text.splitlines():
+        _, names, path = [*line.split(":", 2), "", ""][:3]
+        for name in names.split(","):
+            own.setdefault(name, path)
+    return own
+
+
+def find_mounts() -> dict[str, CgroupMount]:
+    """Find how hierarchies are mounted for this process."""
+    return parse_mounts(Path("/proc/self/mountinfo").read_text())
+
+
+def find_hierarchies() -> Hierarchies:
+    """Find this host's whole hierarchies."""
+    return parse_mountinfo(Path("/proc/self/mountinfo").read_text())
+
+
+def find_own() -> dict[str, str]:
+    """Find the cgroups that this process is in."""
+    return parse_own_cgroups(Path("/proc/self/cgroup").read_text())

@@ -1,0 +1,320 @@
+"""A sandbox: the folder, mounts, cgroups and containers of one worker, and the runs in them."""
+
+import itertools
+import logging
+import os
+import shutil
+import threading
+from collections.abc import Callable, Collection
+from dataclasses import replace
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from pipeline_containers.errors import SandboxError
+from pipeline_containers.sandbox import self_test
+from pipeline_containers.sandbox.account import Clock, account
+from pipeline_containers.sandbox.cleaner import Cleaner
+from pipeline_containers.sandbox.container import mounts, runtimes
+from pipeline_containers.sandbox.container.container import Attach, Container, Host, Recipe
+from pipeline_containers.sandbox.container.layers import LayerIds
+from pipeline_containers.sandbox.container.roots import (
+    Roots,
+    can_wait_in_shell,
+    check_tool,
+    user_of,
+)
+from pipeline_containers.sandbox.container.runtime import Runtime, watch_orphans
+from pipeline_containers.sandbox.container.runtimes import Identified, identify
+from pipeline_containers.sandbox.container.seccomp import load_filter
+from pipeline_containers.sandbox.host import cgroups
+from pipeline_containers.sandbox.host.background import Background
+from pipeline_containers.sandbox.host.cgroup_root import open_cgroup_root
+from pipeline_containers.sandbox.host.enforcement import find_enforcement, host_ceilings
+from pipeline_containers.sandbox.host.folders import SandboxFolders
+from pipeline_containers.sandbox.host.hierarchies import UNIFIED, find_mounts
+from pipeline_containers.sandbox.host.ids import OWN_ONLY, find_ids
+from pipeline_containers.sandbox.result.report import RunReport
+from pipeline_containers.sandbox.tool_run import ToolRun
+from pipeline_containers.sandbox.tools import SHELL, is_line, tool_program
+from pipeline_containers.sandbox.warm import WarmPool
+from pipeline_containers.system.mountinfo import mounts_below, unmount
+
+_log = logging.getLogger(__name__)
+
+OnTrouble = Callable[[str], None]
+"""Hears, on a thread of the sandbox's own, of what could not be cleared away."""
+
+
+class Sandbox:
+    """Runs tools in containers; from several threads at once, at most `slots` of them.
+
+    Up to `warm` containers are made ahead of their jobs. The containers' cgroups lie below
+    `cgroup_parent`, in a cgroup of the sandbox's own. Makes this process the subreaper of its
+    descendants. `SandboxError` when a run cannot be set up, which says nothing about the tool;
+    `ImageInvalid` when the image is no such tool; `RuntimeMissing` when the runtime is not
+    installed. When something cannot be cleared away, `on_trouble` is told: the host wants to be
+    proved then (`prove`).
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        slots: int = os.cpu_count() or 1,
+        warm: int = 0,
+        runtime: str = "runc",
+        cgroup_parent: str = "",
+        first_host_id: int = mounts.FIRST_HOST_ID,
+        allow_unenforced: Collection[str] = (),
+        layer_ids: LayerIds | None = None,
+        on_trouble: OnTrouble = _log.warning,
+    ) -> None:
+        ids = find_ids(first_host_id)
+        self._folders = SandboxFolders(folder, are_strangers=ids != OWN_ONLY)
+        self.folder = self._folders.folder
+        self._on_trouble = on_trouble
+        self._numbers = itertools.count(1)
+        self._live: set[str] = set()
+        self._lock = threading.Lock()
+        self._user_namespace = -1
+        try:
+            watch_orphans()
+            name = f"pipeline-{self._folders.key}"
+            root = self.cgroup_root = open_cgroup_root(name, cgroup_parent)
+            self.enforcement = find_enforcement(root.missing, ids)
+            self.enforcement.require(allow_unenforced)
+            self.background = Background(root.hierarchies, root.cgroup)
+            self.is_rootless = not ids.is_of_host
+            self._runtime = self._identified(runtime)
+            self._host = Host(
+                runtime=Runtime(
+                    self._folders.runtime, runtime, self._runtime.family, bool(root.cgroup)
+                ),
+                hierarchies=root.hierarchies,
+                cgroup_parent=root.cgroup,
+                ids=ids,
+                enforcement=self.enforcement,
+                seccomp=load_filter(),
+                swap_is_counted=cgroups.swap_is_counted(root.hierarchies, root.cgroup),
+                ceilings=host_ceilings(),
+            )
+            self.sweep()
+            self._remove_old_cgroups()
+            if ids.is_of_host:
+                self._user_namespace = mounts.open_user_namespace(first_host_id)
+            mapping = self._user_namespace if ids.is_of_host else None
+            self._roots = Roots(self._folders.roots, ids, mapping, layer_ids)
+        except BaseException:
+            self._release()
+            raise
+        self._cleaner = Cleaner(slots, self._discard)
+        self._warm = WarmPool(warm, self._make_ahead, self._discard)
+
+    def run(self, run: ToolRun) -> RunReport:
+        """Run a tool to its end or to a limit; what it left is cleared away afterwards."""
+        clock = Clock()
+        recipe = self._recipe(run)
+        container = self._made_ahead(recipe, run)
+        is_warm = container is not None
+        container = container or self._new(recipe)
+        try:
+            if is_warm:
+                container.hand(run.slug, run.limits)
+            else:
+                container.prepare(run.slug)
+            clock.lap("prepare_s")
+            container.fill(run.bring)
+            clock.lap("fill_s")
+            if not is_warm:
+                container.create()
+            clock.lap("create_s")
+            stopped, exit_status = container.execute(run.cancelled)
+            clock.lap("run_s")
+            report = account(container, run.kind, run.limits, stopped, exit_status, clock)
+            missing = tuple(self.enforcement.missing)
+            return replace(report, was_made_ahead=is_warm, unenforced=missing)
+        finally:
+            self._cleaner.take(container)
+
+    def shell(self, run: ToolRun, attach: Attach) -> int:
+        """Run a shell where the tool would run, as the tool would; its exit status.
+
+        On a terminal, without limits on time and output; all others hold.
+        """
+        recipe = self._recipe(run)
+        if not can_wait_in_shell(recipe.root, run.kind):
+            raise SandboxError(f"the image has no {SHELL}")
+        container = self._new(replace(recipe, env=(*recipe.env, "TERM=xterm")))
+        try:
+            container.prepare_shell()
+            container.fill(run.bring)
+            return container.interact(attach)
+        finally:
+            self._cleaner.take(container)
+
+    def forget(self, digest: str) -> None:
+        """Unmount an image that is not wanted any more, before its layers are removed."""
+        self._warm.forget(digest)
+        self._roots.forget(digest)
+
+    def self_test(self) -> RunReport:
+        """Prove the whole road with a tiny tool of our own; `SandboxError` says where it broke."""
+        report = self.run(
+            ToolRun(
+                image=self_test.make_image(self._folders.self_test),
+                kind=self_test.KIND,
+                slug=self_test.SLUG,
+                fill=self_test.fill,
+                limits=self_test.LIMITS,
+            )
+        )
+        if report.outputs != self_test.EXPECTED:
+            raise SandboxError(f"self-test failed: {report}")
+        return report
+
+    def facts(self) -> dict[str, str]:
+        """Say how this host runs jobs, as it was found out by trying."""
+        return {
+            "kernel": os.uname().release,
+            "runtime": str(self._runtime),
+            "layers": self._roots.layer_ids.value,
+            "cgroups": self.cgroup_root.place,
+        }
+
+    def notes(self) -> list[str]:
+        """Say what holds here, but could be better, and what to do about it."""
+        notes = list(self.cgroup_root.notes)
+        if self._roots.why_not_mapped:
+            notes.append(f"layers are copied to other owners, for {self._roots.why_not_mapped}")
+        return notes
+
+    def prove(self) -> None:
+        """Clear away what stayed, and prove the road anew; `SandboxError` says what is wrong."""
+        try:
+            self.sweep()
+        except OSError as error:
+            raise SandboxError(f"what stayed cannot be cleared away: {error}") from error
+        self.self_test()
+
+    def settle(self) -> None:
+        """Wait until ended runs are cleared away, and what is made ahead is made."""
+        self._cleaner.settle()
+        self._warm.settle()
+
+    def sweep(self) -> None:
+        """Clear the containers, mounts, cgroups and folders that no live run of ours owns.
+
+        Done when a sandbox opens, for what a dead owner left; again when a clean-up failed.
+        """
+        jobs, runtime, host = self._folders.jobs, self._host.runtime, self._host
+        with self._lock:
+            processes = dict(runtime.processes())
+            names = {job.name for job in jobs.iterdir()} | set(processes)
+            for name in names - self._live:
+                folder = jobs / name
+                folder.mkdir(exist_ok=True)
+                runtime.end(name, processes.get(name, 0), folder)
+                if host.cgroup_parent:
+                    cgroups.remove_tree(host.hierarchies, f"{host.cgroup_parent}/{name}")
+                for place in list(mounts_below(folder)):
+                    unmount(place)
+                shutil.rmtree(folder)
+
+    def close(self) -> None:
+        """Unmount everything and let go of the folder; after the last run."""
+        self._warm.close()
+        self._cleaner.close()
+        self._roots.close()
+        self._release()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    @staticmethod
+    def _identified(binary: str) -> Identified:
+        runtime, mounts = identify(binary), find_mounts()
+        runtimes.check(runtime, has_version_1="memory" in mounts, has_version_2=UNIFIED in mounts)
+        return runtime
+
+    def _remove_old_cgroups(self) -> None:
+        """Remove those of a dead owner, which may have been started in other ones."""
+        own = self.cgroup_root.folders()
+        below = [child for folder in own for child in folder.glob("*/")]
+        elsewhere = [place for place in self._folders.noted_cgroups() if place not in own]
+        cgroups.remove_folders([*below, *elsewhere])
+        self._folders.note_cgroups([*own, *self.background.folders()])
+
+    def _recipe(self, run: ToolRun) -> Recipe:
+        root = self._roots.mount(run.image)
+        check_tool(root, run.kind)
+        config = run.image.config
+        user = user_of(run.image, root)
+        for number in (user.uid, user.gid):
+            self._host.ids.outside(number)  # it has to have them
+        return Recipe(
+            image=run.image.digest,
+            root=root,
+            program=tool_program(run.kind, config.entrypoint),
+            cwd=run.kind.folder,
+            env=config.env,
+            user=user,
+            limits=run.limits,
+        )
+
+    def _new(self, recipe: Recipe) -> Container:
+        with self._lock:
+            name = f"job-{next(self._numbers)}"
+            self._live.add(name)
+        return Container(self._host, recipe, self._folders.jobs / name)
+
+    def _made_ahead(self, recipe: Recipe, run: ToolRun) -> Container | None:
+        """Take a container that waits for such a job, if there is one."""
+        if not (is_line(run.slug) and can_wait_in_shell(recipe.root, run.kind)):
+            return None
+        container = self._warm.take(recipe)
+        if container is not None and not container.is_waiting():
+            self._cleaner.take(container)  # something killed it as it waited
+            return None
+        return container
+
+    def _make_ahead(self, recipe: Recipe) -> Container:
+        container = self._new(recipe)
+        try:
+            container.prepare()
+            container.create()
+        except BaseException:
+            self._discard(container)
+            raise
+        return container
+
+    def _discard(self, container: Container) -> None:
+        """Remove a container's traces; what stays is told, and left to the next sweep."""
+        problem = ""
+        try:
+            container.discard()
+        except Exception as error:
+            problem = str(error) or repr(error)
+        with self._lock:
+            self._live.discard(container.name)
+        if problem:
+            self._on_trouble(problem)
+
+    def _release(self) -> None:
+        if self._user_namespace >= 0:
+            os.close(self._user_namespace)
+            self._user_namespace = -1
+        if hasattr(self, "cgroup_root"):
+            root = self.cgroup_root
+            if root.cgroup:
+                cgroups.remove_if_empty(root.hierarchies, root.cgroup)
+            Background(root.hierarchies, root.cgroup).remove()
+        self._folders.release()

@@ -1,0 +1,1 @@
+"""The images of this host: pulled once, each layer kept once, the unwanted collected."""

@@ -1,0 +1,93 @@
+"""Files that a stranger wrote, read without being led anywhere by them.
+
+No link leads out, nothing is waited for (FIFOs, devices), and no more is read than the cap.
+"""
+
+import contextlib
+import errno
+import os
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+
+from pipeline_containers.system import syscalls
+
+_ALONE = (
+    syscalls.RESOLVE_BENEATH
+    | syscalls.RESOLVE_NO_SYMLINKS
+    | syscalls.RESOLVE_NO_MAGICLINKS
+    | syscalls.RESOLVE_NO_XDEV
+)
+_AS_ROOT = syscalls.RESOLVE_IN_ROOT | syscalls.RESOLVE_NO_MAGICLINKS
+_FLAGS = os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY
+_REASONS = {
+    errno.ELOOP: "is a link",
+    errno.EXDEV: "lies outside of its folder",
+    errno.ENXIO: "is not a regular file",
+}
+
+
+class FileRefused(Exception):
+    """A file is not what it should be; the message names it."""
+
+
+def read_beneath(folder: int, path: str, cap_bytes: int) -> bytes:
+    """Read a regular file beneath an open folder, following no link at all.
+
+    `FileRefused` says why not; `FileNotFoundError` that there is none.
+    """
+    with _opened(folder, path, _ALONE) as descriptor:
+        return _read(descriptor, path, cap_bytes)
+
+
+def read_in_root(root: Path, path: str, cap_bytes: int) -> bytes:
+    """Read a regular file of a root folder, links followed as if that folder were `/`."""
+    with _root(root) as folder, _opened(folder, path, _AS_ROOT) as descriptor:
+        return _read(descriptor, path, cap_bytes)
+
+
+def head_in_root(root: Path, path: str, size: int) -> bytes:
+    """Read the first bytes of a file of a root folder, links followed as `read_in_root` does."""
+    with _root(root) as folder, _opened(folder, path, _AS_ROOT) as descriptor:
+        return os.read(descriptor, size)
+
+
+def status_in_root(root: Path, path: str) -> os.stat_result:
+    """Say what lies at a path of a root folder, links followed as if that folder were `/`."""
+    with _root(root) as folder, _opened(folder, path, _AS_ROOT, os.O_PATH) as descriptor:
+        return os.fstat(descriptor)
+
+
+@contextlib.contextmanager
+def _root(root: Path) -> Iterator[int]:
+    folder = os.open(root, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        yield folder
+    finally:
+        os.close(folder)
+
+
+@contextlib.contextmanager
+def _opened(folder: int, path: str, resolve: int, flags: int = _FLAGS) -> Iterator[int]:
+    try:
+        descriptor = syscalls.openat2(folder, path, flags, resolve)
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        reason = _REASONS.get(error.errno or 0, f"cannot be opened ({error.strerror})")
+        raise FileRefused(f"{path} {reason}") from error
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+def _read(descriptor: int, path: str, cap_bytes: int) -> bytes:
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        raise FileRefused(f"{path} is not a regular file")
+    content = bytearray()
+    while chunk := os.read(descriptor, cap_bytes + 1 - len(content)):
+        content += chunk
+        if len(content) > cap_bytes:
+            raise FileRefused(f"{path} is larger than {cap_bytes} bytes")
+    return bytes(content)
