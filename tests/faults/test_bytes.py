@@ -44,28 +44,31 @@ FRONT_END: dict[str, tuple[Frames, int | None]] = {
 
 HELLO = link.Hello("stranger", "instance", "test_runners", (), 1)
 
-WORKER_LINK: dict[str, tuple[Frames, link.Refusal | None]] = {
-    "an empty frame": ([b""], link.Refusal.MALFORMED),
-    "JSON": ([b'{"action": "ping"}'], link.Refusal.MALFORMED),
-    "half a hello": ([encode_link(HELLO)[:-5]], link.Refusal.MALFORMED),
-    "a hello and a body": ([encode_link(HELLO), b"body"], link.Refusal.MALFORMED),
-    "three frames": ([encode_link(HELLO), b"", b""], link.Refusal.MALFORMED),
-    "a thousand frames": ([b"x"] * 1000, link.Refusal.MALFORMED),
-    "a depth bomb": ([b"\x91" * 500_000], link.Refusal.MALFORMED),
-    "an array of billions": ([b"\xdd\xff\xff\xff\xff"], link.Refusal.MALFORMED),
-    "no session": ([encode_link(link.WorkerHeartbeat(0))], link.Refusal.UNKNOWN_SESSION),
+WORKER_LINK: dict[str, tuple[Frames, link.RefusalReason | None]] = {
+    "an empty frame": ([b""], link.RefusalReason.MALFORMED),
+    "JSON": ([b'{"action": "ping"}'], link.RefusalReason.MALFORMED),
+    "half a hello": ([encode_link(HELLO)[:-5]], link.RefusalReason.MALFORMED),
+    "a hello and a body": ([encode_link(HELLO), b"body"], link.RefusalReason.MALFORMED),
+    "three frames": ([encode_link(HELLO), b"", b""], link.RefusalReason.MALFORMED),
+    "a thousand frames": ([b"x"] * 1000, link.RefusalReason.MALFORMED),
+    "a depth bomb": ([b"\x91" * 500_000], link.RefusalReason.MALFORMED),
+    "an array of billions": ([b"\xdd\xff\xff\xff\xff"], link.RefusalReason.MALFORMED),
+    "no session": ([encode_link(link.WorkerHeartbeat(0))], link.RefusalReason.UNKNOWN_SESSION),
     "a result of nobody's": (
         [encode_link(link.Result(1, 1, 200)), b"{}"],
-        link.Refusal.UNKNOWN_SESSION,
+        link.RefusalReason.UNKNOWN_SESSION,
     ),
-    "a result without a body": ([encode_link(link.Result(1, 1, 200))], link.Refusal.MALFORMED),
+    "a result without a body": (
+        [encode_link(link.Result(1, 1, 200))],
+        link.RefusalReason.MALFORMED,
+    ),
     "no channel": (
         [encode_link(link.Hello("stranger", "i", "nowhere", (), 1))],
-        link.Refusal.UNKNOWN_CHANNEL,
+        link.RefusalReason.UNKNOWN_CHANNEL,
     ),
     "another's name": (
         [encode_link(link.Hello("worker-1", "i", "test_runners", (), 1))],
-        link.Refusal.IDENTITY_ALIVE,
+        link.RefusalReason.IDENTITY_ALIVE,
     ),
     "oversize": ([b"x" * (5 << 20)], None),
 }
@@ -106,7 +109,7 @@ def front_end_says(address: str, frames: Frames) -> int | None:
             return code
 
 
-def link_says(address: str, frames: Frames) -> link.Refusal | None:
+def link_says(address: str, frames: Frames) -> link.RefusalReason | None:
     """Return why a worker is refused; None if only what it says afterwards is answered."""
     with connected(address) as dealer:
         dealer.send_multipart(frames)

@@ -8,7 +8,7 @@ from hostile.kinds import HONEST, KINDS, Kinds
 from support.images import Image
 from support.processes import machine
 
-from pipeline_containers.sandbox.tools import Output
+from pipeline_containers.sandbox.tools import OutputFile
 
 pytestmark = pytest.mark.e2e
 
@@ -40,7 +40,7 @@ OWN_WAYS = {
 }
 
 
-def ways(output: Output) -> dict[str, tuple[str, str]]:
+def ways(output: OutputFile) -> dict[str, tuple[str, str]]:
     missing = {"missing": ("rm FILE", "is missing")} if output.required else {}
     json = JSON_WAYS if output.is_json else {}
     return {**WAYS, **missing, **json, **OWN_WAYS.get(output.file, {})}
@@ -79,7 +79,7 @@ def test_a_file_that_is_not_what_it_should_be(
 
 
 @pytest.mark.parametrize(("kind", "output"), OPTIONAL)
-def test_a_file_that_may_be_missing(kinds: Kinds, kind: str, output: Output) -> None:
+def test_a_file_that_may_be_missing(kinds: Kinds, kind: str, output: OutputFile) -> None:
     reply = kinds.ask(kind, f"{HONEST}rm {output.file}")
     assert reply["status"]["code"] == 200, reply
     assert reply["response"] == kinds.honest(kind) | {output.field: None}

@@ -24,7 +24,7 @@ from pipeline_protocol.status import STATUSES
 from pipeline_router import sockets
 from pipeline_router.admission import BUILD_TIMEOUT_S, TIMEOUT_S
 from pipeline_router.config import RouterOptions
-from pipeline_router.work import MAX_ENVELOPES
+from pipeline_router.model import MAX_ENVELOPES
 
 DOCUMENT = Document(ROOT / "docs" / "protocol.md")
 MESSAGES: list[dict[str, Any]] = [json.loads(block) for block in DOCUMENT.blocks("json")]

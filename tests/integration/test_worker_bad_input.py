@@ -68,7 +68,7 @@ def test_something_else_at_that_address_is_said_so(shared_folder: Path) -> None:
 
 @pytest.mark.e2e
 def test_a_working_folder_in_use_names_its_owner(shared_folder: Path) -> None:
-    from pipeline_worker.workfolder import WorkFolder
+    from pipeline_worker.host.workfolder import WorkFolder
 
     held = WorkFolder(shared_folder / "w", "worker-7")
     code, error = worker("listen", "worker-1", f"{DEAD}/test_runners", shared_folder / "w")

@@ -26,11 +26,11 @@ from pipeline_protocol.link import Readiness, VersionState
 from pipeline_protocol.replies import Context
 from pipeline_protocol.requests import SolutionRequest
 from pipeline_protocol.settings import Credentials, Settings, WantedVersion
-from pipeline_worker.commands import Ending, Leave
-from pipeline_worker.core import Core
+from pipeline_worker.commands import Leave, WorkerEnd
+from pipeline_worker.core import WorkerCore
 from pipeline_worker.events import Event, StopAsked, VersionMoved
 from pipeline_worker.executor import Assignment, Finished
-from pipeline_worker.loop import Loop
+from pipeline_worker.loop import WorkerLoop
 from pipeline_worker.sockets import RouterSockets
 from support.journal import Journal, Note
 
@@ -112,8 +112,8 @@ class EchoReleases:
 
 
 def session(identity: str, address: WorkerAddress, journal: Journal, slots: int) -> Leave:
-    core = Core(identity, secrets.token_hex(8), address, slots)
-    loop = Loop(core, RouterSockets(address), EchoJobs(identity, journal), EchoReleases())
+    core = WorkerCore(identity, secrets.token_hex(8), address, slots)
+    loop = WorkerLoop(core, RouterSockets(address), EchoJobs(identity, journal), EchoReleases())
     signal.signal(signal.SIGTERM, lambda *_: loop.post(StopAsked()))
     return loop.run()
 
@@ -124,7 +124,7 @@ def main(identity: str, address: str, journal: str, slots: str) -> int:
     while True:
         left = session(identity, WorkerAddress.parse(address), noting, int(slots))
         logging.info("%s %s", left.ending, left.reason)
-        if left.ending is not Ending.RESTART:
+        if left.ending is not WorkerEnd.RESTART:
             return int(left.ending.value)
 
 

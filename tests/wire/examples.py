@@ -65,7 +65,7 @@ REQUESTS: dict[str, requests.Request] = {
 
 RAN = replies.Context(
     timing=replies.Timing(queued_s=0.25, setup_s=0.125, run_s=1.5, total_s=1.75),
-    usage=replies.Usage(
+    usage=replies.JobUsage(
         wall_s=1.5,
         cpu_s=1.25,
         peak_memory_bytes=50_000_000,
@@ -89,7 +89,7 @@ LEFT_BEHIND = replies.Context(
     attempt=2,
 )
 NOBODY = replies.Context(
-    workers=replies.Workers(scoped=0, generic=2, busy=2),
+    workers=replies.WorkerCounts(scoped=0, generic=2, busy=2),
     retry_after_s=1.0,
 )
 RESULTS: dict[str, Any] = {
@@ -211,7 +211,7 @@ FROM_WORKER: dict[str, link.FromWorker] = {
     "goodbye": link.Goodbye("drained"),
 }
 
-EVERY_LIMIT = settings.Limits(
+EVERY_LIMIT = settings.LimitSettings(
     wall_s=10.0,
     memory_bytes=settings.GIB,
     cpus=0.5,
@@ -226,7 +226,7 @@ EVERY_LIMIT = settings.Limits(
 
 TO_WORKER: dict[str, link.ToWorker] = {
     "welcome": link.Welcome(session=1, epoch=7),
-    "refused": link.Refused(link.Refusal.IDENTITY_ALIVE, "worker-1 is already there"),
+    "refused": link.Refused(link.RefusalReason.IDENTITY_ALIVE, "worker-1 is already there"),
     "heartbeat": link.RouterHeartbeat(epoch=7),
     "job": link.Job(1 << 40, 1, remaining_ms=30_000, queued_ms=12, key=b"\x00\xffkey", alone=True),
     "cancel": link.CancelJob(job=1 << 40, attempt=1),
@@ -234,12 +234,12 @@ TO_WORKER: dict[str, link.ToWorker] = {
     "configure": link.Configure(
         revision=3,
         settings=settings.Settings(
-            registry=settings.Registry("docker", "registry:5000/tools", "exercism/{tool}"),
-            sources=settings.Sources("https://git.test/{tool}"),
-            inputs=settings.Inputs(("s3://submissions/",)),
+            registry=settings.RegistrySettings("docker", "registry:5000/tools", "exercism/{tool}"),
+            sources=settings.SourceSettings("https://git.test/{tool}"),
+            inputs=settings.InputSettings(("s3://submissions/",)),
             tools={"test_runners": "{track}-test-runner"},
-            defaults=settings.TrackLimits(EVERY_LIMIT, settings.Limits(wall_s=60.0)),
-            tracks={"ruby": settings.TrackLimits(settings.Limits(cpus=2.0), EVERY_LIMIT)},
+            defaults=settings.TrackLimits(EVERY_LIMIT, settings.LimitSettings(wall_s=60.0)),
+            tracks={"ruby": settings.TrackLimits(settings.LimitSettings(cpus=2.0), EVERY_LIMIT)},
             versions=(settings.WantedVersion("ruby", VERSION, DIGEST),),
         ),
         credentials=settings.Credentials("AKIAEXAMPLE", "secret", "token", 1.75e9),

@@ -8,8 +8,8 @@ import pytest
 
 from pipeline_client import Retries, errors, jobs, operations
 from pipeline_client.call import GRACE_S, Call
-from pipeline_client.steps import Exchange, Pause, Plan, Work
-from pipeline_client.terms import Terms
+from pipeline_client.options import ClientOptions
+from pipeline_client.steps import BlockingCall, CallPlan, Exchange, Pause
 from pipeline_protocol import RouterAddress, codec, replies, requests, responses, status
 from pipeline_protocol.responses import Deployment, DeployState, VersionDeployment, WorkerVersion
 
@@ -32,12 +32,12 @@ class World:
 
     def carry_out(
         self,
-        plan: Plan[Any],
+        plan: CallPlan[Any],
         retries: Retries | None = None,
         timeout_s: float | None = None,
     ) -> Any:
         steps = plan.steps(
-            Terms(
+            ClientOptions(
                 router=RouterAddress("localhost", 5555),
                 timeout_s=timeout_s,
                 retries=retries,
@@ -53,13 +53,13 @@ class World:
                 return end.value
             outcome = self._take(step)
 
-    def _take(self, step: Exchange | Pause | Work) -> Any:
+    def _take(self, step: Exchange | Pause | BlockingCall) -> Any:
         if isinstance(step, Pause):
             self.pauses.append(step.seconds)
             self.now += step.seconds
             return None
         self.now += self._takes_s
-        if isinstance(step, Work):
+        if isinstance(step, BlockingCall):
             return step.do()
         self.exchanges.append(step)
         return self._answers.pop(0) if len(self._answers) > 1 else self._answers[0]
@@ -239,7 +239,7 @@ PREPARING = WorkerVersion("worker-2", "preparing", 40)
 FAILED = WorkerVersion("worker-2", "failed", reason="disk full")
 
 
-def a_deploy(**options: Any) -> Plan[Deployment]:
+def a_deploy(**options: Any) -> CallPlan[Deployment]:
     return operations.deploy_container_version(*PLACE, "v1", **options)
 
 

@@ -23,7 +23,7 @@ from pipeline_containers.building.build import (
 )
 from pipeline_containers.building.builder import Builder, BuildOptions
 from pipeline_containers.building.builders import open_builder
-from pipeline_containers.building.git import Sources
+from pipeline_containers.building.git import GitSources
 from pipeline_containers.errors import (
     BadReference,
     BuildCancelled,
@@ -89,7 +89,7 @@ def build(
         try:
             return build_and_publish(
                 request,
-                Workshop(builder, sandbox, Sources(work / "clones"), work / "sources"),
+                Workshop(builder, sandbox, GitSources(work / "clones"), work / "sources"),
                 registry,
                 options=options,
                 on_line=on_line,

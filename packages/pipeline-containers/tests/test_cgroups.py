@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from pipeline_containers.sandbox.host.cgroups import (
-    Counters,
+    CgroupCounters,
     Peaks,
     change_limits,
     lift_cpu_quota,
@@ -51,7 +51,7 @@ def test_a_host_of_version_2() -> None:
 def test_a_host_without_cgroups() -> None:
     found = parse_mountinfo("")
     assert found.folder("memory", "/p") is None
-    assert read_counters(found, "/p") == Counters()
+    assert read_counters(found, "/p") == CgroupCounters()
 
 
 @pytest.mark.parametrize(
@@ -83,7 +83,7 @@ def test_counters_of_version_1(tmp_path: Path) -> None:
         {"memory.max_usage_in_bytes": "4096", "memory.oom_control": "under_oom 0\noom_kill 1\n"},
     )
     write(mounts["pids"] / "p/a", {"pids.peak": "9", "pids.events": "max 4\n"})
-    assert read_counters(Hierarchies(mounts), "/p/a") == Counters(1.5, 4096, 1, 9, 4)
+    assert read_counters(Hierarchies(mounts), "/p/a") == CgroupCounters(1.5, 4096, 1, 9, 4)
 
 
 def test_counters_of_version_2(tmp_path: Path) -> None:
@@ -95,7 +95,9 @@ def test_counters_of_version_2(tmp_path: Path) -> None:
         "pids.events": "max 4\n",
     }
     write(tmp_path / "p/a", files)
-    assert read_counters(Hierarchies({UNIFIED: tmp_path}), "/p/a") == Counters(1.5, 4096, 1, 9, 4)
+    assert read_counters(Hierarchies({UNIFIED: tmp_path}), "/p/a") == CgroupCounters(
+        1.5, 4096, 1, 9, 4
+    )
 
 
 def test_peaks_that_the_kernel_does_not_keep_are_those_that_were_seen(tmp_path: Path) -> None:
@@ -107,8 +109,10 @@ def test_peaks_that_the_kernel_does_not_keep_are_those_that_were_seen(tmp_path: 
         peaks.look()
     (cgroup / "memory.current").unlink()
     peaks.look()
-    assert peaks.complete(Counters(peak_pids=7)) == Counters(peak_pids=7, peak_memory_bytes=9000)
-    assert peaks.complete(Counters(peak_memory_bytes=1)).peak_memory_bytes == 1
+    assert peaks.complete(CgroupCounters(peak_pids=7)) == CgroupCounters(
+        peak_pids=7, peak_memory_bytes=9000
+    )
+    assert peaks.complete(CgroupCounters(peak_memory_bytes=1)).peak_memory_bytes == 1
 
 
 CHANGED = Limits(memory_bytes=64 * MIB, cpus=0.5, pids=32)
@@ -200,28 +204,28 @@ def test_a_parent_goes_only_when_it_is_empty(tmp_path: Path) -> None:
     assert not (tmp_path / "p").exists()
 
 
-OOM = Counters(oom_kills=1)
-PIDS = Counters(pids_refused=1)
-BOTH = Counters(oom_kills=1, pids_refused=1)
+OOM = CgroupCounters(oom_kills=1)
+PIDS = CgroupCounters(pids_refused=1)
+BOTH = CgroupCounters(oom_kills=1, pids_refused=1)
 
 
 @pytest.mark.parametrize(
     ("evidence", "ending"),
     [
-        (Evidence(None, 0, Counters(), True), Ending.EXITED),
-        (Evidence(None, 1, Counters(), True), Ending.EXITED),
-        (Evidence(None, 0, Counters(), False), Ending.EXITED),
+        (Evidence(None, 0, CgroupCounters(), True), Ending.EXITED),
+        (Evidence(None, 1, CgroupCounters(), True), Ending.EXITED),
+        (Evidence(None, 0, CgroupCounters(), False), Ending.EXITED),
         (Evidence(None, 137, OOM, False), Ending.MEMORY_LIMIT),
         (Evidence(None, 137, OOM, True), Ending.MEMORY_LIMIT),
         (Evidence(None, 0, OOM, False), Ending.MEMORY_LIMIT),
         (Evidence(None, 0, OOM, True), Ending.EXITED),
         (Evidence(None, 1, PIDS, True), Ending.PIDS_LIMIT),
         (Evidence(None, 1, BOTH, False), Ending.MEMORY_LIMIT),
-        (Evidence(None, 1, Counters(), False, "bytes"), Ending.DISK_LIMIT),
-        (Evidence(None, 0, Counters(), True, "bytes"), Ending.EXITED),
+        (Evidence(None, 1, CgroupCounters(), False, "bytes"), Ending.DISK_LIMIT),
+        (Evidence(None, 0, CgroupCounters(), True, "bytes"), Ending.EXITED),
         (Evidence(Ending.TIMED_OUT, 137, OOM, False), Ending.TIMED_OUT),
-        (Evidence(Ending.CANCELLED, 137, Counters(), True), Ending.CANCELLED),
-        (Evidence(Ending.OUTPUT_LIMIT, 0, Counters(), True), Ending.OUTPUT_LIMIT),
+        (Evidence(Ending.CANCELLED, 137, CgroupCounters(), True), Ending.CANCELLED),
+        (Evidence(Ending.OUTPUT_LIMIT, 0, CgroupCounters(), True), Ending.OUTPUT_LIMIT),
     ],
 )
 def test_endings(evidence: Evidence, ending: Ending) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline_containers.building.git import Sources, checkout, fetched
+from pipeline_containers.building.git import GitSources, checkout, fetched
 from pipeline_containers.building.reference import Reference, check_url
 from pipeline_containers.errors import BadReference, BuildCancelled, BuildTimedOut, SourceError
 from pipeline_containers.system.deadline import Deadline
@@ -104,7 +104,7 @@ def resolve(work: Path, repository: Path) -> Callable[[str], str]:
 
     def do(reference: str) -> str:
         destination = work / f"checkout-{next(numbers)}"
-        url, sources = f"file://{repository}", Sources(work / "clones")
+        url, sources = f"file://{repository}", GitSources(work / "clones")
         return checkout(url, reference, sources, destination, Deadline(60))
 
     return do
@@ -185,7 +185,7 @@ def test_short_and_absent_references(resolve: Callable[[str], str], commit: Comm
 
 @pytest.mark.e2e
 def test_a_missing_repository(work: Path) -> None:
-    sources = Sources(work / "clones")
+    sources = GitSources(work / "clones")
     with pytest.raises(SourceError, match="cannot be fetched"):
         checkout(f"file://{work}/nothing", "main", sources, work / "checkout", Deadline(60))
     assert not (work / "checkout").exists()
@@ -229,7 +229,7 @@ def test_cancelling(work: Path, repository: Path, commit: Commit) -> None:
     commit({"a": "1"})
     event = threading.Event()
     event.set()
-    sources, deadline = Sources(work / "clones"), Deadline(60, event)
+    sources, deadline = GitSources(work / "clones"), Deadline(60, event)
     with pytest.raises(BuildCancelled):
         checkout(f"file://{repository}", "main", sources, work / "checkout", deadline)
 
@@ -260,7 +260,7 @@ def test_who_waits_for_a_clone_can_be_cancelled_and_has_a_deadline(
     repository: Path, commit: Commit, work: Path
 ) -> None:
     commit({"a": "1"})
-    url, sources = f"file://{repository}", Sources(work / "clones")
+    url, sources = f"file://{repository}", GitSources(work / "clones")
     with fetched(url, "main", sources, Deadline(60)):
         with pytest.raises(BuildTimedOut):
             checkout(url, "main", sources, work / "x", Deadline(0.2))

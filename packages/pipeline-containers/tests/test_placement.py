@@ -2,17 +2,17 @@
 
 import pytest
 
-from pipeline_containers.sandbox.host.placement import Candidate, Choice, choose
+from pipeline_containers.sandbox.host.placement import CgroupCandidate, Choice, choose
 
-SLICE = Candidate("/system.slice")
-TOP = Candidate("/", is_host_root=True, has_others=True)
+SLICE = CgroupCandidate("/system.slice")
+TOP = CgroupCandidate("/", is_host_root=True, has_others=True)
 SERVICE = "/system.slice/worker.service"
 SCOPE = "/user.slice/user-0.slice/run-u1.scope"
 SESSION = "/user.slice/user-0.slice/session-3.scope"
 
 
-def own(path: str, problem: str = "", **facts: bool) -> Candidate:
-    return Candidate(path, problem, is_own=True, **facts)
+def own(path: str, problem: str = "", **facts: bool) -> CgroupCandidate:
+    return CgroupCandidate(path, problem, is_own=True, **facts)
 
 
 CHOICES = {
@@ -23,12 +23,16 @@ CHOICES = {
         True,
     ),
     "a delegated scope whose processes are in its leaf": (
-        [Candidate(SCOPE, is_own=True, is_delegated=True), SLICE, TOP],
+        [CgroupCandidate(SCOPE, is_own=True, is_delegated=True), SLICE, TOP],
         SCOPE,
         True,
     ),
     "a service that is not delegated": ([own(SERVICE), SLICE, TOP], "/system.slice", False),
-    "a login": ([own(SESSION, has_others=True), Candidate("/u.slice"), TOP], "/u.slice", False),
+    "a login": (
+        [own(SESSION, has_others=True), CgroupCandidate("/u.slice"), TOP],
+        "/u.slice",
+        False,
+    ),
     "a container with a cgroup namespace": (
         [own("/", is_delegated=True, has_others=True)],
         "/",
@@ -37,14 +41,22 @@ CHOICES = {
     "the host's root, as without systemd": ([own("/", is_host_root=True)], "/", False),
     "a cgroup made by hand": ([own("/mine"), TOP], "/mine", True),
     "the same with others in it": ([own("/mine", has_others=True), TOP], "/", False),
-    "a closed one below an open one": ([own("/a/b", problem="why"), Candidate("/a")], "/a", False),
-    "nothing that is open": ([own("/a", problem="why"), Candidate("/", problem="w")], None, False),
+    "a closed one below an open one": (
+        [own("/a/b", problem="why"), CgroupCandidate("/a")],
+        "/a",
+        False,
+    ),
+    "nothing that is open": (
+        [own("/a", problem="why"), CgroupCandidate("/", problem="w")],
+        None,
+        False,
+    ),
 }
 
 
 @pytest.mark.parametrize(("candidates", "path", "clears"), CHOICES.values(), ids=CHOICES)
 def test_the_nearest_that_takes_children_with_controllers(
-    candidates: list[Candidate], path: str | None, clears: bool
+    candidates: list[CgroupCandidate], path: str | None, clears: bool
 ) -> None:
     choice = choose(candidates)
     assert (choice.path, choice.clears_processes) == (path, clears)

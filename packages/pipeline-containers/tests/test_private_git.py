@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from support.registry import Authority
 
-from pipeline_containers.building.git import Sources, checkout
+from pipeline_containers.building.git import GitSources, checkout
 from pipeline_containers.errors import SourceError
 from pipeline_containers.system.deadline import Deadline
 
@@ -105,7 +105,7 @@ def test_a_private_repository(url: str, commit: Commit, work: Path) -> None:
     sha = commit({"a": "1"})
     file = credentials(work, url, TOKEN.replace("/", "%2F"))
     before = file.read_text()
-    sources = Sources(work / "clones", file)
+    sources = GitSources(work / "clones", file)
     assert checkout(url, "main", sources, work / "checkout", Deadline(60)) == sha
     assert (work / "checkout/a").read_text() == "1"
     assert file.read_text() == before
@@ -117,14 +117,14 @@ def test_a_private_repository(url: str, commit: Commit, work: Path) -> None:
 def test_without_a_password_nobody_is_asked_for_one(url: str, commit: Commit, work: Path) -> None:
     commit({"a": "1"})
     with pytest.raises(SourceError, match="cannot be fetched"):
-        checkout(url, "main", Sources(work / "clones"), work / "checkout", Deadline(60))
+        checkout(url, "main", GitSources(work / "clones"), work / "checkout", Deadline(60))
 
 
 @pytest.mark.e2e
 def test_a_wrong_password_is_told_to_nobody(url: str, commit: Commit, work: Path) -> None:
     """Though this server sends back what it was told."""
     commit({"a": "1"})
-    sources = Sources(work / "clones", credentials(work, url, "wrong-secret"))
+    sources = GitSources(work / "clones", credentials(work, url, "wrong-secret"))
     lines: list[str] = []
     with pytest.raises(SourceError, match="cannot be fetched") as caught:
         checkout(url, "main", sources, work / "checkout", Deadline(60), lines.append)
@@ -133,11 +133,13 @@ def test_a_wrong_password_is_told_to_nobody(url: str, commit: Commit, work: Path
 
 def test_a_password_in_an_address_is_refused_and_not_repeated(work: Path) -> None:
     with pytest.raises(SourceError, match="use a credentials file") as caught:
-        checkout("https://bot:hidden@example.org/a", "main", Sources(work), work / "x", Deadline(1))
+        checkout(
+            "https://bot:hidden@example.org/a", "main", GitSources(work), work / "x", Deadline(1)
+        )
     assert "hidden" not in str(caught.value)
 
 
 def test_a_credentials_file_that_is_not_there(work: Path) -> None:
-    sources = Sources(work / "clones", work / "none")
+    sources = GitSources(work / "clones", work / "none")
     with pytest.raises(SourceError, match="credentials file cannot be read"):
         checkout("file:///srv/a", "main", sources, work / "x", Deadline(10))

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from pipeline_containers.building.fixtures import find_fixtures, first_difference
-from pipeline_containers.building.validate import Candidate, validate
+from pipeline_containers.building.validate import ImageCandidate, validate
 from pipeline_containers.errors import BuildCancelled, BuildTimedOut, ImageInvalid
 from pipeline_containers.images.image import ImageConfig, StoredImage
 from pipeline_containers.sandbox.sandbox import Sandbox
@@ -36,7 +36,7 @@ def check(work: Path, sandbox: Sandbox, make_image: Callable[..., StoredImage]) 
         lines: list[str] = []
         folder = work / f"validation-{len(list(work.iterdir()))}"
         folder.mkdir()
-        candidate = Candidate(
+        candidate = ImageCandidate(
             image or make_image(script, kind, config), TOOLS[kind], work / "tests", folder
         )
         try:

@@ -21,7 +21,7 @@ from pipeline_containers.sandbox.result.report import Ending, RunReport
 from pipeline_containers.sandbox.sandbox import Sandbox
 from pipeline_containers.sandbox.tool_run import ToolRun
 from pipeline_containers.sandbox.tools import TOOLS
-from pipeline_containers.sandbox.warm import Plan, PoolKey, plan
+from pipeline_containers.sandbox.warm import PoolKey, WarmPlan, plan
 from pipeline_containers.system.units import MIB
 
 PASS = """printf '{"version": 2, "status": "pass", "tests": []}' > "$3/results.json"\n"""
@@ -34,19 +34,19 @@ C: PoolKey = ("c",)
 @pytest.mark.parametrize(
     ("recent", "ready", "step"),
     [
-        ([], [], Plan()),
-        ([A], [], Plan(make=A)),
-        ([A], [A], Plan()),
-        ([A, B], [], Plan(make=B)),
-        ([A, B], [B], Plan(make=A)),
-        ([A, A], [A], Plan(make=A)),
-        ([A, A], [A, B], Plan(discard=B)),
-        ([B, C], [A, B], Plan(discard=A)),
-        ([], [A], Plan(discard=A)),
+        ([], [], WarmPlan()),
+        ([A], [], WarmPlan(make=A)),
+        ([A], [A], WarmPlan()),
+        ([A, B], [], WarmPlan(make=B)),
+        ([A, B], [B], WarmPlan(make=A)),
+        ([A, A], [A], WarmPlan(make=A)),
+        ([A, A], [A, B], WarmPlan(discard=B)),
+        ([B, C], [A, B], WarmPlan(discard=A)),
+        ([], [A], WarmPlan(discard=A)),
     ],
 )
 def test_what_is_ready_mirrors_the_latest_jobs(
-    recent: list[PoolKey], ready: list[PoolKey], step: Plan
+    recent: list[PoolKey], ready: list[PoolKey], step: WarmPlan
 ) -> None:
     assert plan(recent, ready) == step
 

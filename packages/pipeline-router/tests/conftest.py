@@ -23,9 +23,9 @@ from pipeline_protocol.link import (
     WorkerHeartbeat,
 )
 from pipeline_protocol.replies import Reply
-from pipeline_router.commands import Answer, Command, Finish, Note, Probe, Save, Tell, TellAll
+from pipeline_router.commands import Command, Finish, Note, Probe, Save, SendReply, Tell, TellAll
 from pipeline_router.config import Config, RouterOptions
-from pipeline_router.core import Core
+from pipeline_router.core import RouterCore
 from pipeline_router.events import (
     Event,
     PeerGone,
@@ -120,7 +120,7 @@ class House:
         versions: dict[str, dict[str, str | None]] = {}
         for track, version in wanted:
             versions.setdefault(track, {})[version] = None
-        self.core = Core(
+        self.core = RouterCore(
             Config(router=RouterOptions(**options)),
             {"test_runners": versions} if versions else {},
             epoch=epoch,
@@ -140,7 +140,7 @@ class House:
 
     def _carry_out(self, command: Command) -> list[Event]:
         match command:
-            case Answer(envelope, body):
+            case SendReply(envelope, body):
                 self.answers[envelope[0]].append(body)
             case Tell(peer, message, body):
                 return self._deliver(peer, message, body)

@@ -9,8 +9,8 @@ import pytest
 
 from pipeline_protocol.settings import GIB, MIB
 from pipeline_router.config import Config, Sts, Versions
-from pipeline_router.configfile import MARKER, ConfigFile, ConfigLocked
-from pipeline_router.reading import BadConfig, size
+from pipeline_router.config_file import MARKER, ConfigFile, ConfigLocked
+from pipeline_router.config_parse import BadConfig, size
 
 SEED = Path(__file__).parents[3] / "config" / "pipeline.yml"
 V1 = "git-" + "1" * 40

@@ -19,6 +19,7 @@ from pipeline_protocol.link import Configure
 from pipeline_protocol.settings import NOT_YET_MINTED, Credentials
 from pipeline_router import credentials as subject
 from pipeline_router.config import Config, Sts
+from pipeline_router.config_parse import BadConfig
 from pipeline_router.credentials import (
     BadAnswer,
     Minter,
@@ -28,7 +29,6 @@ from pipeline_router.credentials import (
     read_answer,
 )
 from pipeline_router.events import ConfigRead, Minted
-from pipeline_router.reading import BadConfig
 
 ROLE = Sts(role_arn="arn:aws:iam::123456789012:role/workers")
 OTHER = Sts(role_arn="arn:aws:iam::123456789012:role/others")

@@ -5,7 +5,7 @@ from typing import Any
 from pipeline_protocol.link import (
     CancelJob,
     Goodbye,
-    Refusal,
+    RefusalReason,
     Refused,
     Result,
     ResultAck,
@@ -153,7 +153,7 @@ def test_a_lost_worker_that_comes_back_is_told_to_say_hello(house: Any) -> None:
     lost = house.worker("lost")
     silence(house, lost)
     lost.say(WorkerHeartbeat(0))
-    assert [refused.why for refused in lost.heard(Refused)] == [Refusal.UNKNOWN_SESSION]
+    assert [refused.why for refused in lost.heard(Refused)] == [RefusalReason.UNKNOWN_SESSION]
 
 
 def test_a_lost_worker_that_comes_back_goes_on_with_its_job(house: Any) -> None:

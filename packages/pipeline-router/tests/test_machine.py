@@ -28,7 +28,7 @@ from pipeline_protocol.link import (
     Hello,
     Job,
     Readiness,
-    Refusal,
+    RefusalReason,
     Refused,
     Result,
     ResultAck,
@@ -38,12 +38,11 @@ from pipeline_protocol.link import (
     Welcome,
     WorkerHeartbeat,
 )
-from pipeline_router.commands import Answer, Command, Probe, Save, Tell, TellAll
+from pipeline_router.commands import Command, Probe, Save, SendReply, Tell, TellAll
 from pipeline_router.config import Config, RouterOptions
-from pipeline_router.core import Core
+from pipeline_router.core import RouterCore
 from pipeline_router.events import Event, PeerGone, Probed, Requested, Saved, Tick, WorkerSaid
-from pipeline_router.presence import Worker
-from pipeline_router.work import State, Work
+from pipeline_router.model import State, Work, Worker
 
 TRACKS = ("ruby", "bash")
 VERSIONS = ("v1", "v2")
@@ -88,7 +87,7 @@ class ModelWorker:
                 self.in_session = True
                 for fence, (_, code) in self.held.items():
                     self.outbox.append((Result(*fence, code), _reply(code)))
-            case Refused(why=Refusal.UNKNOWN_SESSION):
+            case Refused(why=RefusalReason.UNKNOWN_SESSION):
                 self.in_session = False
                 self.outbox.append((self.hello(), b""))
             case Job():
@@ -142,7 +141,7 @@ class RouterMachine(RuleBasedStateMachine):
             track: dict.fromkeys(VERSIONS) for track in TRACKS
         }
         config = Config(router=OPTIONS)
-        self.core = Core(config, {"test_runners": wanted}, epoch=1, now=0.0)
+        self.core = RouterCore(config, {"test_runners": wanted}, epoch=1, now=0.0)
         self.workers: dict[str, ModelWorker] = {}
         self.peers: dict[bytes, ModelWorker] = {}
         self.senders: dict[bytes, Sender] = {}
@@ -164,7 +163,7 @@ class RouterMachine(RuleBasedStateMachine):
 
     def carry_out(self, command: Command) -> list[Event]:
         match command:
-            case Answer(envelope, body):
+            case SendReply(envelope, body):
                 self.senders[envelope[0]].codes.append(decode_reply(body).status.code)
             case Tell(peer, message, body):
                 return self.tell(peer, message, body)
@@ -384,7 +383,7 @@ class RouterMachine(RuleBasedStateMachine):
     @invariant()
     def no_free_slot_while_suitable_work_waits(self) -> None:
         presence = list(self.core.sessions.presence)
-        for work in self.core.dispatcher.ledger.works.values():
+        for work in self.core.dispatcher.inflight.works.values():
             if work.state is not State.WAITING:
                 continue
             for worker in presence:
@@ -408,7 +407,7 @@ class RouterMachine(RuleBasedStateMachine):
     @invariant()
     def running_and_reserved_work_is_where_it_says(self) -> None:
         presence = list(self.core.sessions.presence)
-        works = self.core.dispatcher.ledger.works
+        works = self.core.dispatcher.inflight.works
         for work in works.values():
             assert (work.worker is None) is (work.state is State.WAITING)
             if work.worker is not None:
@@ -424,7 +423,7 @@ class RouterMachine(RuleBasedStateMachine):
     @invariant()
     def nothing_is_kept_after_its_time(self) -> None:
         dispatcher = self.core.dispatcher
-        works = dispatcher.ledger.works.values()
+        works = dispatcher.inflight.works.values()
         for work in works:
             assert work.deadline >= self.now
             assert any(not self.senders[envelope[0]].codes for envelope in work.envelopes)
@@ -435,7 +434,7 @@ class RouterMachine(RuleBasedStateMachine):
         assert {work.job for lane in scheduler.lanes.values() for work in lane} == {
             work.job for work in waiting
         }
-        assert len(dispatcher.ledger._by_key) == len(dispatcher.ledger._by_name) == len(works)
+        assert len(dispatcher.inflight._by_key) == len(dispatcher.inflight._by_name) == len(works)
 
     @invariant()
     def no_waiting_time_outlives_what_waits(self) -> None:
@@ -446,7 +445,7 @@ class RouterMachine(RuleBasedStateMachine):
         self.advance(50)
         for sender in self.senders.values():
             assert len(sender.codes) == 1, sender
-        assert not self.core.dispatcher.ledger.works
+        assert not self.core.dispatcher.inflight.works
         assert not self.core.dispatcher.stored._replies
 
 

@@ -92,7 +92,7 @@ def test_nothing_is_kept_about_an_answered_request(house: Any) -> None:
     for code in (200, 500):
         house.ask()
         worker.finish(code=code)
-    ledger = house.core.dispatcher.ledger
+    ledger = house.core.dispatcher.inflight
     assert not ledger.works
     assert not ledger._by_key
     assert not ledger._by_name

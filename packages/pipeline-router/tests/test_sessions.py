@@ -10,7 +10,7 @@ from pipeline_protocol.link import (
     Goodbye,
     HeldJob,
     Job,
-    Refusal,
+    RefusalReason,
     Refused,
     Restart,
     Result,
@@ -35,11 +35,11 @@ def test_a_hello_is_answered_by_welcome_then_configure(house: Any) -> None:
 @pytest.mark.parametrize(
     ("hello", "why"),
     [
-        ({"protocol": 99}, Refusal.PROTOCOL),
-        ({"channel": "builders", "topics": True}, Refusal.TOPICS_ON_BUILDERS),
+        ({"protocol": 99}, RefusalReason.PROTOCOL),
+        ({"channel": "builders", "topics": True}, RefusalReason.TOPICS_ON_BUILDERS),
     ],
 )
-def test_some_are_refused(house: Any, hello: dict[str, Any], why: Refusal) -> None:
+def test_some_are_refused(house: Any, hello: dict[str, Any], why: RefusalReason) -> None:
     topics = ("ruby",) if hello.pop("topics", False) else ()
     worker = house.worker("w1", *topics, **hello)
     assert [refused.why for refused in worker.heard(Refused)] == [why]
@@ -56,7 +56,7 @@ def test_heartbeats_carry_the_epoch(house: Any) -> None:
 def test_a_live_worker_keeps_its_name(house: Any) -> None:
     house.worker("w1", peer=b"old", instance="a")
     newcomer = house.worker("w1", peer=b"new", instance="b")
-    assert [refused.why for refused in newcomer.heard(Refused)] == [Refusal.IDENTITY_ALIVE]
+    assert [refused.why for refused in newcomer.heard(Refused)] == [RefusalReason.IDENTITY_ALIVE]
     assert not newcomer.heard(Welcome)
 
 

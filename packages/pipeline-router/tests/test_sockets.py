@@ -25,9 +25,9 @@ from pipeline_protocol.link import (
     Welcome,
     WorkerHeartbeat,
 )
-from pipeline_router.configfile import MARKER, ConfigFile
-from pipeline_router.core import Core
-from pipeline_router.loop import Loop
+from pipeline_router.config_file import MARKER, ConfigFile
+from pipeline_router.core import RouterCore
+from pipeline_router.loop import RouterLoop
 from pipeline_router.sockets import FrontEnd, WorkerLink
 
 PATIENCE_MS = 20_000
@@ -53,8 +53,8 @@ class Running:
         self.front_address = self.front.bind("127.0.0.1", 0)
         self.link_address = self.link.bind("127.0.0.1", 0)
         self.file = ConfigFile(path)
-        core = Core(*self.file.read(), epoch=5, now=monotonic())
-        self.loop = Loop(core, self.front, self.link, self.file)
+        core = RouterCore(*self.file.read(), epoch=5, now=monotonic())
+        self.loop = RouterLoop(core, self.front, self.link, self.file)
         self.thread = threading.Thread(target=self.loop.run)
         self.sockets: list[Socket] = []
 

@@ -4,10 +4,10 @@ import pytest
 
 from pipeline_containers.errors import RegistryError
 from pipeline_protocol.link import Configure
-from pipeline_protocol.settings import NOT_YET_MINTED, Credentials, Registry, Settings
+from pipeline_protocol.settings import NOT_YET_MINTED, Credentials, RegistrySettings, Settings
 from pipeline_worker.aws import aws_credentials, expired
 from pipeline_worker.commands import Adopt
-from pipeline_worker.registries import OpenRegistry
+from pipeline_worker.versions.registry import OpenRegistry
 
 MINTED = Credentials("ASIAKEY", "hush-secret", "hush-token", expires_at=1_000.0)
 
@@ -55,6 +55,6 @@ def test_only_amazons_registry_needs_them(credentials: Credentials) -> None:
     registry = OpenRegistry()
     registry.adopt(Settings(), credentials)
     assert registry.get().place
-    registry.adopt(Settings(registry=Registry(kind="ecr")), credentials)
+    registry.adopt(Settings(registry=RegistrySettings(kind="ecr")), credentials)
     with pytest.raises(RegistryError, match="see the router's log"):
         registry.get()

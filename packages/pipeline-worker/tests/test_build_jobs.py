@@ -13,11 +13,12 @@ from pipeline_containers import errors
 from pipeline_containers.building.build import BuildOutcome, BuildRequest
 from pipeline_containers.registries.folder import FolderRegistry
 from pipeline_containers.registries.registry import AwsCredentials
-from pipeline_protocol.settings import Credentials, Registry, Settings, Sources
-from pipeline_worker import build_jobs, registries
-from pipeline_worker.build_jobs import LINES_A_SECOND, BuildJobs, Trickle
+from pipeline_protocol.settings import Credentials, RegistrySettings, Settings, SourceSettings
+from pipeline_worker import build_jobs
+from pipeline_worker.build_jobs import LINES_A_SECOND, BuildJobs, RateLimitedOutput
 from pipeline_worker.executor import Assignment
-from pipeline_worker.housekeeping import CacheKeeper
+from pipeline_worker.host.cache import CacheKeeper
+from pipeline_worker.versions import registry as registries
 
 SHA = "0123456789" * 4
 DIGEST = f"sha256:{'0' * 64}"
@@ -45,8 +46,8 @@ def jobs(tmp_path: Path) -> Iterator[BuildJobs]:
     cache = CacheKeeper(tmp_path, lambda: None)
     opened = BuildJobs("builder-1", None, cache)  # type: ignore[arg-type] # no build is really made
     settings = Settings(
-        registry=Registry("folder", str(tmp_path), "images/{tool}"),
-        sources=Sources("https://example.org/{tool}"),
+        registry=RegistrySettings("folder", str(tmp_path), "images/{tool}"),
+        sources=SourceSettings("https://example.org/{tool}"),
         tools={"test_runners": "{track}-test-runner"},
     )
     opened.adopt(settings, None)
@@ -137,7 +138,7 @@ def test_a_registry_is_opened_once_and_anew_with_other_credentials(
 
 
 def test_credentials_that_have_expired_are_told_before_a_registry_is_asked(jobs: BuildJobs) -> None:
-    jobs.adopt(Settings(registry=Registry("ecr", "")), EXPIRED)
+    jobs.adopt(Settings(registry=RegistrySettings("ecr", "")), EXPIRED)
     code, body = jobs.perform(assignment(action="list_available_containers"))
     assert code == 512
     assert "see the router's log" in json.loads(body)["status"]["error"]
@@ -146,7 +147,7 @@ def test_credentials_that_have_expired_are_told_before_a_registry_is_asked(jobs:
 def test_a_flood_of_lines_trickles() -> None:
     lines: list[str] = []
     now = 0.0
-    trickle = Trickle(lines.append, lambda: now)
+    trickle = RateLimitedOutput(lines.append, lambda: now)
     for number in range(10_000):
         trickle(str(number))
     assert len(lines) == LINES_A_SECOND

@@ -5,12 +5,12 @@ from msgspec.structs import replace
 
 from pipeline_protocol import link
 from pipeline_protocol.address import WorkerAddress
-from pipeline_protocol.link import Readiness, Refusal, VersionState
+from pipeline_protocol.link import Readiness, RefusalReason, VersionState
 from pipeline_protocol.settings import Settings, WantedVersion
 from pipeline_worker import commands as do
 from pipeline_worker import events
 from pipeline_worker.bootstrap import Phase
-from pipeline_worker.core import Core, Mode
+from pipeline_worker.core import Mode, WorkerCore
 
 DIGEST = "sha256:" + "1" * 64
 OTHER_DIGEST = "sha256:" + "2" * 64
@@ -22,7 +22,7 @@ class Driver:
 
     def __init__(self, mode: Mode = Mode.LISTEN, topics: str = "") -> None:
         address = WorkerAddress.parse(f"tcp://localhost:5555/test_runners{topics}")
-        self.core = Core("worker-1", "instance", address, 2, mode)
+        self.core = WorkerCore("worker-1", "instance", address, 2, mode)
         self.now = 100.0
         self.said: list[do.Command] = []
 
@@ -84,7 +84,7 @@ def test_a_router_that_never_answers_ends_it_with_its_address() -> None:
     assert len(asked) == 9
     (leave,) = worker.tick(2.0)
     assert isinstance(leave, do.Leave)
-    assert leave.ending is do.Ending.UNREACHABLE
+    assert leave.ending is do.WorkerEnd.UNREACHABLE
     assert "tcp://localhost:5555" in leave.reason
 
 
@@ -153,7 +153,7 @@ def test_cancel_reaches_only_what_runs() -> None:
 def test_an_unknown_session_says_hello_once() -> None:
     worker = Driver()
     worker.serve()
-    refused = link.Refused(Refusal.UNKNOWN_SESSION, "who?")
+    refused = link.Refused(RefusalReason.UNKNOWN_SESSION, "who?")
     assert sent(worker.hear(refused), link.Hello)
     assert worker.hear(refused) == []
 
@@ -162,9 +162,9 @@ def test_another_refusal_ends_it_with_the_reason() -> None:
     worker = Driver()
     worker.tick()
     worker.feed(events.LinkFound(5556))
-    (leave,) = worker.hear(link.Refused(Refusal.PROTOCOL, "this router speaks protocol 2"))
+    (leave,) = worker.hear(link.Refused(RefusalReason.PROTOCOL, "this router speaks protocol 2"))
     assert isinstance(leave, do.Leave)
-    assert leave.ending is do.Ending.FAILED
+    assert leave.ending is do.WorkerEnd.FAILED
     assert "protocol 2" in leave.reason
 
 
@@ -172,7 +172,7 @@ def test_a_namesake_may_be_our_own_dead_self_so_it_asks_again_for_a_while() -> N
     worker = Driver()
     worker.tick()
     worker.feed(events.LinkFound(5556))
-    refused = link.Refused(Refusal.IDENTITY_ALIVE, "a worker called worker-1 is alive")
+    refused = link.Refused(RefusalReason.IDENTITY_ALIVE, "a worker called worker-1 is alive")
     hellos = 0
     for _ in range(2):
         assert not of(worker.hear(refused), do.Leave)
@@ -180,7 +180,7 @@ def test_a_namesake_may_be_our_own_dead_self_so_it_asks_again_for_a_while() -> N
     assert hellos == 2
     (leave,) = worker.hear(refused)
     assert isinstance(leave, do.Leave)
-    assert leave.ending is do.Ending.FAILED
+    assert leave.ending is do.WorkerEnd.FAILED
     assert "is alive" in leave.reason
 
 
@@ -288,14 +288,14 @@ def test_drain_finishes_what_runs_and_says_goodbye_last() -> None:
     assert not of(worker.feed(events.RunEnded(1, 1, 200, b"reply")), do.Leave)
     out = worker.hear(link.ResultAck(((1, 1),)))
     assert sent(out, link.Goodbye)
-    assert of(out, do.Leave) == [do.Leave(do.Ending.DONE)]
+    assert of(out, do.Leave) == [do.Leave(do.WorkerEnd.DONE)]
 
 
 def test_restart_begins_anew_when_nothing_runs() -> None:
     worker = Driver()
     worker.serve()
     out = worker.hear(link.Restart())
-    assert of(out, do.Leave) == [do.Leave(do.Ending.RESTART)]
+    assert of(out, do.Leave) == [do.Leave(do.WorkerEnd.RESTART)]
 
 
 def test_a_signal_drains_and_a_second_one_leaves_at_once() -> None:
@@ -320,7 +320,7 @@ def test_a_signal_to_one_that_leaves_already_is_the_first(before: link.ToWorker)
         "what runs was promised to be finished"
     )
     assert sent(worker.feed(events.RunEnded(1, 1, 200, b"reply")), link.Result)
-    assert of(worker.hear(link.ResultAck(((1, 1),))), do.Leave) == [do.Leave(do.Ending.DONE)]
+    assert of(worker.hear(link.ResultAck(((1, 1),))), do.Leave) == [do.Leave(do.WorkerEnd.DONE)]
 
 
 def test_a_signal_while_the_router_is_away_ends_an_idle_worker_only() -> None:
@@ -338,7 +338,7 @@ def test_a_signal_while_the_router_is_away_ends_an_idle_worker_only() -> None:
     assert hello.draining
     busy.hear(link.Welcome(2, EPOCH + 1))
     assert sent(busy.feed(events.RunEnded(1, 1, 200, b"reply")), link.Result)
-    assert of(busy.hear(link.ResultAck(((1, 1),))), do.Leave) == [do.Leave(do.Ending.DONE)]
+    assert of(busy.hear(link.ResultAck(((1, 1),))), do.Leave) == [do.Leave(do.WorkerEnd.DONE)]
 
 
 def test_a_job_that_could_not_be_set_up_has_the_host_proved_once() -> None:
@@ -399,7 +399,7 @@ def test_a_host_that_is_well_again_begins_anew() -> None:
     assert of(worker.tick(30.0), do.ProveHealth)
     assert not of(worker.feed(events.HealthProved()), do.Leave)
     worker.feed(events.RunEnded(1, 1, 200, b"reply"))
-    assert of(worker.hear(link.ResultAck(((1, 1),))), do.Leave) == [do.Leave(do.Ending.RESTART)]
+    assert of(worker.hear(link.ResultAck(((1, 1),))), do.Leave) == [do.Leave(do.WorkerEnd.RESTART)]
 
 
 def test_an_unacknowledged_result_does_not_keep_it_for_ever() -> None:
@@ -419,7 +419,7 @@ def test_configure_prepares_and_leaves_without_taking_jobs() -> None:
     assert hello.draining
     ready = VersionState("ruby", "git-1", Readiness.READY, DIGEST)
     (leave,) = of(worker.feed(events.VersionMoved(ready)), do.Leave)
-    assert leave == do.Leave(do.Ending.DONE, "1 of 1 versions ready")
+    assert leave == do.Leave(do.WorkerEnd.DONE, "1 of 1 versions ready")
 
 
 def test_configure_fails_if_a_version_does() -> None:
@@ -428,7 +428,7 @@ def test_configure_fails_if_a_version_does() -> None:
     failed = VersionState("ruby", "git-1", Readiness.FAILED, reason="no such tag")
     (leave,) = of(worker.feed(events.VersionMoved(failed)), do.Leave)
     assert isinstance(leave, do.Leave)
-    assert leave.ending is do.Ending.FAILED
+    assert leave.ending is do.WorkerEnd.FAILED
     assert "no such tag" in leave.reason
 
 
@@ -436,5 +436,5 @@ def test_a_dry_run_says_what_it_would_prepare_and_prepares_nothing() -> None:
     worker = Driver(Mode.DRYRUN)
     out = worker.serve(WantedVersion("ruby", "git-1"))
     assert of(out, do.Say) == [do.Say("would prepare: ruby git-1")]
-    assert of(out, do.Leave) == [do.Leave(do.Ending.DONE)]
+    assert of(out, do.Leave) == [do.Leave(do.WorkerEnd.DONE)]
     assert not of(out, do.Prepare)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from pipeline_worker.health import PAUSE_S, RETRY_S, Health, Verdict
+from pipeline_worker.host.health import PAUSE_S, RETRY_S, Health, Verdict
 
 
 def test_nobody_looks_without_a_doubt() -> None:

@@ -1,4 +1,4 @@
-"""The loop on real sockets, against a router of a few lines; jobs and releases are made up."""
+"""The loop on real sockets, against a router of a few lines; jobs and versions are made up."""
 
 import threading
 import time
@@ -14,13 +14,13 @@ from pipeline_protocol.codec import answer, decode_from_worker, decode_request, 
 from pipeline_protocol.requests import ConfigureWorker
 from pipeline_protocol.responses import LinkAddress
 from pipeline_protocol.settings import Credentials, Settings
-from pipeline_worker.commands import Ending, Leave
-from pipeline_worker.core import Core
+from pipeline_worker.commands import Leave, WorkerEnd
+from pipeline_worker.core import WorkerCore
 from pipeline_worker.events import StopAsked
 from pipeline_worker.executor import Assignment, Finished
-from pipeline_worker.loop import Loop
-from pipeline_worker.releases import NoReleases
+from pipeline_worker.loop import WorkerLoop
 from pipeline_worker.sockets import RouterSockets
+from pipeline_worker.versions.manager import NoVersions
 
 
 class EchoJobs:
@@ -83,10 +83,10 @@ def router() -> Iterator[Router]:
 
 
 @pytest.fixture
-def worker(router: Router) -> Iterator[tuple[Loop, Callable[[], Leave]]]:
+def worker(router: Router) -> Iterator[tuple[WorkerLoop, Callable[[], Leave]]]:
     address = WorkerAddress.parse(f"tcp://127.0.0.1:{router.port}/builders")
-    core = Core("worker-1", "instance", address, 2)
-    loop = Loop(core, RouterSockets(address), EchoJobs(), NoReleases())
+    core = WorkerCore("worker-1", "instance", address, 2)
+    loop = WorkerLoop(core, RouterSockets(address), EchoJobs(), NoVersions())
     left: list[Leave] = []
     thread = threading.Thread(target=lambda: left.append(loop.run()))
     thread.start()
@@ -103,7 +103,7 @@ def worker(router: Router) -> Iterator[tuple[Loop, Callable[[], Leave]]]:
         thread.join(10)
 
 
-Worker = tuple[Loop, Callable[[], Leave]]
+Worker = tuple[WorkerLoop, Callable[[], Leave]]
 
 
 def test_a_job_goes_in_and_its_result_comes_out(router: Router, worker: Worker) -> None:
@@ -144,14 +144,14 @@ def test_drain_says_goodbye(router: Router, worker: Worker) -> None:
     router.bootstrap()
     router.say(link.Drain())
     router.hear(link.Goodbye)
-    assert worker[1]().ending is Ending.DONE
+    assert worker[1]().ending is WorkerEnd.DONE
 
 
 def test_restart_ends_the_session_only(router: Router, worker: Worker) -> None:
     router.bootstrap()
     router.say(link.Restart())
     router.hear(link.Goodbye)
-    assert worker[1]().ending is Ending.RESTART
+    assert worker[1]().ending is WorkerEnd.RESTART
 
 
 def test_what_is_not_a_router_is_said_so(router: Router, worker: Worker) -> None:
@@ -159,7 +159,7 @@ def test_what_is_not_a_router_is_said_so(router: Router, worker: Worker) -> None
     envelope, empty, _ = router.front.recv_multipart()
     router.front.send_multipart([envelope, empty, b"220 mail.example ESMTP"])
     left = worker[1]()
-    assert left.ending is Ending.FAILED
+    assert left.ending is WorkerEnd.FAILED
     assert "not a pipeline router" in left.reason
 
 
@@ -169,7 +169,7 @@ def test_no_thread_is_left(router: Router, worker: Worker, tmp_path: Path) -> No
     router.hear(link.Progress)
     worker[0].post(StopAsked())
     worker[0].post(StopAsked())
-    assert worker[1]().ending is Ending.DONE
+    assert worker[1]().ending is WorkerEnd.DONE
     assert not [t for t in threading.enumerate() if t.name.startswith("job-")]
 
 
@@ -188,8 +188,8 @@ def test_a_helper_that_outlives_the_loop_disturbs_no_other_descriptor(
 
 def test_a_defect_of_the_loop_ends_it(router: Router) -> None:
     address = WorkerAddress.parse(f"tcp://127.0.0.1:{router.port}/builders")
-    core = Core("worker-1", "instance", address, 1)
-    loop = Loop(core, RouterSockets(address), EchoJobs(), NoReleases())
+    core = WorkerCore("worker-1", "instance", address, 1)
+    loop = WorkerLoop(core, RouterSockets(address), EchoJobs(), NoVersions())
     loop.post("no event at all")  # type: ignore[arg-type]
     with pytest.raises(KeyError):
         loop.run()

@@ -15,12 +15,11 @@ from support.s3 import Answer, MadeUp, login, made_up, without_aws
 
 from pipeline_containers.sandbox.limits import Limits
 from pipeline_protocol.requests import TestSolution as Request
-from pipeline_protocol.settings import NOT_YET_MINTED, Credentials, Settings
-from pipeline_protocol.settings import Inputs as InputSettings
-from pipeline_worker.allowance import InputUnavailable, UnusableInput
-from pipeline_worker.arrival import Arrival
-from pipeline_worker.inputs import Inputs
-from pipeline_worker.patience import OutOfTime, Patience, TakenBack
+from pipeline_protocol.settings import NOT_YET_MINTED, Credentials, InputSettings, Settings
+from pipeline_worker.inputs.deadline import InputDeadline, OutOfTime, TakenBack
+from pipeline_worker.inputs.fetch import Inputs
+from pipeline_worker.inputs.quota import InputUnavailable, UnusableInput
+from pipeline_worker.inputs.s3_file import IncomingFile
 
 SETTINGS = Settings(inputs=InputSettings(("s3://bucket/in/", "s3://missing/")))
 
@@ -104,14 +103,14 @@ def request(place: str = "bucket/in/1/") -> Request:
     )
 
 
-def patience(seconds: float = 60, cancelled: threading.Event | None = None) -> Patience:
-    return Patience(time.monotonic() + seconds, cancelled or threading.Event())
+def deadline(seconds: float = 60, cancelled: threading.Event | None = None) -> InputDeadline:
+    return InputDeadline(time.monotonic() + seconds, cancelled or threading.Event())
 
 
 def bring(
     inputs: Inputs, job: Path, place: str = "bucket/in/1/", limits: Limits | None = None
 ) -> None:
-    inputs.bring(request(place), job, limits or Limits(), patience())
+    inputs.bring(request(place), job, limits or Limits(), deadline())
 
 
 def files(job: Path) -> dict[str, bytes]:
@@ -343,7 +342,7 @@ def test_a_listing_that_lies_beyond_measure_is_not_believed(
         bring(inputs, job)
 
 
-# --- patience
+# --- deadline
 
 
 def stalled(s3: MadeUp) -> threading.Event:
@@ -357,17 +356,17 @@ def test_a_cancelled_job_waits_for_nothing(s3: MadeUp, inputs: Inputs, job: Path
     go_on, cancelled = stalled(s3), threading.Event()
     s3.on_list = lambda: threading.Timer(0.2, cancelled.set).start()
     with pytest.raises(TakenBack):
-        inputs.bring(request(), job, Limits(), patience(60, cancelled))
+        inputs.bring(request(), job, Limits(), deadline(60, cancelled))
     go_on.set()
 
 
 def test_what_comes_too_late_leaves_nothing(tmp_path: Path) -> None:
-    arrival = Arrival(tmp_path / "a", 10)
-    arrival.write(b"early")
-    arrival.close()
+    incoming = IncomingFile(tmp_path / "a", 10)
+    incoming.write(b"early")
+    incoming.close()
     with pytest.raises(InputUnavailable, match="nobody waits"):
-        arrival.write(b"late")
-    never = Arrival(tmp_path / "b", 10)
+        incoming.write(b"late")
+    never = IncomingFile(tmp_path / "b", 10)
     never.close()
     with pytest.raises(InputUnavailable):
         never.write(b"late")
@@ -378,7 +377,7 @@ def test_the_deadline_holds_whatever_s3_does(s3: MadeUp, inputs: Inputs, job: Pa
     stalled(s3)
     began = time.monotonic()
     with pytest.raises(OutOfTime):
-        inputs.bring(request(), job, Limits(), patience(0.5))
+        inputs.bring(request(), job, Limits(), deadline(0.5))
     assert time.monotonic() - began < 30
 
 
@@ -393,7 +392,7 @@ def test_however_many_wait_for_a_stalled_s3_each_keeps_its_deadline(
 
     def attempt(folder: Path) -> None:
         try:
-            inputs.bring(request(), folder, Limits(), patience(0.5))
+            inputs.bring(request(), folder, Limits(), deadline(0.5))
         except OutOfTime as error:
             ended.append(type(error))
 
@@ -423,7 +422,7 @@ def test_a_listing_that_stalls_holds_nobody_up(s3: MadeUp, inputs: Inputs, job: 
 
     s3.on_list = wait
     with pytest.raises(OutOfTime):
-        inputs.bring(request(), job, Limits(), patience(0.3))
+        inputs.bring(request(), job, Limits(), deadline(0.3))
     go_on.set()
     bring(inputs, job)
 

@@ -16,11 +16,11 @@ from pipeline_containers.sandbox.sandbox import Sandbox
 from pipeline_containers.sandbox.tool_run import ToolRun
 from pipeline_containers.sandbox.tools import TOOLS
 from pipeline_protocol import status
-from pipeline_protocol.settings import Limits, Settings, TrackLimits
+from pipeline_protocol.settings import LimitSettings, Settings, TrackLimits
 from pipeline_worker.executor import Assignment
-from pipeline_worker.inputs import Inputs
-from pipeline_worker.releases import Releases
+from pipeline_worker.inputs.fetch import Inputs
 from pipeline_worker.tool_jobs import ToolJobs, explain, judge
+from pipeline_worker.versions.manager import VersionManager
 
 RESULT = {"version": 1, "status": "pass"}
 USED = Usage(
@@ -79,7 +79,7 @@ def perform(
         "worker-1",
         TOOLS["test_runner"],
         cast(Sandbox, sandbox),
-        cast(Releases, FakeReleases()),
+        cast(VersionManager, FakeReleases()),
         Inputs(),
     )
     if settings is not None:
@@ -112,7 +112,11 @@ def test_a_reply_says_how_the_run_can_be_repeated() -> None:
     assert invocation["kind"] == "test_runner"
     assert invocation["image_digest"] == context["image_digest"] == "sha256:1"
     assert invocation["limits"]["wall_s"] == 5
-    assert invocation["limits"].keys() >= {*Limits.__struct_fields__, "shm_bytes", "open_files"}
+    assert invocation["limits"].keys() >= {
+        *LimitSettings.__struct_fields__,
+        "shm_bytes",
+        "open_files",
+    }
     assert context["usage"] == {
         "wall_s": 1.5,
         "cpu_s": 0,
@@ -127,8 +131,8 @@ def test_a_reply_says_how_the_run_can_be_repeated() -> None:
     assert (context["worker"], context["attempt"]) == ("worker-1", 2)
 
 
-DEFAULTS = TrackLimits(Limits(wall_s=20, pids=10), Limits(wall_s=30, pids=99))
-SLOW = TrackLimits(Limits(wall_s=40), Limits(wall_s=60))
+DEFAULTS = TrackLimits(LimitSettings(wall_s=20, pids=10), LimitSettings(wall_s=30, pids=99))
+SLOW = TrackLimits(LimitSettings(wall_s=40), LimitSettings(wall_s=60))
 
 
 @pytest.mark.parametrize(
@@ -149,11 +153,11 @@ def test_time_may_be_asked_for_up_to_the_tracks_ceiling_and_nothing_else(
     sandbox, _ = perform(report(outputs=RESULT), settings, track_slug=track, **asked)
     (run,) = sandbox.runs
     assert run.limits.wall_s == wall_s
-    assert run.limits.pids == (10 if track == "ruby" else Limits().pids)
+    assert run.limits.pids == (10 if track == "ruby" else LimitSettings().pids)
 
 
 def test_limits_that_no_container_starts_with_are_the_operators_affair() -> None:
-    small = TrackLimits(Limits(memory_bytes=1), Limits())
+    small = TrackLimits(LimitSettings(memory_bytes=1), LimitSettings())
     _, reply = perform(report(outputs=RESULT), Settings(defaults=small))
     assert reply["status"]["code"] == status.SETUP_FAILED
     assert "limits of ruby: memory_bytes must be at least" in reply["status"]["error"]

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline_worker.workfolder import FolderInUse, WorkFolder
+from pipeline_worker.host.workfolder import FolderInUse, WorkFolder
 
 
 def test_a_second_owner_is_told_who_has_it(tmp_path: Path) -> None:

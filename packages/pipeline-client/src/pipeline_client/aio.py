@@ -9,12 +9,12 @@ from types import TracebackType
 from typing import Any, Concatenate, ParamSpec, Self, TypeVar
 
 from pipeline_client import jobs, operations
+from pipeline_client.asyncio_transport import AsyncioTransport
 from pipeline_client.errors import PipelineError, error_of
-from pipeline_client.loopline import LoopLine
-from pipeline_client.methods import dress
+from pipeline_client.options import ClientOptions
 from pipeline_client.retries import USUAL, Retries
-from pipeline_client.steps import Exchange, Pause, Plan, Step
-from pipeline_client.terms import Terms
+from pipeline_client.signatures import copy_signature
+from pipeline_client.steps import CallPlan, Exchange, Pause, Step
 from pipeline_protocol import RouterAddress, status
 
 P = ParamSpec("P")
@@ -22,14 +22,14 @@ T = TypeVar("T")
 
 
 def _carrying_out(
-    make: Callable[P, Plan[T]],
+    make: Callable[P, CallPlan[T]],
 ) -> Callable[Concatenate["AsyncPipelineClient", P], Coroutine[Any, Any, T]]:
     """Return the method that carries out what `make` makes."""
 
     async def method(self: "AsyncPipelineClient", /, *args: P.args, **kwargs: P.kwargs) -> T:
         return await self._carry_out(make(*args, **kwargs))
 
-    dress(method, make, "AsyncPipelineClient")
+    copy_signature(method, make, "AsyncPipelineClient")
     return method
 
 
@@ -57,7 +57,7 @@ class AsyncPipelineClient:
     ) -> None:
         """Take a router's ``tcp://HOST:PORT``, else raise BadAddress; the first call connects."""
         self.address = RouterAddress.parse(address)
-        self._terms = Terms(
+        self._terms = ClientOptions(
             router=self.address,
             timeout_s=timeout_s,
             resend_after_s=resend_after_s,
@@ -65,7 +65,7 @@ class AsyncPipelineClient:
             upload_to=upload_to,
         )
         self._closed = False
-        self._line: LoopLine | None = None
+        self._line: AsyncioTransport | None = None
 
     test_solution = _carrying_out(jobs.test_solution)
     analyse_solution = _carrying_out(jobs.analyse_solution)
@@ -102,7 +102,7 @@ class AsyncPipelineClient:
     ) -> None:
         await self.close()
 
-    async def _carry_out(self, plan: Plan[T]) -> T:
+    async def _carry_out(self, plan: CallPlan[T]) -> T:
         steps = plan.steps(self._terms)
         outcome: Any = None
         while True:
@@ -120,7 +120,7 @@ class AsyncPipelineClient:
             return await asyncio.sleep(step.seconds)
         return await _apart(step.do)
 
-    def _own_line(self) -> LoopLine:
+    def _own_line(self) -> AsyncioTransport:
         if self._closed:
             raise _closed()
         loop = asyncio.get_running_loop()
@@ -130,7 +130,7 @@ class AsyncPipelineClient:
         if line and not line.over():
             why = "this client belongs to another event loop that is still open: make one for each"
             raise RuntimeError(why)
-        self._line = LoopLine(self._terms, loop)
+        self._line = AsyncioTransport(self._terms, loop)
         weakref.finalize(self, self._line.let_go)
         return self._line
 

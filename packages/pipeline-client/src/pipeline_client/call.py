@@ -15,8 +15,8 @@ from msgspec import UNSET, Struct
 
 from pipeline_client.errors import PipelineError, error_of
 from pipeline_client.folders import inputs_of
-from pipeline_client.steps import Exchange, OnLine, Pause, Step, Work
-from pipeline_client.terms import Terms
+from pipeline_client.options import ClientOptions
+from pipeline_client.steps import BlockingCall, Exchange, OnLine, Pause, Step
 from pipeline_protocol import codec, requests, status
 from pipeline_protocol.codec import BadMessage, BadRequest
 from pipeline_protocol.replies import Context, Reply
@@ -55,13 +55,13 @@ class Call(Struct, Generic[T], frozen=True):
     folder: str | PathLike[str] | None = None
     """What is in it takes the place of the request's own input."""
 
-    def steps(self, terms: Terms) -> Generator[Step, Any, T]:
+    def steps(self, terms: ClientOptions) -> Generator[Step, Any, T]:
         """Ask until there is a result, an error that trying again does not mend, or no time."""
         allowed_s = left_s = allowed(self.timeout_s, terms.timeout_s, _usual_s(self.request))
         ends = terms.clock() + allowed_s
         request = self.request
         if self.folder is not None:
-            inputs = yield Work(partial(inputs_of, self.folder, terms.upload_to, allowed_s))
+            inputs = yield BlockingCall(partial(inputs_of, self.folder, terms.upload_to, allowed_s))
             request = msgspec.structs.replace(request, **inputs)
             left_s = ends - terms.clock()
         too_late = self._too_late(str(terms.router), allowed_s)
@@ -80,7 +80,7 @@ class Call(Struct, Generic[T], frozen=True):
             left_s = ends - terms.clock()
         raise AssertionError  # count never ends
 
-    def _pause_s(self, error: PipelineError, attempt: int, terms: Terms) -> float | None:
+    def _pause_s(self, error: PipelineError, attempt: int, terms: ClientOptions) -> float | None:
         if terms.retries is None or not self.resendable:
             return None
         return terms.retries.pause_s(error, attempt, terms.chance())

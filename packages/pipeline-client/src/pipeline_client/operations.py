@@ -9,7 +9,7 @@ from msgspec import UNSET
 
 from pipeline_client.call import Call, made, response_of
 from pipeline_client.rollout import Rollout
-from pipeline_client.steps import Plan
+from pipeline_client.steps import CallPlan
 from pipeline_protocol import requests, responses
 
 
@@ -21,7 +21,7 @@ def deploy_container_version(
     wait: bool = False,
     on_progress: Callable[[responses.Deployment], object] | None = None,
     timeout_s: float | None = None,
-) -> Plan[responses.Deployment]:
+) -> CallPlan[responses.Deployment]:
     """Have every worker that serves the track prepare a version, and go on having it.
 
     Returns how far the workers are: with `wait`, when all that live have it ready. On the way there

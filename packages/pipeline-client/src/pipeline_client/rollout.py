@@ -8,8 +8,8 @@ from msgspec import Struct
 
 from pipeline_client.call import ROUTER_TIMEOUT_S, Call, allowed
 from pipeline_client.errors import error_of
+from pipeline_client.options import ClientOptions
 from pipeline_client.steps import Pause, Step
-from pipeline_client.terms import Terms
 from pipeline_protocol import responses, status
 from pipeline_protocol.link import Readiness
 from pipeline_protocol.responses import Deployment, DeployState, VersionDeployment
@@ -32,7 +32,7 @@ class Rollout(Struct, frozen=True, kw_only=True):
     timeout_s: float | None
     """Of the whole if it is waited for, else of each of the two calls."""
 
-    def steps(self, terms: Terms) -> Generator[Step, Any, Deployment]:
+    def steps(self, terms: ClientOptions) -> Generator[Step, Any, Deployment]:
         """Deploy, and look; with `wait` look again until it is over."""
         if not self.wait:
             yield from self.deploy.steps(terms)

@@ -9,7 +9,7 @@ from typing import Any, Protocol, TypeVar
 
 from msgspec import Struct
 
-from pipeline_client.terms import Terms
+from pipeline_client.options import ClientOptions
 
 T_co = TypeVar("T_co", covariant=True)
 
@@ -36,18 +36,18 @@ class Pause(Struct, frozen=True):
     seconds: float
 
 
-class Work(Struct, frozen=True):
+class BlockingCall(Struct, frozen=True):
     """Call something that reads files or waits for a network; the outcome is what it returns."""
 
     do: Callable[[], Any]
 
 
-Step = Exchange | Pause | Work
+Step = Exchange | Pause | BlockingCall
 
 
-class Plan(Protocol[T_co]):
+class CallPlan(Protocol[T_co]):
     """What can be carried out: a call, or several with a purpose."""
 
-    def steps(self, terms: Terms) -> Generator[Step, Any, T_co]:
+    def steps(self, terms: ClientOptions) -> Generator[Step, Any, T_co]:
         """Go through the steps; the generator's return value is the result."""
         ...

@@ -10,11 +10,11 @@ from typing import Any, Concatenate, ParamSpec, Self, TypeVar
 from pipeline_client import jobs, operations
 from pipeline_client.connection import Connection
 from pipeline_client.errors import PipelineError, error_of
-from pipeline_client.line import Inbox, Line
-from pipeline_client.methods import dress
+from pipeline_client.options import ClientOptions
 from pipeline_client.retries import USUAL, Retries
-from pipeline_client.steps import Exchange, Pause, Plan, Step
-from pipeline_client.terms import Terms
+from pipeline_client.signatures import copy_signature
+from pipeline_client.steps import CallPlan, Exchange, Pause, Step
+from pipeline_client.thread_transport import Inbox, ThreadTransport
 from pipeline_protocol import RouterAddress, status
 
 P = ParamSpec("P")
@@ -24,13 +24,13 @@ _CLOSING_S = 1.0
 """That `close` waits for the thread to let go; it takes less than a millisecond."""
 
 
-def _carrying_out(make: Callable[P, Plan[T]]) -> Callable[Concatenate["PipelineClient", P], T]:
+def _carrying_out(make: Callable[P, CallPlan[T]]) -> Callable[Concatenate["PipelineClient", P], T]:
     """Return the method that carries out what `make` makes."""
 
     def method(self: "PipelineClient", /, *args: P.args, **kwargs: P.kwargs) -> T:
         return self._carry_out(make(*args, **kwargs))
 
-    dress(method, make, "PipelineClient")
+    copy_signature(method, make, "PipelineClient")
     return method
 
 
@@ -59,7 +59,7 @@ class PipelineClient:
     ) -> None:
         """Take a router's ``tcp://HOST:PORT``, else raise BadAddress; the first call connects."""
         self.address = RouterAddress.parse(address)
-        self._terms = Terms(
+        self._terms = ClientOptions(
             router=self.address,
             timeout_s=timeout_s,
             resend_after_s=resend_after_s,
@@ -68,8 +68,8 @@ class PipelineClient:
         )
         self._closing = threading.Event()
         self._lock = threading.Lock()
-        self._line: Line | None = None
-        self._inherited: list[Line | None] = []
+        self._line: ThreadTransport | None = None
+        self._inherited: list[ThreadTransport | None] = []
         _clients.add(self)
 
     test_solution = _carrying_out(jobs.test_solution)
@@ -109,7 +109,7 @@ class PipelineClient:
     ) -> None:
         self.close()
 
-    def _carry_out(self, plan: Plan[T]) -> T:
+    def _carry_out(self, plan: CallPlan[T]) -> T:
         steps = plan.steps(self._terms)
         outcome: Any = None
         while True:
@@ -129,7 +129,7 @@ class PipelineClient:
             return None
         return step.do()
 
-    def _own_line(self) -> Line:
+    def _own_line(self) -> ThreadTransport:
         with self._lock:
             if self._closing.is_set():
                 raise _closed()
@@ -138,7 +138,7 @@ class PipelineClient:
                 connection: Connection[Inbox] = Connection(
                     terms.router, terms.resend_after_s, terms.chance
                 )
-                self._line = Line(connection)
+                self._line = ThreadTransport(connection)
                 weakref.finalize(self, self._line.close)
             return self._line
 

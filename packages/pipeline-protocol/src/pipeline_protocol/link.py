@@ -140,7 +140,7 @@ class Goodbye(_Header, frozen=True, tag="goodbye"):
 # --- router to worker
 
 
-class Refusal(StrEnum):
+class RefusalReason(StrEnum):
     """Why a worker is not let in."""
 
     IDENTITY_ALIVE = "identity_alive"
@@ -163,7 +163,7 @@ class Welcome(_Header, frozen=True, tag="welcome"):
 class Refused(_Header, frozen=True, tag="refused"):
     """The worker is not let in; only for `UNKNOWN_SESSION` does it help to ask again at once."""
 
-    why: Refusal
+    why: RefusalReason
     error: Text
 
 

@@ -34,7 +34,7 @@ class Timing(Struct, frozen=True):
     """In the worker, from the job's arrival to its answer."""
 
 
-class Usage(Struct, frozen=True):
+class JobUsage(Struct, frozen=True):
     """What a run used."""
 
     wall_s: float = 0.0
@@ -53,7 +53,7 @@ class Logs(Struct, frozen=True, omit_defaults=True):
     stderr: str = ""
 
 
-class Workers(Struct, frozen=True):
+class WorkerCounts(Struct, frozen=True):
     """The workers that could have served a request, when none did."""
 
     scoped: int
@@ -65,7 +65,7 @@ class Context(Struct, frozen=True, omit_defaults=True):
     """What surrounded an answer; whatever does not apply is left out."""
 
     timing: Timing | UnsetType = UNSET
-    usage: Usage | UnsetType = UNSET
+    usage: JobUsage | UnsetType = UNSET
     logs: Logs | UnsetType = UNSET
     exit_status: int | UnsetType = UNSET
     invocation: dict[str, Any] | UnsetType = UNSET
@@ -76,7 +76,7 @@ class Context(Struct, frozen=True, omit_defaults=True):
     worker: str | UnsetType = UNSET
     attempt: int | UnsetType = UNSET
     image_digest: str | UnsetType = UNSET
-    workers: Workers | UnsetType = UNSET
+    workers: WorkerCounts | UnsetType = UNSET
     retry_after_s: float | UnsetType = UNSET
 
 

@@ -14,7 +14,7 @@ MIB = 1 << 20
 GIB = 1 << 30
 
 
-class Limits(Struct, frozen=True, omit_defaults=True):
+class LimitSettings(Struct, frozen=True, omit_defaults=True):
     """Every limit of one run."""
 
     wall_s: Seconds = 20.0
@@ -29,7 +29,7 @@ class Limits(Struct, frozen=True, omit_defaults=True):
     tmp_bytes: Size = 256 * MIB
 
 
-class Registry(Struct, frozen=True):
+class RegistrySettings(Struct, frozen=True):
     """Where images are published and fetched."""
 
     kind: Literal["folder", "docker", "ecr"] = "folder"
@@ -39,13 +39,13 @@ class Registry(Struct, frozen=True):
     """An image's repository, from its tool's name."""
 
 
-class Sources(Struct, frozen=True):
+class SourceSettings(Struct, frozen=True):
     """Where tools' git repositories are."""
 
     url: str = "https://github.com/exercism/{tool}"
 
 
-class Inputs(Struct, frozen=True):
+class InputSettings(Struct, frozen=True):
     """Where solutions may be read from."""
 
     s3_prefixes: tuple[str, ...] = ()
@@ -86,19 +86,19 @@ class WantedVersion(Struct, frozen=True):
 class TrackLimits(Struct, frozen=True):
     """What a track's tools are held to, and how far a request may raise it."""
 
-    limits: Limits
-    ceilings: Limits
+    limits: LimitSettings
+    ceilings: LimitSettings
 
 
 class Settings(Struct, frozen=True, omit_defaults=True):
     """All that a worker needs from the router's configuration to do its channel's work."""
 
-    registry: Registry = Registry()
-    sources: Sources = Sources()
-    inputs: Inputs = Inputs()
+    registry: RegistrySettings = RegistrySettings()
+    sources: SourceSettings = SourceSettings()
+    inputs: InputSettings = InputSettings()
     tools: dict[str, str] = {}
     """Channel to tool name, ``{track}`` to be filled in: builders serve all channels."""
-    defaults: TrackLimits = TrackLimits(Limits(), Limits())
+    defaults: TrackLimits = TrackLimits(LimitSettings(), LimitSettings())
     """For the tracks that `tracks` does not name."""
     tracks: dict[str, TrackLimits] = {}
     versions: tuple[WantedVersion, ...] = ()

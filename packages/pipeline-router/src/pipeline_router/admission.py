@@ -14,13 +14,13 @@ from pipeline_protocol.requests import (
     WorkerServed,
 )
 from pipeline_router import refusals
-from pipeline_router.commands import Answer, Command
+from pipeline_router.commands import Command, SendReply
 from pipeline_router.dispatch import Dispatcher
 from pipeline_router.events import Envelope, Requested
-from pipeline_router.ledger import key_of
+from pipeline_router.inflight import key_of
+from pipeline_router.model import BACKGROUND, INTERACTIVE, Lane, Name, Work
 from pipeline_router.refusals import Refusal
-from pipeline_router.scheduler import ANY_LANE, Lane, Scheduler
-from pipeline_router.work import BACKGROUND, INTERACTIVE, Name, Work
+from pipeline_router.scheduler import ANY_LANE, Scheduler
 
 TIMEOUT_S = 60.0
 BUILD_TIMEOUT_S = 1800.0
@@ -95,25 +95,25 @@ class Admission:
             work.job = orphan.job
             dispatcher.adopt(work, orphan.worker, orphan.attempt)
         elif not dispatcher.place(work, now):
-            no = self._why_not_wait(scheduler, work, now)
-            if no is not None:
-                self._refuse(event.envelope, no)
+            refusal = self._why_not_wait(scheduler, work, now)
+            if refusal is not None:
+                self._refuse(event.envelope, refusal)
                 return
             scheduler.put(work)
-        dispatcher.ledger.add(work)
+        dispatcher.inflight.add(work)
         dispatcher.counters.accepted += 1
 
     def _met(self, key: bytes, envelope: Envelope, now: float) -> bool:
         """Join the same request in flight, or send its stored reply again."""
         dispatcher = self._dispatcher
-        work = dispatcher.ledger.with_key(key)
+        work = dispatcher.inflight.with_key(key)
         if work is not None:
             work.attach(envelope)
         else:
             reply = dispatcher.stored.get(key, now)
             if reply is None:
                 return False
-            self._out.append(Answer(envelope, reply))
+            self._out.append(SendReply(envelope, reply))
         dispatcher.counters.merged += 1
         return True
 
@@ -123,7 +123,7 @@ class Admission:
         """Find where a request belongs."""
         if self._dispatcher.stopping:
             return refusals.STOPPING
-        if name is not None and self._dispatcher.ledger.named(name) is not None:
+        if name is not None and self._dispatcher.inflight.named(name) is not None:
             error = f"`id`: {name[2]!r} is in use by another request in flight"
             return Refusal(status.MALFORMED, error)
         if isinstance(request, _UNVERSIONED):
@@ -136,9 +136,9 @@ class Admission:
         dispatcher = self._dispatcher
         options = dispatcher.options
         if now >= self._refuses_from:
-            no = refusals.hopeless(scheduler, work.lane, dispatcher.address)
-            if no is not None:
-                return no
+            refusal = refusals.no_possible_worker(scheduler, work.lane, dispatcher.address)
+            if refusal is not None:
+                return refusal
         queue = options.queue if dispatcher.open else max(options.queue, QUEUE_AT_START)
         if scheduler.count < queue and scheduler.bytes + len(work.body) <= options.queue_bytes:
             return None
@@ -146,7 +146,7 @@ class Admission:
 
     def _refuse(self, envelope: Envelope, why: Refusal) -> None:
         self._dispatcher.counters.refused += 1
-        self._out.append(Answer(envelope, why.reply()))
+        self._out.append(SendReply(envelope, why.reply()))
 
 
 def _rank(request: WorkerServed) -> int:

@@ -17,11 +17,11 @@ from time import monotonic
 import click
 import zmq
 
-from pipeline_router.configfile import ConfigFile, ConfigLocked
-from pipeline_router.core import EPOCHS, Core
+from pipeline_router.config_file import ConfigFile, ConfigLocked
+from pipeline_router.config_parse import BadConfig
+from pipeline_router.core import EPOCHS, RouterCore
 from pipeline_router.credentials import check_credentials
-from pipeline_router.loop import Loop
-from pipeline_router.reading import BadConfig
+from pipeline_router.loop import RouterLoop
 from pipeline_router.sockets import FrontEnd, WorkerLink
 
 YOUNG_OBJECTS = 50_000
@@ -139,7 +139,7 @@ def _run(
     front, link = FrontEnd(context), WorkerLink(context)
     try:
         address, link_address = _bind(front, host, port), _bind(link, host, link_port)
-        core = Core(
+        core = RouterCore(
             config,
             versions,
             epoch=1 + secrets.randbelow(EPOCHS - 1),
@@ -149,7 +149,7 @@ def _run(
             force_worker_restart=force_worker_restart,
             version=version("pipeline-router"),
         )
-        loop = Loop(core, front, link, file)
+        loop = RouterLoop(core, front, link, file)
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: loop.stop())
         signal.signal(signal.SIGHUP, lambda *_: loop.reload())

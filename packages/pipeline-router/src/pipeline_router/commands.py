@@ -11,7 +11,7 @@ from pipeline_router.events import Envelope
 Level = Literal["info", "warning", "error"]
 
 
-class Answer(Struct, frozen=True, gc=False):
+class SendReply(Struct, frozen=True, gc=False):
     """Send a reply, or lines of progress, to a client."""
 
     envelope: Envelope
@@ -70,4 +70,4 @@ class Finish(Struct, frozen=True):
     """End the loop: nothing is left to do."""
 
 
-Command = Answer | Tell | TellAll | Probe | Save | Reload | Mint | Note | Finish
+Command = SendReply | Tell | TellAll | Probe | Save | Reload | Mint | Note | Finish

@@ -14,13 +14,13 @@ from pipeline_protocol.channels import CHANNELS
 from pipeline_protocol.settings import (
     GIB,
     MIB,
-    Inputs,
-    Limits,
-    Registry,
+    InputSettings,
+    LimitSettings,
+    RegistrySettings,
     Seconds,
     Settings,
     Size,
-    Sources,
+    SourceSettings,
     TrackLimits,
     WantedVersion,
 )
@@ -70,9 +70,9 @@ class ChannelConfig(Struct, frozen=True):
 
 def default_channels() -> dict[str, ChannelConfig]:
     """Return what a configuration without a word about channels means."""
-    limits = {"builders": Limits(wall_s=1800, memory_bytes=6 * GIB)}
+    limits = {"builders": LimitSettings(wall_s=1800, memory_bytes=6 * GIB)}
     return {
-        name: ChannelConfig(row.tool, TrackLimits(*[limits.get(name, Limits())] * 2))
+        name: ChannelConfig(row.tool, TrackLimits(*[limits.get(name, LimitSettings())] * 2))
         for name, row in CHANNELS.items()
     }
 
@@ -81,9 +81,9 @@ class Config(Struct, frozen=True):
     """Everything that people configure."""
 
     router: RouterOptions = RouterOptions()
-    registry: Registry = Registry()
-    sources: Sources = Sources()
-    inputs: Inputs = Inputs()
+    registry: RegistrySettings = RegistrySettings()
+    sources: SourceSettings = SourceSettings()
+    inputs: InputSettings = InputSettings()
     credentials: Literal["ambient", "sts"] = "ambient"
     """The workers': each host's own, or minted by the router."""
     sts: Sts = Sts()

@@ -13,7 +13,7 @@ from pipeline_protocol.link import (
     Hello,
     Job,
     Progress,
-    Refusal,
+    RefusalReason,
     Refused,
     Result,
     RouterHeartbeat,
@@ -24,7 +24,7 @@ from pipeline_protocol.settings import NOT_YET_MINTED
 from pipeline_router import config as configuration
 from pipeline_router.admission import SERVED, Admission
 from pipeline_router.commands import Command, Finish, Mint, Note, Reload, Save, Tell, TellAll
-from pipeline_router.counters import Counters
+from pipeline_router.counters import RouterCounters
 from pipeline_router.deployments import Deployments
 from pipeline_router.dispatch import Dispatcher
 from pipeline_router.events import (
@@ -41,9 +41,9 @@ from pipeline_router.events import (
     WorkerGarbled,
     WorkerSaid,
 )
+from pipeline_router.model import Work, Worker
 from pipeline_router.operations import Operations
 from pipeline_router.sessions import Sessions
-from pipeline_router.work import Work
 
 HEARTBEAT_S = 1.0
 CHECK_S = 0.5
@@ -54,7 +54,7 @@ EPOCHS = 1 << 23
 """An epoch is below this; with the jobs' counter it makes 63 bits."""
 
 
-class Core:
+class RouterCore:
     """The router, as a state machine.
 
     `epoch` tells this start of the router from every other: random, not 0. `address` is the front
@@ -118,9 +118,16 @@ class Core:
             StopAsked: self._stop_asked,
             Tick: self._tick,
         }
+        self._messages: dict[type, Callable[[Worker, Any, bytes, float], None]] = {
+            Result: self._result,
+            WorkerHeartbeat: self._heartbeat,
+            Progress: self._progress,
+            Versions: self._versions,
+            Goodbye: self._goodbye,
+        }
 
     @property
-    def counters(self) -> Counters:
+    def counters(self) -> RouterCounters:
         """What has been counted since the start."""
         return self.dispatcher.counters
 
@@ -143,7 +150,7 @@ class Core:
     def wake_at(self) -> float:
         """Return when the next `Tick` is due at the latest."""
         times = [self._next_heartbeat, self._next_check]
-        deadline = self.dispatcher.ledger.next_deadline()
+        deadline = self.dispatcher.inflight.next_deadline()
         if deadline is not None:
             times.append(deadline)
         if not self.dispatcher.open and self._stop_by is None:
@@ -163,36 +170,41 @@ class Core:
     # --- workers
 
     def _worker_said(self, event: WorkerSaid, now: float) -> None:
-        message = event.message
-        if isinstance(message, Hello):
-            self.sessions.hello(event.peer, message, now)
+        if isinstance(event.message, Hello):
+            self.sessions.hello(event.peer, event.message, now)
             self._save_if_due()
             return
         worker = self.sessions.presence.at(event.peer)
         if worker is None:
             error = "this router has no session with you: say hello"
-            self._out.append(Tell(event.peer, Refused(Refusal.UNKNOWN_SESSION, error)))
+            self._out.append(Tell(event.peer, Refused(RefusalReason.UNKNOWN_SESSION, error)))
             return
         worker.heard = now
-        if isinstance(message, Result):
-            self.dispatcher.result(worker, message, event.body, now)
-        elif isinstance(message, WorkerHeartbeat):
-            worker.load, worker.trouble = message.load, message.trouble
-            if message.draining and not (worker.draining or worker.restarting):
-                self.sessions.rest(worker, now, restarting=False)
-        elif isinstance(message, Progress):
-            self.dispatcher.progress(worker, message.job, message.attempt, event.body)
-        elif isinstance(message, Versions):
-            self.sessions.versions(worker, message.changed, now)
-            self._save_if_due()
-        elif isinstance(message, Goodbye):
-            self.sessions.goodbye(worker, now)
+        self._messages[type(event.message)](worker, event.message, event.body, now)
+
+    def _result(self, worker: Worker, message: Result, body: bytes, now: float) -> None:
+        self.dispatcher.result(worker, message, body, now)
+
+    def _heartbeat(self, worker: Worker, message: WorkerHeartbeat, _: bytes, now: float) -> None:
+        worker.load, worker.trouble = message.load, message.trouble
+        if message.draining and not (worker.draining or worker.restarting):
+            self.sessions.rest(worker, now, restarting=False)
+
+    def _progress(self, worker: Worker, message: Progress, body: bytes, _: float) -> None:
+        self.dispatcher.progress(worker, message.job, message.attempt, body)
+
+    def _versions(self, worker: Worker, message: Versions, _: bytes, now: float) -> None:
+        self.sessions.versions(worker, message.changed, now)
+        self._save_if_due()
+
+    def _goodbye(self, worker: Worker, _message: Goodbye, _body: bytes, now: float) -> None:
+        self.sessions.goodbye(worker, now)
 
     def _worker_garbled(self, event: WorkerGarbled, now: float) -> None:
         self.counters.garbled += 1
         worker = self.sessions.presence.at(event.peer)
         if worker is None:
-            self._out.append(Tell(event.peer, Refused(Refusal.MALFORMED, event.error)))
+            self._out.append(Tell(event.peer, Refused(RefusalReason.MALFORMED, event.error)))
         else:
             self._out.append(Note("warning", "%s: %s", (worker, event.error)))
 
@@ -274,7 +286,7 @@ class Core:
     def _check(self, now: float) -> None:
         liveness_s = self.dispatcher.options.liveness_s
         if now - self._last_check > liveness_s / 2:
-            self.sessions.presence.excuse(now)  # it was the router that slept
+            self.sessions.presence.forgive_silence(now)  # it was the router that slept
         self._last_check, self._next_check = now, now + CHECK_S
         for worker in self.sessions.presence.silent(now - liveness_s):
             self.sessions.lose(worker, f"silent for {now - worker.heard:.1f} s", now)
@@ -288,7 +300,7 @@ class Core:
         else:
             self._stop_by = now + STOP_S
             self.dispatcher.stop(now)
-            running = len(self.dispatcher.ledger)
+            running = len(self.dispatcher.inflight)
             self._out.append(Note("info", "stopping; jobs to finish first: %d", (running,)))
         self._finish_if_done(now)
 
@@ -297,6 +309,6 @@ class Core:
             return
         if now >= self._stop_by:
             self.dispatcher.abandon()
-        elif self.dispatcher.ledger.works or self.deployments.busy:
+        elif self.dispatcher.inflight.works or self.deployments.busy:
             return
         self._out.append(Finish())

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 
 @dataclass(slots=True)
-class Counters:
+class RouterCounters:
     """Numbers for people: nothing is decided by them."""
 
     accepted: int = 0

@@ -20,8 +20,8 @@ from msgspec import Meta, Struct
 
 from pipeline_protocol.settings import Credentials
 from pipeline_router.config import Config, Sts
+from pipeline_router.config_parse import BadConfig
 from pipeline_router.events import Minted
-from pipeline_router.reading import BadConfig
 
 if TYPE_CHECKING:
     from mypy_boto3_sts.type_defs import AssumeRoleRequestTypeDef

@@ -19,7 +19,7 @@ from pipeline_protocol.responses import Deployment, DeployState, VersionDeployme
 from pipeline_protocol.settings import WantedVersion
 from pipeline_router.config import Versions
 from pipeline_router.events import Envelope
-from pipeline_router.presence import Worker
+from pipeline_router.model import Worker
 from pipeline_router.refusals import Refusal
 
 MAX_VERSIONS = 100
@@ -28,7 +28,7 @@ MAX_VERSIONS = 100
 DeployRequest = DeployContainerVersion | UnloadContainerVersion | UpdateContainerVersions
 
 
-class Change(Struct, frozen=True):
+class DeploymentChange(Struct, frozen=True):
     """A deploy, unload or update that has not been answered."""
 
     envelope: Envelope
@@ -51,14 +51,14 @@ class Deployments:
         self.wanted = _copy(versions)
         self._planned = self.wanted
         self._affected: set[str] = set()
-        self._waiting: list[Change] = []
-        self._saving: list[Change] | None = None
+        self._waiting: list[DeploymentChange] = []
+        self._saving: list[DeploymentChange] | None = None
         self._pinned: set[str] = set()
         """Channels with digests that are not on disk yet."""
 
     # --- changes
 
-    def ask(self, change: Change) -> Refusal | None:
+    def ask(self, change: DeploymentChange) -> Refusal | None:
         """Take a change in, to be saved next; or say why not."""
         request = change.request
         present = self.wanted.get(request.channel, {}).get(request.track_slug, {})
@@ -97,7 +97,7 @@ class Deployments:
                 del tracks[change.request.track_slug]
         return _copy(self._planned)
 
-    def saved(self) -> tuple[list[Change], set[str]]:
+    def saved(self) -> tuple[list[DeploymentChange], set[str]]:
         """Put what is on disk into effect; return the changes to answer, and the channels."""
         changes = self._end_save()
         for channel, tracks in self._planned.items():
@@ -108,14 +108,14 @@ class Deployments:
         self.wanted = self._planned
         return changes, self._affected
 
-    def not_saved(self) -> list[Change]:
+    def not_saved(self) -> list[DeploymentChange]:
         """Forget the changes that could not be written, and return them to be answered.
 
         Digests are still known, and are written with the next change.
         """
         return self._end_save()
 
-    def _end_save(self) -> list[Change]:
+    def _end_save(self) -> list[DeploymentChange]:
         changes, self._saving = self._saving or [], None
         return changes
 

@@ -6,15 +6,14 @@ from pipeline_protocol.channels import CHANNELS
 from pipeline_protocol.link import CancelJob, Job, Result, ResultAck
 from pipeline_protocol.status import STATUSES
 from pipeline_router import refusals
-from pipeline_router.commands import Answer, Command, Tell
+from pipeline_router.commands import Command, SendReply, Tell
 from pipeline_router.config import RouterOptions
-from pipeline_router.counters import Counters
-from pipeline_router.ledger import Ledger
-from pipeline_router.presence import Worker
+from pipeline_router.counters import RouterCounters
+from pipeline_router.inflight import Inflight
+from pipeline_router.model import Lane, Orphan, State, Work, Worker
 from pipeline_router.refusals import Refusal
-from pipeline_router.scheduler import ANY_LANE, Lane, Scheduler
-from pipeline_router.stored import StoredReplies
-from pipeline_router.work import Orphan, State, Work
+from pipeline_router.reply_cache import ReplyCache
+from pipeline_router.scheduler import ANY_LANE, Scheduler
 
 _STORED = frozenset(code for code, row in STATUSES.items() if row.stored)
 
@@ -25,9 +24,9 @@ class Dispatcher:
     def __init__(self, out: list[Command], options: RouterOptions, address: str) -> None:
         self.options = options
         self.address = address
-        self.counters = Counters()
-        self.ledger = Ledger()
-        self.stored = StoredReplies()
+        self.counters = RouterCounters()
+        self.inflight = Inflight()
+        self.stored = ReplyCache()
         self.schedulers = {name: Scheduler(name) for name in CHANNELS}
         for name, channel in CHANNELS.items():
             if not channel.scopable:
@@ -123,7 +122,7 @@ class Dispatcher:
         self._unplace(work, now)
         work.alone = False  # its worker was not lost after all
         if work.job != job:
-            self.ledger.rename(work, job)
+            self.inflight.rename(work, job)
 
     def again(self, work: Work, now: float) -> None:
         """Place work anew, first in the queue, after its worker was lost or left."""
@@ -140,7 +139,7 @@ class Dispatcher:
     # --- from workers
 
     def result(self, worker: Worker, message: Result, body: bytes, now: float) -> None:
-        """Answer with a result if it is the first, acknowledge it anyway, and use the slot."""
+        """SendReply with a result if it is the first, acknowledge it anyway, and use the slot."""
         fence = (message.job, message.attempt)
         running = worker.running
         had_slot = fence in running
@@ -169,7 +168,7 @@ class Dispatcher:
 
     def _late(self, message: Result, body: bytes, now: float) -> None:
         """Let an earlier attempt that came to an end win over one that has not."""
-        work = self.ledger.works.get(message.job)
+        work = self.inflight.works.get(message.job)
         if work is None or message.attempt > work.attempt or message.code not in _STORED:
             self.counters.late_results += 1
             return
@@ -181,7 +180,7 @@ class Dispatcher:
         work = worker.running.get((job, attempt))
         if isinstance(work, Work) and work.progress:
             body = b'{"progress":{"lines":%b}}' % lines
-            self._out.extend(Answer(envelope, body) for envelope in work.envelopes)
+            self._out.extend(SendReply(envelope, body) for envelope in work.envelopes)
 
     def lose(self, worker: Worker, now: float, *, suspect: bool) -> None:
         """Have the jobs of a worker that is gone done by others; alone, if one may be to blame."""
@@ -193,8 +192,8 @@ class Dispatcher:
                 held.alone = held.alone or suspect
                 held.lost += suspect
                 if held.lost >= self.options.max_attempts:
-                    no = refusals.worker_lost(held.lost, worker, attempt)
-                    self._close(held, no.reply())
+                    refusal = refusals.worker_lost(held.lost, worker, attempt)
+                    self._close(held, refusal.reply())
                 else:
                     self.counters.retried += 1
                     self.again(held, now)
@@ -210,13 +209,13 @@ class Dispatcher:
     # --- endings
 
     def cancel(self, work: Work, now: float) -> None:
-        """Answer work that is wanted no more; what an earlier router sent of it ends as well."""
+        """SendReply work that is wanted no more; what an earlier router sent of it ends as well."""
         if not work.attempt:
             self.taken_back[work.key] = now + self.options.liveness_s
         self.end(work, refusals.TAKEN_BACK, now)
 
     def end(self, work: Work, why: Refusal, now: float) -> None:
-        """Answer work before a worker did."""
+        """SendReply work before a worker did."""
         self._unplace(work, now)
         self._close(work, why.reply())
 
@@ -240,27 +239,27 @@ class Dispatcher:
 
     def _close(self, work: Work, body: bytes) -> None:
         """Send the one terminal reply; nothing is known of the request any more."""
-        self.ledger.remove(work)
+        self.inflight.remove(work)
         for envelope in work.envelopes:
-            self._out.append(Answer(envelope, body))
+            self._out.append(SendReply(envelope, body))
 
     def stop(self, now: float) -> None:
         """Take nothing more and refuse what waits; what runs goes on."""
         self.stopping, self.open = True, False
-        for work in list(self.ledger.works.values()):
+        for work in list(self.inflight.works.values()):
             if work.state is not State.RUNNING:
                 self.end(work, refusals.STOPPING, now)
 
     def abandon(self) -> None:
-        """Answer what still runs; its worker holds the result for the next router."""
-        for work in list(self.ledger.works.values()):
+        """SendReply what still runs; its worker holds the result for the next router."""
+        for work in list(self.inflight.works.values()):
             self._close(work, refusals.STOPPING.reply())
 
     # --- time, and versions that come and go
 
     def expire(self, now: float) -> None:
         """End what is overdue, and forget what was kept long enough."""
-        while (work := self.ledger.overdue(now)) is not None:
+        while (work := self.inflight.overdue(now)) is not None:
             worker = work.worker if work.state is State.RUNNING else None
             self.end(work, refusals.overdue(work.lane, worker), now)
         self.stored.expire(now)
@@ -275,16 +274,16 @@ class Dispatcher:
                     self._sweep(scheduler, lane, now)
 
     def _sweep(self, scheduler: Scheduler, lane: Lane, now: float) -> None:
-        no = refusals.hopeless(scheduler, lane, self.address) if lane else None
-        if no is None:
+        refusal = refusals.no_possible_worker(scheduler, lane, self.address) if lane else None
+        if refusal is None:
             lane.stranded_since = None
         elif lane.stranded_since is None:
             lane.stranded_since = now
         elif now - lane.stranded_since >= self.options.liveness_s:
-            self.refuse_waiting(lane, no, now)
+            self.refuse_waiting(lane, refusal, now)
 
     def refuse_waiting(self, lane: Lane, why: Refusal, now: float) -> None:
-        """Answer everything that waits in a lane."""
+        """SendReply everything that waits in a lane."""
         for work in list(lane):
             self.end(work, why, now)
 
@@ -293,6 +292,6 @@ class Dispatcher:
         for lane in lanes:
             scheduler = self.schedulers[lane.channel]
             if lane and len(lane.failed) == sum(scheduler.serving(lane.track)):
-                no = refusals.hopeless(scheduler, lane, self.address)
-                if no is not None:
-                    self.refuse_waiting(lane, no, now)
+                refusal = refusals.no_possible_worker(scheduler, lane, self.address)
+                if refusal is not None:
+                    self.refuse_waiting(lane, refusal, now)

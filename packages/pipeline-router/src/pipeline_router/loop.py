@@ -19,19 +19,20 @@ import zmq
 from pipeline_protocol.codec import encode_link
 from pipeline_protocol.link import ToWorker
 from pipeline_router.commands import (
-    Answer,
     Finish,
     Mint,
     Note,
     Probe,
     Reload,
     Save,
+    SendReply,
     Tell,
     TellAll,
 )
 from pipeline_router.config import Versions
-from pipeline_router.configfile import ConfigFile
-from pipeline_router.core import Core
+from pipeline_router.config_file import ConfigFile
+from pipeline_router.config_parse import BadConfig
+from pipeline_router.core import RouterCore
 from pipeline_router.credentials import Minter
 from pipeline_router.events import (
     ConfigRead,
@@ -43,12 +44,11 @@ from pipeline_router.events import (
     StopAsked,
     Tick,
 )
-from pipeline_router.reading import BadConfig
 from pipeline_router.sockets import FrontEnd, WorkerLink
 
 MESSAGES_A_TURN = 300
 """Read from one socket before the other has its turn."""
-LAST_WORDS_MS = 1000
+CLOSE_LINGER_MS = 1000
 """That the last replies may take to leave."""
 
 _log = logging.getLogger("pipeline_router")
@@ -86,10 +86,12 @@ class Mailbox:
         os.close(self._writer)
 
 
-class Loop:
+class RouterLoop:
     """Runs a core on real sockets until it has finished."""
 
-    def __init__(self, core: Core, front: FrontEnd, link: WorkerLink, file: ConfigFile) -> None:
+    def __init__(
+        self, core: RouterCore, front: FrontEnd, link: WorkerLink, file: ConfigFile
+    ) -> None:
         self._core = core
         self._front = front
         self._link = link
@@ -136,8 +138,8 @@ class Loop:
         finally:
             self._minter.close()
             self._helper.shutdown()
-            self._front.close(LAST_WORDS_MS)
-            self._link.close(LAST_WORDS_MS)
+            self._front.close(CLOSE_LINGER_MS)
+            self._link.close(CLOSE_LINGER_MS)
             self._mailbox.close()
 
     def _turn(self, ready: dict[Any, int]) -> None:
@@ -169,7 +171,7 @@ class Loop:
         answer = self._front.answer
         others = []
         for command in self._core.commands():
-            if type(command) is Answer:
+            if type(command) is SendReply:
                 answer(command.envelope, command.body)
             else:
                 others.append(command)

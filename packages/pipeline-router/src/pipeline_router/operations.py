@@ -34,11 +34,11 @@ from pipeline_protocol.responses import (
     WorkerStatus,
 )
 from pipeline_router import refusals
-from pipeline_router.commands import Answer, Command, Tell, TellAll
-from pipeline_router.deployments import Change, Deployments, DeployRequest
+from pipeline_router.commands import Command, SendReply, Tell, TellAll
+from pipeline_router.deployments import DeploymentChange, Deployments, DeployRequest
 from pipeline_router.dispatch import Dispatcher
 from pipeline_router.events import Requested
-from pipeline_router.presence import Worker
+from pipeline_router.model import Worker
 from pipeline_router.refusals import Refusal
 from pipeline_router.scheduler import serves
 from pipeline_router.sessions import Sessions
@@ -67,18 +67,18 @@ class Operations:
         self._started = now
 
     def serve(self, event: Requested, now: float) -> None:
-        """Answer a request, at once or when its change is saved."""
+        """SendReply a request, at once or when its change is saved."""
         reply = HANDLERS[type(event.request)](self, event, event.request, now)
         if reply is not None:
             body = reply.reply() if isinstance(reply, Refusal) else answer(reply)
-            self._out.append(Answer(event.envelope, body))
+            self._out.append(SendReply(event.envelope, body))
 
     # --- versions
 
     def _change(self, event: Requested, request: DeployRequest, now: float) -> Refusal | None:
         if self._dispatcher.stopping:
             return refusals.STOPPING
-        return self._deployments.ask(Change(event.envelope, request))
+        return self._deployments.ask(DeploymentChange(event.envelope, request))
 
     def saved(self, now: float) -> set[str]:
         """Put saved changes into effect and answer them; return the channels concerned."""
@@ -90,16 +90,16 @@ class Operations:
             versions = tuple(self._deployments.of_track(channel, track))
             workers = sum(self._dispatcher.schedulers[channel].serving(track))
             done = WantedVersions(channel, track, versions, workers)
-            self._out.append(Answer(change.envelope, answer(done)))
+            self._out.append(SendReply(change.envelope, answer(done)))
         return channels
 
     def not_saved(self, error: str) -> None:
-        """Answer the changes that could not be saved: nothing has changed."""
+        """SendReply the changes that could not be saved: nothing has changed."""
         why = Refusal(
             status.SETUP_FAILED, f"nothing was changed: the configuration was not saved: {error}"
         )
         for change in self._deployments.not_saved():
-            self._out.append(Answer(change.envelope, why.reply()))
+            self._out.append(SendReply(change.envelope, why.reply()))
 
     def sync_lanes(self, channel: str, now: float) -> None:
         """Have lanes for exactly the wanted versions; refuse what waits for others."""
@@ -113,7 +113,7 @@ class Operations:
             scheduler.want(track, version)
         if new:  # a worker may have it still
             for worker in list(scheduler.workers):
-                scheduler.refit(worker)
+                scheduler.reassign_pool(worker)
                 self._dispatcher.fill(worker, now)
 
     def _check(self, event: Requested, request: DeploymentCheck, now: float) -> object:
@@ -161,7 +161,7 @@ class Operations:
         if of_action and of_action not in CHANNEL_OF_ACTION:
             error = f"`of_action`: {of_action[:64]!r} is no action of a worker's"
             return Refusal(status.MALFORMED, error + nearest(of_action[:64], CHANNEL_OF_ACTION))
-        ledger = self._dispatcher.ledger
+        ledger = self._dispatcher.inflight
         actions = [of_action] if of_action else list(CHANNEL_OF_ACTION)
         names = ((event.sender, action, request.id) for action in actions)
         works = [work for name in names if (work := ledger.named(name)) is not None]

@@ -4,9 +4,9 @@ from msgspec import Struct
 
 from pipeline_protocol import status
 from pipeline_protocol.codec import refusal
-from pipeline_protocol.replies import Context, Workers
-from pipeline_router.presence import Worker
-from pipeline_router.scheduler import Lane, Scheduler
+from pipeline_protocol.replies import Context, WorkerCounts
+from pipeline_router.model import Lane, Worker
+from pipeline_router.scheduler import Scheduler
 
 RETRY_AFTER_S = 1.0
 
@@ -45,7 +45,7 @@ def not_wanted(scheduler: Scheduler, track: str, version: str) -> Refusal:
     )
 
 
-def hopeless(scheduler: Scheduler, lane: Lane, address: str) -> Refusal | None:
+def no_possible_worker(scheduler: Scheduler, lane: Lane, address: str) -> Refusal | None:
     """503 or 511, if no worker is there that could ever take the lane's jobs."""
     if lane.scoped or lane.generic:
         return None  # ready somewhere: the usual case, and cheap to see
@@ -106,5 +106,5 @@ def worker_lost(times: int, worker: Worker, attempt: int) -> Refusal:
 def _counts(scheduler: Scheduler, lane: Lane) -> Context:
     """Count whoever could have served; a ready worker that did not is busy."""
     scoped, generic = scheduler.serving(lane.track)
-    workers = Workers(scoped=scoped, generic=generic, busy=lane.ready)
+    workers = WorkerCounts(scoped=scoped, generic=generic, busy=lane.ready)
     return Context(workers=workers, retry_after_s=RETRY_AFTER_S)

@@ -8,113 +8,10 @@ the heaps are put right only when they come to the top: a worker's last use and 
 job only ever grow, so that what is out of date comes up too early, never too late.
 """
 
-from collections import OrderedDict
 from collections.abc import Iterator
-from heapq import heappop, heappush, heapreplace
 
 from pipeline_protocol.link import Readiness
-from pipeline_router.presence import Worker
-from pipeline_router.work import RANKS, Work
-
-
-class Lane:
-    """The jobs of one version of one track's tool; a channel without versions has one lane."""
-
-    __slots__ = (
-        "channel",
-        "failed",
-        "generic",
-        "scoped",
-        "stranded_since",
-        "track",
-        "version",
-        "waiting",
-    )
-
-    def __init__(self, channel: str, track: str, version: str) -> None:
-        self.channel = channel
-        self.track = track
-        self.version = version
-        self.waiting: tuple[OrderedDict[int, Work], ...] = tuple(
-            OrderedDict() for _ in range(RANKS)
-        )
-        """By rank, then by order of arrival."""
-        self.scoped: list[Pool] = []
-        self.generic: list[Pool] = []
-        self.failed: set[Worker] = set()
-        """Workers that serve the track, but could not prepare the version."""
-        self.stranded_since: float | None = None
-        """Since when jobs wait here without any worker that could ever take them."""
-
-    def __iter__(self) -> Iterator[Work]:
-        for queue in self.waiting:
-            yield from queue.values()
-
-    def __bool__(self) -> bool:
-        return any(self.waiting)
-
-    @property
-    def ready(self) -> int:
-        """How many workers have the version ready."""
-        return sum(len(pool.workers) for pools in (self.scoped, self.generic) for pool in pools)
-
-
-class Pool:
-    """Workers, all scoped or all generic, that have the same versions ready."""
-
-    __slots__ = ("free", "heads", "key", "lanes", "listed", "workers")
-
-    def __init__(self, key: tuple[bool, frozenset[Lane]]) -> None:
-        self.key = key
-        self.lanes = key[1]
-        self.workers: set[Worker] = set()
-        self.free: list[tuple[int, Worker]] = []
-        self.heads: tuple[list[tuple[int, Lane]], ...] = tuple([] for _ in range(RANKS))
-        self.listed: tuple[set[Lane], ...] = tuple(set() for _ in range(RANKS))
-
-    def first_free(self) -> Worker | None:
-        """Return the least recently used worker with room."""
-        free = self.free
-        while free:
-            used, worker = free[0]
-            if worker.pool is not self:
-                heappop(free)
-            elif not worker.room:
-                heappop(free)
-                worker.listed = False
-            elif used != worker.last_used:
-                heapreplace(free, (worker.last_used, worker))
-            else:
-                return worker
-        return None
-
-    def list_worker(self, worker: Worker) -> None:
-        """Have a worker with room found."""
-        if not worker.listed:
-            worker.listed = True
-            heappush(self.free, (worker.last_used, worker))
-
-    def list_lane(self, lane: Lane, rank: int) -> None:
-        """Have a lane with waiting jobs of that rank found."""
-        if lane not in self.listed[rank]:
-            self.listed[rank].add(lane)
-            heappush(self.heads[rank], (next(iter(lane.waiting[rank])), lane))
-
-    def first_waiting(self) -> Work | None:
-        """Return the waiting job that comes first among all lanes."""
-        for rank, heads in enumerate(self.heads):
-            while heads:
-                order, lane = heads[0]
-                queue = lane.waiting[rank]
-                if not queue:
-                    heappop(heads)
-                    self.listed[rank].discard(lane)
-                    continue
-                first = next(iter(queue))
-                if first == order:
-                    return queue[first]
-                heapreplace(heads, (first, lane))
-        return None
+from pipeline_router.model import Lane, Pool, Work, Worker
 
 
 class Scheduler:
@@ -142,7 +39,7 @@ class Scheduler:
         self.workers.add(worker)
         for workers in self._groups(worker):
             workers.add(worker)
-        self.refit(worker)
+        self.reassign_pool(worker)
 
     def leave(self, worker: Worker) -> None:
         """Give a worker no more jobs."""
@@ -159,7 +56,7 @@ class Scheduler:
             lane.failed.discard(worker)
         worker.failed = frozenset()
 
-    def refit(self, worker: Worker) -> None:
+    def reassign_pool(self, worker: Worker) -> None:
         """Put a worker into the pool that its ready versions ask for."""
         if worker not in self.workers:
             return
@@ -215,7 +112,7 @@ class Scheduler:
         del self.lanes[lane.track, lane.version]
         ready = [worker for pool in lane.scoped + lane.generic for worker in pool.workers]
         for worker in (*ready, *lane.failed):
-            self.refit(worker)
+            self.reassign_pool(worker)
 
     def put(self, work: Work) -> None:
         """Let a job wait, last of its rank."""

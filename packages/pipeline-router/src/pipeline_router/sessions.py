@@ -8,7 +8,7 @@ from pipeline_protocol.link import (
     HeldJob,
     Hello,
     Readiness,
-    Refusal,
+    RefusalReason,
     Refused,
     Restart,
     RouterHeartbeat,
@@ -21,8 +21,8 @@ from pipeline_router.commands import Command, Level, Note, Probe, Tell, TellAll
 from pipeline_router.config import Config
 from pipeline_router.deployments import Deployments
 from pipeline_router.dispatch import Dispatcher
-from pipeline_router.presence import Presence, Worker, objection
-from pipeline_router.work import Orphan, State
+from pipeline_router.model import Orphan, State, Worker
+from pipeline_router.presence import Presence, check_hello
 
 
 class Sessions:
@@ -54,10 +54,10 @@ class Sessions:
 
     def hello(self, peer: bytes, hello: Hello, now: float) -> None:
         """Let a worker in, refuse it, or look first whether its name's owner is alive."""
-        no = objection(hello)
+        refusal = check_hello(hello)
         owner = self.presence.called(hello.identity)
-        if no is not None:
-            self._out.append(Tell(peer, no))
+        if refusal is not None:
+            self._out.append(Tell(peer, refusal))
         elif owner is None or owner.peer == peer or owner.instance == hello.instance:
             self.welcome(peer, hello, now)
         else:
@@ -68,7 +68,7 @@ class Sessions:
         owner = self.presence.called(hello.identity)
         if alive and owner is not None and owner.peer != peer:
             error = f"a worker called {hello.identity} is alive: choose another name, or stop it"
-            self._out.append(Tell(peer, Refused(Refusal.IDENTITY_ALIVE, error)))
+            self._out.append(Tell(peer, Refused(RefusalReason.IDENTITY_ALIVE, error)))
         else:
             self.welcome(peer, hello, now)
 
@@ -115,9 +115,9 @@ class Sessions:
         """Tie a job that a worker runs, or holds the result of, to its request."""
         dispatcher = self._dispatcher
         fence = (held.job, held.attempt)
-        work = dispatcher.ledger.works.get(held.job)
+        work = dispatcher.inflight.works.get(held.job)
         if work is None and held.key:
-            work = dispatcher.ledger.with_key(held.key)
+            work = dispatcher.inflight.with_key(held.key)
         same = (
             work is not None
             and work.worker is not None
@@ -154,7 +154,7 @@ class Sessions:
     def versions(self, worker: Worker, changed: Iterable[VersionState], now: float) -> None:
         """Take in how far a worker is with what it prepares."""
         self._learn(worker, changed)
-        self._dispatcher.schedulers[worker.channel].refit(worker)
+        self._dispatcher.schedulers[worker.channel].reassign_pool(worker)
         self._dispatcher.fill(worker, now)
         self._dispatcher.refuse_unready(worker.failed, now)
 
@@ -195,7 +195,7 @@ class Sessions:
         scheduler = self._dispatcher.schedulers[worker.channel]
         if restarting:
             worker.restarting = True
-            scheduler.refit(worker)
+            scheduler.reassign_pool(worker)
         else:
             worker.draining = True
             scheduler.leave(worker)

@@ -10,7 +10,7 @@ from enum import Enum
 from msgspec import Struct
 
 
-class Patience(Struct, frozen=True):
+class Timeouts(Struct, frozen=True):
     """How long a worker waits for what, in seconds."""
 
     heartbeat_s: float = 1.0
@@ -20,7 +20,7 @@ class Patience(Struct, frozen=True):
     """Without a word from the router; longer than its `liveness_s`, so that it acts first."""
     first_answer_s: float = 10.0
     """Before the first welcome; afterwards a worker waits for ever."""
-    namesake_s: float = 5.0
+    stale_identity_s: float = 5.0
     """For another worker of the same identity to be found dead."""
     acknowledgement_s: float = 5.0
     """For held results, once all work is done and the worker wants to leave."""
@@ -48,11 +48,11 @@ class Step(Enum):
 class Bootstrap:
     """How far a worker is with finding its router."""
 
-    def __init__(self, patience: Patience) -> None:
+    def __init__(self, timeouts: Timeouts) -> None:
         self.phase = Phase.ASKING
         self.welcomed = False
         """Whether any router ever took this worker."""
-        self._patience = patience
+        self._timeouts = timeouts
         self._started_at: float | None = None
         self._refused_at: float | None = None
         self._phase_at = float("-inf")
@@ -67,13 +67,13 @@ class Bootstrap:
         """Say what it is time for; `asked` and `greeted` then tell that it was done."""
         waited = now - self._phase_at
         unanswered = not self.welcomed and self._refused_at is None
-        if unanswered and now - (self._started_at or now) > self._patience.first_answer_s:
+        if unanswered and now - (self._started_at or now) > self._timeouts.first_answer_s:
             return Step.GIVE_UP
         if self.phase is Phase.ASKING:
-            return Step.ASK if waited >= self._patience.ask_again_s else None
-        if now - self._heard_at > self._patience.silence_s:
+            return Step.ASK if waited >= self._timeouts.ask_again_s else None
+        if now - self._heard_at > self._timeouts.silence_s:
             return Step.LOOK_AGAIN
-        if self.phase is Phase.GREETING and waited >= self._patience.hello_again_s:
+        if self.phase is Phase.GREETING and waited >= self._timeouts.hello_again_s:
             return Step.HELLO
         return None
 
@@ -94,11 +94,11 @@ class Bootstrap:
         self.phase, self._phase_at, self.welcomed = Phase.SERVING, now, True
         self._refused_at = None
 
-    def awaits_namesake(self, now: float) -> bool:
+    def wait_for_stale_identity(self, now: float) -> bool:
         """Note that the name is taken; say whether it may yet turn out to be a dead worker's.
 
         It may be our own dead self, whose connection is not missed yet.
         """
         if self._refused_at is None:
             self._refused_at = now
-        return now - self._refused_at < self._patience.namesake_s
+        return now - self._refused_at < self._timeouts.stale_identity_s

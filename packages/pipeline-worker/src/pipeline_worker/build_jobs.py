@@ -19,8 +19,8 @@ from pipeline_protocol.requests import BuildContainer, ListAvailableContainers
 from pipeline_protocol.responses import AvailableContainers, Build
 from pipeline_protocol.settings import Credentials, Settings
 from pipeline_worker.executor import Assignment, Finished
-from pipeline_worker.housekeeping import CacheKeeper
-from pipeline_worker.registries import OpenRegistry
+from pipeline_worker.host.cache import CacheKeeper
+from pipeline_worker.versions.registry import OpenRegistry
 
 _CODES: dict[type[errors.ContainersError], int] = {
     errors.BadReference: status.UNUSABLE,
@@ -98,7 +98,7 @@ class BuildJobs:
             options=BuildOptions(
                 timeout_s=min(left_s, limits.wall_s), memory_bytes=limits.memory_bytes
             ),
-            on_line=Trickle(assignment.print_line, time.monotonic),
+            on_line=RateLimitedOutput(assignment.print_line, time.monotonic),
             cancelled=assignment.cancelled,
         )
         response = Build(built.outcome, built.image, built.image_tag, built.digest, built.git_sha)
@@ -116,7 +116,7 @@ class BuildJobs:
         return self._settings.registry.image.replace("{tool}", tool)
 
 
-class Trickle:
+class RateLimitedOutput:
     """Lets so many lines a second through to whoever waits, and says how many it kept back.
 
     A build may print millions; the end of its log comes with the reply in any case.

@@ -21,14 +21,14 @@ from pipeline_containers.sandbox.host.rootless import enter
 from pipeline_protocol.address import BadAddress, WorkerAddress
 from pipeline_protocol.channels import CHANNELS
 from pipeline_protocol.names import Identity, described
-from pipeline_worker.bootstrap import Patience
-from pipeline_worker.commands import Ending, Leave
-from pipeline_worker.core import Core, Mode
+from pipeline_worker.bootstrap import Timeouts
+from pipeline_worker.commands import Leave, WorkerEnd
+from pipeline_worker.core import Mode, WorkerCore
 from pipeline_worker.events import StopAsked
 from pipeline_worker.flavours import Means, open_flavour
-from pipeline_worker.loop import Loop
+from pipeline_worker.host.workfolder import FolderInUse, WorkFolder
+from pipeline_worker.loop import WorkerLoop
 from pipeline_worker.sockets import RouterSockets
-from pipeline_worker.workfolder import FolderInUse, WorkFolder
 
 _FOLDER = click.Path(file_okay=False, path_type=Path)
 _EXISTING = click.Path(exists=True, file_okay=False, path_type=Path)
@@ -189,7 +189,7 @@ def _work(start: Start, path: Path) -> NoReturn:
         folder = WorkFolder(path, start.identity)
         tempfile.tempdir = str(folder.scratch())  # in /tmp, a killed worker's logins would stay
         left = _session(start, folder)
-        while left.ending is Ending.RESTART:
+        while left.ending is WorkerEnd.RESTART:
             logging.info("bootstrapping again")
             left = _session(start, folder)
     except FolderInUse as error:
@@ -199,7 +199,7 @@ def _work(start: Start, path: Path) -> NoReturn:
     except OSError as error:
         sys.exit(f"pipeline-worker: {error.filename or path}: {error.strerror or error}")
     if left.reason:
-        level = logging.INFO if left.ending is Ending.DONE else logging.ERROR
+        level = logging.INFO if left.ending is WorkerEnd.DONE else logging.ERROR
         logging.log(level, "%s", left.reason)
     sys.exit(left.ending.value)
 
@@ -219,17 +219,19 @@ def _session(start: Start, folder: WorkFolder) -> Leave:
     address = start.address
     channel = address.channel
     with open_flavour(channel, start.identity, start.slots, folder, start.means) as flavour:
-        core = Core(
+        core = WorkerCore(
             start.identity,
             secrets.token_hex(8),
             address,
             start.slots,
             start.mode,
-            Patience(first_answer_s=start.wait_s),
+            Timeouts(first_answer_s=start.wait_s),
             flavour.host,
         )
         sockets = RouterSockets(address)
-        loop = Loop(core, sockets, flavour.jobs, flavour.releases, flavour.prover)
+        loop = WorkerLoop(
+            core, sockets, flavour.jobs, flavour.version_manager, flavour.health_checker
+        )
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: loop.post(StopAsked()))
         logging.info("looking for the router at %s", address.router)

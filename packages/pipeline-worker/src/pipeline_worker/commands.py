@@ -8,7 +8,7 @@ from pipeline_protocol.link import FromWorker, Job, JobId
 from pipeline_protocol.settings import Credentials, Settings, WantedVersion
 
 
-class Ending(Enum):
+class WorkerEnd(Enum):
     """Why a worker leaves; the value is the process' exit status."""
 
     DONE = 0
@@ -82,7 +82,7 @@ class Say(Struct, frozen=True):
 class Leave(Struct, frozen=True):
     """Stop the loop."""
 
-    ending: Ending
+    ending: WorkerEnd
     reason: str = ""
 
 

@@ -17,7 +17,7 @@ from pipeline_protocol.link import (
     Hello,
     Job,
     Progress,
-    Refusal,
+    RefusalReason,
     Refused,
     Restart,
     Result,
@@ -30,10 +30,10 @@ from pipeline_protocol.link import (
 )
 from pipeline_worker import commands as do
 from pipeline_worker import events
-from pipeline_worker.bootstrap import Bootstrap, Patience, Phase, Step
-from pipeline_worker.health import DOUBTFUL, Health, Verdict
+from pipeline_worker.bootstrap import Bootstrap, Phase, Step, Timeouts
+from pipeline_worker.host.health import DOUBTFUL, Health, Verdict
 from pipeline_worker.ledger import Ledger
-from pipeline_worker.preparation import Preparation
+from pipeline_worker.versions.desired import DesiredVersions
 
 
 class Mode(Enum):
@@ -46,7 +46,7 @@ class Mode(Enum):
     """Say what would be prepared, then exit."""
 
 
-class Core:
+class WorkerCore:
     """One worker's state. `handle` is its only verb."""
 
     def __init__(
@@ -56,7 +56,7 @@ class Core:
         address: WorkerAddress,
         slots: int,
         mode: Mode = Mode.LISTEN,
-        patience: Patience | None = None,
+        timeouts: Timeouts | None = None,
         host: Mapping[str, str] | None = None,
     ) -> None:
         """Begin; `host` says how its host runs jobs, for whoever asks the router."""
@@ -66,13 +66,13 @@ class Core:
         self.slots = slots
         self.mode = mode
         self.host = dict(host or {})
-        self.patience = patience or Patience()
-        self.bootstrap = Bootstrap(self.patience)
+        self.timeouts = timeouts or Timeouts()
+        self.bootstrap = Bootstrap(self.timeouts)
         self.ledger = Ledger()
-        self.preparation = Preparation(address.topics)
+        self.desired = DesiredVersions(address.topics)
         self.health = Health()
         self.epoch = 0
-        self.leaving: do.Ending | None = None
+        self.leaving: do.WorkerEnd | None = None
         self._configured = False
         self._was_asked_to_stop = False
         self._beat_at = float("-inf")
@@ -99,7 +99,7 @@ class Core:
         out: list[do.Command] = []
         match self.bootstrap.due(now):
             case Step.GIVE_UP:
-                return [do.Leave(do.Ending.UNREACHABLE, self._unreachable())]
+                return [do.Leave(do.WorkerEnd.UNREACHABLE, self._unreachable())]
             case Step.ASK:
                 out += self._ask(now)
             case Step.LOOK_AGAIN:
@@ -108,11 +108,11 @@ class Core:
             case Step.HELLO:
                 out += self._hello(now)
         if self.phase is Phase.SERVING:
-            if now - self._beat_at >= self.patience.heartbeat_s:
+            if now - self._beat_at >= self.timeouts.heartbeat_s:
                 out += self._beat(event.load, now)
-            if further := self.preparation.progress():
+            if further := self.desired.progress():
                 out.append(do.Send(Versions(further)))
-            out += map(do.Prepare, self.preparation.due(now))
+            out += map(do.Prepare, self.desired.due(now))
         if self.health.due(now):
             out.append(do.ProveHealth())
         return out + self._leave_if_idle(now)
@@ -135,7 +135,7 @@ class Core:
         return [*warnings, do.Connect(event.port), *self._hello(now)]
 
     def _bootstrap_refused(self, event: events.BootstrapRefused, now: float) -> list[do.Command]:
-        return [] if self.bootstrap.welcomed else [do.Leave(do.Ending.FAILED, event.error)]
+        return [] if self.bootstrap.welcomed else [do.Leave(do.WorkerEnd.FAILED, event.error)]
 
     def _hello(self, now: float) -> list[do.Command]:
         self.bootstrap.greeted(now)
@@ -145,7 +145,7 @@ class Core:
             channel=self.address.channel,
             topics=self.address.topics,
             slots=self.slots,
-            versions=self.preparation.states(),
+            versions=self.desired.states(),
             jobs=self.ledger.jobs(now),
             epoch=self.epoch,
             draining=self.draining,
@@ -178,11 +178,13 @@ class Core:
         ]
 
     def _refused(self, message: Refused, _body: bytes, now: float) -> list[do.Command]:
-        if message.why is Refusal.UNKNOWN_SESSION:
+        if message.why is RefusalReason.UNKNOWN_SESSION:
             return self._hello(now) if self.phase is Phase.SERVING else []
-        if message.why is Refusal.IDENTITY_ALIVE and self.bootstrap.awaits_namesake(now):
+        if message.why is RefusalReason.IDENTITY_ALIVE and self.bootstrap.wait_for_stale_identity(
+            now
+        ):
             return [do.Say(f"{message.error}; asking again", warning=True)]
-        return [do.Leave(do.Ending.FAILED, f"the router refuses this worker: {message.error}")]
+        return [do.Leave(do.WorkerEnd.FAILED, f"the router refuses this worker: {message.error}")]
 
     def _router_heartbeat(
         self, _message: RouterHeartbeat, _body: bytes, _now: float
@@ -210,26 +212,26 @@ class Core:
 
     def _configure(self, message: Configure, _body: bytes, now: float) -> list[do.Command]:
         self._configured = True
-        wanted = self.preparation.want(message.settings.versions)
+        wanted = self.desired.want(message.settings.versions)
         if self.mode is Mode.DRYRUN:
             names = ", ".join(f"{v.track} {v.version}" for v in wanted.prepare) or "nothing"
             return [
                 do.Say(f"would prepare: {names}"),
-                do.Leave(do.Ending.DONE),
+                do.Leave(do.WorkerEnd.DONE),
             ]
         out: list[do.Command] = [do.Adopt(message.settings, message.credentials)]
         out += map(do.Prepare, wanted.prepare)
-        out.append(do.Keep(self.preparation.wanted()))
+        out.append(do.Keep(self.desired.wanted()))
         if wanted.changed:
             out.append(do.Send(Versions(wanted.changed)))
         return out + self._leave_if_idle(now)
 
     def _drain(self, _message: Drain, _body: bytes, now: float) -> list[do.Command]:
-        self.leaving = self.leaving or do.Ending.DONE
+        self.leaving = self.leaving or do.WorkerEnd.DONE
         return [do.Say("draining: finishing what runs"), *self._leave_if_idle(now)]
 
     def _restart(self, _message: Restart, _body: bytes, now: float) -> list[do.Command]:
-        self.leaving = self.leaving or do.Ending.RESTART
+        self.leaving = self.leaving or do.WorkerEnd.RESTART
         return [
             do.Say("the router asks for a restart: finishing what runs"),
             *self._leave_if_idle(now),
@@ -252,7 +254,7 @@ class Core:
         return [do.Send(Progress(event.job, event.attempt), event.body)]
 
     def _version_moved(self, event: events.VersionMoved, now: float) -> list[do.Command]:
-        state = self.preparation.moved(event.state, now)
+        state = self.desired.moved(event.state, now)
         if state is None:
             return []
         out: list[do.Command] = []
@@ -268,7 +270,7 @@ class Core:
         verdict = self.health.proved(event.problem, now)
         if verdict is Verdict.WELL:
             # The router takes a worker that drained back as one that begins anew.
-            self.leaving = self.leaving or do.Ending.RESTART
+            self.leaving = self.leaving or do.WorkerEnd.RESTART
             return [do.Say("this host is well again"), *self._leave_if_idle(now)]
         if not event.problem:
             return []
@@ -281,12 +283,14 @@ class Core:
 
     def _stop_asked(self, _event: events.StopAsked, now: float) -> list[do.Command]:
         # while the router is away there is nothing to wait for, but for work that it may ask about
-        lonely = self.phase is Phase.ASKING and not (self.ledger.running or self.ledger.held)
-        if self._was_asked_to_stop or lonely:
-            return [do.Leave(do.Ending.DONE, "stopped")]
+        idle_and_disconnected = self.phase is Phase.ASKING and not (
+            self.ledger.running or self.ledger.held
+        )
+        if self._was_asked_to_stop or idle_and_disconnected:
+            return [do.Leave(do.WorkerEnd.DONE, "stopped")]
         # the second time: that the router had it drained before is no asking to stop at once
         self._was_asked_to_stop = True
-        self.leaving = do.Ending.DONE
+        self.leaving = do.WorkerEnd.DONE
         out: list[do.Command] = [do.Say("stopping: finishing what runs; once more to stop now")]
         if self.phase is Phase.SERVING:
             out += self._beat(0.0, now)
@@ -294,44 +298,44 @@ class Core:
 
     def _leave_if_idle(self, now: float) -> list[do.Command]:
         if self.leaving is None and self._prepared_all():
-            self.leaving = do.Ending.DONE if self.preparation.all_ready() else do.Ending.FAILED
+            self.leaving = do.WorkerEnd.DONE if self.desired.all_ready() else do.WorkerEnd.FAILED
         if self.leaving is None or self.ledger.running:
             return []
         if self._idle_since is None:
             self._idle_since = now
-        if self.ledger.held and now - self._idle_since < self.patience.acknowledgement_s:
+        if self.ledger.held and now - self._idle_since < self.timeouts.acknowledgement_s:
             return []
-        report = self.preparation.report() if self.mode is Mode.CONFIGURE else ""
+        report = self.desired.report() if self.mode is Mode.CONFIGURE else ""
         goodbye: list[do.Command] = [do.Send(Goodbye(report))]
         if self.phase is not Phase.SERVING:
             goodbye = []
         return [*goodbye, do.Leave(self.leaving, report)]
 
     def _prepared_all(self) -> bool:
-        return self.mode is Mode.CONFIGURE and self._configured and self.preparation.settled()
+        return self.mode is Mode.CONFIGURE and self._configured and self.desired.settled()
 
 
 _EVENTS: dict[type, Callable[..., list[do.Command]]] = {
-    events.Tick: Core._tick,
-    events.LinkFound: Core._link_found,
-    events.BootstrapRefused: Core._bootstrap_refused,
-    events.Received: Core._received,
-    events.RunEnded: Core._run_ended,
-    events.RunPrinted: Core._run_printed,
-    events.VersionMoved: Core._version_moved,
-    events.HealthDoubted: Core._health_doubted,
-    events.HealthProved: Core._health_proved,
-    events.StopAsked: Core._stop_asked,
+    events.Tick: WorkerCore._tick,
+    events.LinkFound: WorkerCore._link_found,
+    events.BootstrapRefused: WorkerCore._bootstrap_refused,
+    events.Received: WorkerCore._received,
+    events.RunEnded: WorkerCore._run_ended,
+    events.RunPrinted: WorkerCore._run_printed,
+    events.VersionMoved: WorkerCore._version_moved,
+    events.HealthDoubted: WorkerCore._health_doubted,
+    events.HealthProved: WorkerCore._health_proved,
+    events.StopAsked: WorkerCore._stop_asked,
 }
 
 _MESSAGES: dict[type[ToWorker], Callable[..., list[do.Command]]] = {
-    Welcome: Core._welcome,
-    Refused: Core._refused,
-    RouterHeartbeat: Core._router_heartbeat,
-    Job: Core._job,
-    CancelJob: Core._cancel,
-    ResultAck: Core._result_ack,
-    Configure: Core._configure,
-    Drain: Core._drain,
-    Restart: Core._restart,
+    Welcome: WorkerCore._welcome,
+    Refused: WorkerCore._refused,
+    RouterHeartbeat: WorkerCore._router_heartbeat,
+    Job: WorkerCore._job,
+    CancelJob: WorkerCore._cancel,
+    ResultAck: WorkerCore._result_ack,
+    Configure: WorkerCore._configure,
+    Drain: WorkerCore._drain,
+    Restart: WorkerCore._restart,
 }

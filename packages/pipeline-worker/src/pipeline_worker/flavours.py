@@ -10,7 +10,7 @@ from msgspec import Struct
 
 from pipeline_containers.building.build import Workshop
 from pipeline_containers.building.builders import open_builder
-from pipeline_containers.building.git import Sources
+from pipeline_containers.building.git import GitSources
 from pipeline_containers.errors import SandboxError, ToolMissing
 from pipeline_containers.images.pull_limits import PullLimits
 from pipeline_containers.sandbox.host.options import HostOptions
@@ -20,13 +20,13 @@ from pipeline_containers.store.store import Store
 from pipeline_protocol.channels import CHANNELS
 from pipeline_worker.build_jobs import BuildJobs
 from pipeline_worker.executor import Jobs
-from pipeline_worker.housekeeping import CacheKeeper
-from pipeline_worker.inputs import Inputs
-from pipeline_worker.proof import Proof
-from pipeline_worker.prover import Prover
-from pipeline_worker.releases import NoReleases, Preparer, Releases
+from pipeline_worker.host.cache import CacheKeeper
+from pipeline_worker.host.health_checker import HealthChecker
+from pipeline_worker.host.workfolder import WorkFolder
+from pipeline_worker.inputs.fetch import Inputs
 from pipeline_worker.tool_jobs import ToolJobs
-from pipeline_worker.workfolder import WorkFolder
+from pipeline_worker.versions.check import ImageCheck
+from pipeline_worker.versions.manager import NoVersions, Preparer, VersionManager
 
 _log = logging.getLogger(__name__)
 
@@ -52,8 +52,8 @@ class Flavour(Struct, frozen=True):
     """What does the jobs, what prepares versions, and what proves that jobs can be done."""
 
     jobs: Jobs
-    releases: Preparer
-    prover: Prover
+    version_manager: Preparer
+    health_checker: HealthChecker
     host: dict[str, str] = {}
     """How this host runs jobs."""
 
@@ -67,7 +67,7 @@ def open_flavour(
     _require(*(("git", "skopeo") if kind is None else ("skopeo",)), means.host.runtime)
     most = slots if means.warm is None else min(means.warm, slots)
     with ExitStack() as opened:
-        prover = Prover(lambda: sandbox.prove())
+        health_checker = HealthChecker(lambda: sandbox.prove())
         sandbox = opened.enter_context(
             Sandbox(
                 folder.folder("run"),
@@ -76,10 +76,10 @@ def open_flavour(
                 runtime=means.host.runtime,
                 allow_unenforced=means.host.allow_unenforced,
                 cgroup_parent=means.host.cgroup_parent,
-                on_trouble=prover.doubt,
+                on_trouble=health_checker.doubt,
             )
         )
-        opened.callback(prover.close)
+        opened.callback(health_checker.close)
         if kind is None and sandbox.is_rootless:
             raise SandboxError("builders need root: start this worker as root")
         facts = sandbox.facts()
@@ -92,20 +92,22 @@ def open_flavour(
         if kind is None:
             builder = open_builder("auto", folder.folder("builder"), means.base_images)
             builds = folder.folder("builds")
-            sources = Sources(builds / "clones", means.git_credentials)
+            sources = GitSources(builds / "clones", means.git_credentials)
             workshop = Workshop(builder, sandbox, sources, builds)
             cache = CacheKeeper(folder.folder("builder"), builder.prune)
             opened.callback(cache.close)
-            yield Flavour(BuildJobs(identity, workshop, cache), NoReleases(), prover, facts)
+            yield Flavour(BuildJobs(identity, workshop, cache), NoVersions(), health_checker, facts)
             return
-        proof = Proof(sandbox, TOOLS[kind], folder.folder("proofs"), prover.doubt)
+        image_check = ImageCheck(
+            sandbox, TOOLS[kind], folder.folder("proofs"), health_checker.doubt
+        )
         store = Store(folder.folder("store"), PULLS, sandbox.background.take)
-        releases = Releases(channel, store, proof.prove, proof.forget)
-        opened.callback(releases.close)
+        version_manager = VersionManager(channel, store, image_check.prove, image_check.forget)
+        opened.callback(version_manager.close)
         inputs = Inputs(means.file_inputs)
         opened.callback(inputs.close)
-        jobs = ToolJobs(identity, TOOLS[kind], sandbox, releases, inputs)
-        yield Flavour(jobs, releases, prover, facts)
+        jobs = ToolJobs(identity, TOOLS[kind], sandbox, version_manager, inputs)
+        yield Flavour(jobs, version_manager, health_checker, facts)
 
 
 def _require(*programs: str) -> None:

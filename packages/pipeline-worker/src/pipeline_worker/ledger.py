@@ -19,7 +19,7 @@ class Running(Struct):
     deadline: float
 
 
-class Held(Struct):
+class HeldReply(Struct):
     """A finished reply."""
 
     key: bytes
@@ -34,7 +34,7 @@ class Ledger:
 
     def __init__(self) -> None:
         self.running: dict[Key, Running] = {}
-        self.held: dict[Key, Held] = {}
+        self.held: dict[Key, HeldReply] = {}
         self._held_bytes = 0
 
     def start(self, job: Job, now: float) -> bool:
@@ -49,7 +49,7 @@ class Ledger:
         """Hold a job's reply; of what is held, the oldest goes when there is too much."""
         key = (job, attempt)
         was = self.running.pop(key)
-        self.held[key] = Held(was.key, was.deadline, code, body, now)
+        self.held[key] = HeldReply(was.key, was.deadline, code, body, now)
         self._held_bytes += len(body)
         for oldest, held in list(self.held.items()):
             if self._held_bytes <= HELD_BYTES and now - held.since <= HELD_S:

@@ -6,12 +6,12 @@ import time
 from collections import deque
 
 from pipeline_worker import commands as do
-from pipeline_worker.core import Core
+from pipeline_worker.core import WorkerCore
 from pipeline_worker.events import Event, Tick
 from pipeline_worker.executor import Executor, Jobs
-from pipeline_worker.prover import Prover
-from pipeline_worker.releases import Preparer
+from pipeline_worker.host.health_checker import HealthChecker
 from pipeline_worker.sockets import RouterSockets
+from pipeline_worker.versions.manager import Preparer
 
 _log = logging.getLogger(__name__)
 
@@ -38,23 +38,23 @@ class _Bell:
         os.close(self.descriptor)
 
 
-class Loop:
+class WorkerLoop:
     """Carries the core's commands out, until it wants to leave."""
 
     def __init__(
         self,
-        core: Core,
+        core: WorkerCore,
         sockets: RouterSockets,
         jobs: Jobs,
-        releases: Preparer,
-        prover: Prover | None = None,
+        version_manager: Preparer,
+        health_checker: HealthChecker | None = None,
     ) -> None:
-        """Without a prover, the host is taken to be well."""
-        self._prover = prover or Prover()
+        """Without a health checker, the host is taken to be well."""
+        self._health_checker = health_checker or HealthChecker()
         self._core = core
         self._sockets = sockets
         self._jobs = jobs
-        self._releases = releases
+        self._version_manager = version_manager
         self._executor = Executor(jobs, self.post)
         self._posted: deque[Event] = deque()
         self._bell = _Bell()
@@ -67,9 +67,9 @@ class Loop:
             do.StartRun: lambda c: self._executor.start(c.job, c.body),
             do.CancelRun: lambda c: self._executor.cancel(c.job, c.attempt),
             do.Adopt: self._adopt,
-            do.Prepare: lambda c: releases.prepare(c.wanted),
-            do.Keep: lambda c: releases.keep(c.versions),
-            do.ProveHealth: lambda _: self._prover.begin(),
+            do.Prepare: lambda c: version_manager.prepare(c.wanted),
+            do.Keep: lambda c: version_manager.keep(c.versions),
+            do.ProveHealth: lambda _: self._health_checker.begin(),
             do.Say: lambda c: _log.log(
                 logging.WARNING if c.warning else logging.INFO, "%s", c.text
             ),
@@ -83,8 +83,8 @@ class Loop:
 
     def run(self) -> do.Leave:
         """Work until the core leaves; say how."""
-        self._releases.report_to(self.post)
-        self._prover.report_to(self.post)
+        self._version_manager.report_to(self.post)
+        self._health_checker.report_to(self.post)
         self._sockets.register(self._bell.descriptor)
         try:
             while self._left is None:
@@ -120,7 +120,7 @@ class Loop:
 
     def _adopt(self, command: do.Adopt) -> None:
         self._jobs.adopt(command.settings, command.credentials)
-        self._releases.adopt(command.settings, command.credentials)
+        self._version_manager.adopt(command.settings, command.credentials)
 
     def _leave(self, command: do.Leave) -> None:
         self._left = command

@@ -14,14 +14,14 @@ from pipeline_containers.sandbox.tools import ToolKind, tool_command, tool_progr
 from pipeline_protocol import status
 from pipeline_protocol.codec import answer, decode_request, refusal
 from pipeline_protocol.link import MAX_LOG_BYTES
-from pipeline_protocol.replies import Context, Logs, Timing, Usage
+from pipeline_protocol.replies import Context, JobUsage, Logs, Timing
 from pipeline_protocol.requests import SolutionRequest
 from pipeline_protocol.settings import Credentials, Settings
-from pipeline_worker.allowance import InputUnavailable, UnusableInput
 from pipeline_worker.executor import Assignment, Finished
-from pipeline_worker.inputs import Inputs
-from pipeline_worker.patience import OutOfTime, Patience, TakenBack
-from pipeline_worker.releases import Releases
+from pipeline_worker.inputs.deadline import InputDeadline, OutOfTime, TakenBack
+from pipeline_worker.inputs.fetch import Inputs
+from pipeline_worker.inputs.quota import InputUnavailable, UnusableInput
+from pipeline_worker.versions.manager import VersionManager
 
 _CODES = {
     Ending.TIMED_OUT: status.TIMED_OUT,
@@ -54,13 +54,13 @@ class ToolJobs:
         worker: str,
         kind: ToolKind,
         sandbox: Sandbox,
-        releases: Releases,
+        version_manager: VersionManager,
         inputs: Inputs,
     ) -> None:
         self._worker = worker
         self._kind = kind
         self._sandbox = sandbox
-        self._releases = releases
+        self._version_manager = version_manager
         self._inputs = inputs
         self._settings = Settings()
 
@@ -76,17 +76,17 @@ class ToolJobs:
         if not isinstance(request, SolutionRequest):
             raise TypeError(f"{type(request).__name__} is not for a worker that runs tools")
         context = Context(worker=self._worker, attempt=assignment.attempt)
-        with self._releases.use(request.track_slug, request.container_version) as image:
+        with self._version_manager.use(request.track_slug, request.container_version) as image:
             if image is None:
                 return self._without_image(request, context)
-            patience = Patience(assignment.deadline, assignment.cancelled)
+            timeouts = InputDeadline(assignment.deadline, assignment.cancelled)
             try:
                 limits = self._limits(request)
                 run = ToolRun(
                     image=image,
                     kind=self._kind,
                     slug=request.exercise_slug,
-                    fill=lambda folder: self._inputs.bring(request, folder, limits, patience),
+                    fill=lambda folder: self._inputs.bring(request, folder, limits, timeouts),
                     limits=limits,
                     cancelled=assignment.cancelled,
                 )
@@ -108,7 +108,7 @@ class ToolJobs:
     def _without_image(self, request: SolutionRequest, context: Context) -> Finished:
         """Answer a job whose version was ready when the router sent it, and is not any more."""
         track, version = request.track_slug, request.container_version
-        if self._releases.is_wanted(track, version):
+        if self._version_manager.is_wanted(track, version):
             code, error = status.NOT_READY, f"{track} {version} is not ready here"
         else:
             code, error = status.UNKNOWN_VERSION, f"{track} {version} was unloaded"
@@ -162,7 +162,7 @@ def _context(
             run_s=phases.get("run_s", 0.0),
             total_s=total_s,
         ),
-        usage=Usage(**{name: getattr(used, name) or 0 for name in Usage.__struct_fields__}),
+        usage=JobUsage(**{name: getattr(used, name) or 0 for name in JobUsage.__struct_fields__}),
         logs=Logs(_end(report.stdout), _end(report.stderr)),
         exit_status=report.exit_status,
         invocation={

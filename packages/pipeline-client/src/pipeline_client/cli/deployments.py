@@ -9,7 +9,7 @@ import click
 from pipeline_client import ClientTimedOut, PipelineError
 from pipeline_client.cli import completion, exits
 from pipeline_client.cli.options import CHANNEL, TRACK, Session, command, common, option
-from pipeline_client.cli.output import Output
+from pipeline_client.cli.output import CommandOutput
 from pipeline_client.cli.rollouts import find, news, outlook, progress_of
 from pipeline_client.cli.text import cell, span
 from pipeline_client.cli.values import named
@@ -81,11 +81,11 @@ def wanted_line(wanted: WantedVersions) -> str:
 
 
 @contextmanager
-def _shown(out: Output, version: str) -> Iterator[Watcher]:
+def _shown(out: CommandOutput, version: str) -> Iterator[Watcher]:
     """Show how far workers are: as JSON, by a bar each, or a line for each change."""
     if out.as_json:
         yield out.progress
-    elif out.lively:
+    elif out.is_interactive:
         with _bars(version) as watcher:
             yield watcher
     else:

@@ -13,7 +13,7 @@ import click
 from pipeline_client import PipelineClient
 from pipeline_client.cli import completion
 from pipeline_client.cli.exits import STATUSES_IN_SHORT
-from pipeline_client.cli.output import OUTPUT, Output
+from pipeline_client.cli.output import OUTPUT, CommandOutput
 from pipeline_client.cli.values import Seconds, channel_name, named, router_address
 from pipeline_client.errors import error_of
 from pipeline_protocol import RouterAddress, names, status
@@ -30,7 +30,7 @@ class Session:
 
     address: RouterAddress
     timeout_s: float | None
-    out: Output
+    out: CommandOutput
     upload_to: str | None = None
     """Where folders are uploaded that are too large to be sent along."""
 
@@ -86,7 +86,7 @@ def common(function: Callable[..., None]) -> Callable[..., None]:
     def with_session(
         address: RouterAddress, timeout: float | None, as_json: bool, **more: Any
     ) -> None:
-        out = Output(as_json=as_json)
+        out = CommandOutput(as_json=as_json)
         click.get_current_context().meta[OUTPUT] = out
         function(Session(address, timeout, out), **more)
 

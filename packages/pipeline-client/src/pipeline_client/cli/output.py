@@ -18,17 +18,17 @@ from pipeline_client.cli.text import block, coloured
 from pipeline_client.errors import PipelineError
 
 OUTPUT = "pipeline_client.cli.output"
-"""Where in click's `Context.meta` the command's `Output` is, for whoever handles its errors."""
+"""Where in click's `Context.meta` the command's output is, for whoever handles its errors."""
 
 
-class Output:
+class CommandOutput:
     """Prints for people or, `as_json`, for programs."""
 
     def __init__(self, *, as_json: bool) -> None:
         self.as_json = as_json
 
     @property
-    def lively(self) -> bool:
+    def is_interactive(self) -> bool:
         """Whether bars may move: people only, at a terminal that can."""
         return not self.as_json and sys.stderr.isatty() and os.environ.get("TERM") != "dumb"
 

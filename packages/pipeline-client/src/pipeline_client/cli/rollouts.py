@@ -18,7 +18,7 @@ def progress_of(worker: WorkerVersion) -> tuple[int, str]:
     return done, state_words(worker)
 
 
-class Progress(Protocol):
+class RolloutProgress(Protocol):
     """How far a worker is with a version."""
 
     @property
@@ -31,7 +31,7 @@ class Progress(Protocol):
     def phase(self) -> str: ...  # noqa: D102
 
 
-def state_words(one: Progress) -> str:
+def state_words(one: RolloutProgress) -> str:
     """Return ``preparing (pulling 40 %)``, ``ready``, ``failed: no such image``."""
     words = f"{cell(one.state)}: {cell(one.reason)}" if one.reason else cell(one.state)
     if one.state == Readiness.READY:

@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from pipeline_client.cli import exits
-from pipeline_client.cli.output import OUTPUT, Output
+from pipeline_client.cli.output import OUTPUT, CommandOutput
 from pipeline_client.errors import PipelineError
 from pipeline_protocol.names import nearest
 
@@ -74,7 +74,7 @@ class Root(click.Group):
         try:
             return super().invoke(ctx)
         except PipelineError as error:
-            out: Output = ctx.meta.get(OUTPUT) or Output(as_json=False)
+            out: CommandOutput = ctx.meta.get(OUTPUT) or CommandOutput(as_json=False)
             out.error(error)
             ctx.exit(exits.exit_status(error))
         except KeyboardInterrupt:

@@ -23,7 +23,7 @@ def wanted_of(config: dict[str, Any]) -> Wanted:
     return msgspec.convert(config.get("versions", {}), Wanted)
 
 
-class Held(Struct, frozen=True):
+class HeldVersion(Struct, frozen=True):
     """One version on one worker: what it has beside what is wanted."""
 
     track: str
@@ -47,7 +47,7 @@ def serves(worker: WorkerDescription, channel: str, track: str) -> bool:
     return worker.channel == channel and (not worker.topics or track in worker.topics)
 
 
-def held(worker: WorkerDescription, wanted: Wanted) -> list[Held]:
+def held(worker: WorkerDescription, wanted: Wanted) -> list[HeldVersion]:
     """Return what a worker should have or has, wanted versions first."""
     here = {(version.track, version.version): version for version in worker.versions}
     names = [
@@ -60,10 +60,10 @@ def held(worker: WorkerDescription, wanted: Wanted) -> list[Held]:
     for name in dict.fromkeys((*names, *here)):
         known = here.get(name)
         if known is None:
-            found.append(Held(*name, True, Readiness.PREPARING.value))
+            found.append(HeldVersion(*name, True, Readiness.PREPARING.value))
         else:
             found.append(
-                Held(
+                HeldVersion(
                     *name,
                     name in names,
                     known.state.value,
@@ -77,14 +77,14 @@ def held(worker: WorkerDescription, wanted: Wanted) -> list[Held]:
 
 
 def roster_data(workers: Iterable[WorkerDescription], wanted: Wanted) -> list[dict[str, Any]]:
-    """Return the workers for ``--json``: as the wire has them, but for `versions`, see `Held`."""
+    """Return the workers for ``--json``: as the wire has them; for `versions` see `HeldVersion`."""
     return [
         msgspec.to_builtins(worker) | {"versions": msgspec.to_builtins(held(worker, wanted))}
         for worker in workers
     ]
 
 
-def state_of(worker: WorkerDescription, versions: Iterable[Held]) -> tuple[str, str]:
+def state_of(worker: WorkerDescription, versions: Iterable[HeldVersion]) -> tuple[str, str]:
     """Return what a worker is up to, in a word or a few, and the colour of that."""
     if worker.trouble:
         return f"trouble: {cell(worker.trouble)}", "red"

@@ -36,11 +36,11 @@ class Scene(Struct, frozen=True):
     trouble: str = ""
 
 
-class Change(Struct, frozen=True, omit_defaults=True, tag_field="change"):
+class SceneChange(Struct, frozen=True, omit_defaults=True, tag_field="change"):
     """Something that is another than at the look before; its tag says what."""
 
 
-class RouterChange(Change, frozen=True, tag="router"):
+class RouterChange(SceneChange, frozen=True, tag="router"):
     """The router answers, or no longer."""
 
     state: str
@@ -53,7 +53,7 @@ class RouterChange(Change, frozen=True, tag="router"):
         return f"router does not answer: {cell(self.reason)}"
 
 
-class WorkerChange(Change, frozen=True, tag="worker"):
+class WorkerChange(SceneChange, frozen=True, tag="worker"):
     """A worker came, went, or is up to something else."""
 
     worker: str
@@ -64,7 +64,7 @@ class WorkerChange(Change, frozen=True, tag="worker"):
         return f"{cell(self.worker)} of {cell(self.channel)}: {cell(self.state)}"
 
 
-class VersionChange(Change, frozen=True, tag="version"):
+class VersionChange(SceneChange, frozen=True, tag="version"):
     """A worker is further with a version, or has it no more."""
 
     worker: str
@@ -81,7 +81,7 @@ class VersionChange(Change, frozen=True, tag="version"):
         return f"{cell(self.worker)}: {name} {state_words(self)}"
 
 
-class DeploymentChange(Change, frozen=True, tag="deployment"):
+class DeploymentChange(SceneChange, frozen=True, tag="deployment"):
     """A version is wanted, ready on more or fewer workers, or not wanted any more."""
 
     channel: str

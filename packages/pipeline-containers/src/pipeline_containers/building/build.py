@@ -11,15 +11,15 @@ from typing import Literal
 
 from pipeline_containers.building.builder import Builder, BuildOptions, BuiltImage
 from pipeline_containers.building.dockerfile import refusal
-from pipeline_containers.building.git import Sources, fetched
+from pipeline_containers.building.git import GitSources, fetched
 from pipeline_containers.building.log import BuildLog
 from pipeline_containers.building.reference import Reference, check_url
-from pipeline_containers.building.validate import Candidate, validate
+from pipeline_containers.building.validate import ImageCandidate, validate
 from pipeline_containers.errors import ContainersError, RegistryError, SourceRefused
 from pipeline_containers.registries.registry import Registry
 from pipeline_containers.sandbox.sandbox import Sandbox
 from pipeline_containers.sandbox.tools import ToolKind
-from pipeline_containers.system.command import Cancelled, OnLine
+from pipeline_containers.system.command import CancelFlag, OnLine
 from pipeline_containers.system.deadline import Deadline
 from pipeline_containers.system.files import FileRefused, read_beneath
 from pipeline_containers.system.scratch import scratch_folder
@@ -61,7 +61,7 @@ class Workshop:
 
     builder: Builder
     sandbox: Sandbox
-    sources: Sources
+    sources: GitSources
     folder: Path
 
 
@@ -72,7 +72,7 @@ def build_and_publish(
     *,
     options: BuildOptions | None = None,
     on_line: OnLine | None = None,
-    cancelled: Cancelled | None = None,
+    cancelled: CancelFlag | None = None,
 ) -> BuildOutcome:
     """Build an image and publish it, unless it is there.
 
@@ -147,7 +147,7 @@ class _Build:
             cancelled=deadline.cancelled,
         ) as image:
             log.step("validating")
-            candidate = Candidate(image.stored, request.kind, context / "tests", aside)
+            candidate = ImageCandidate(image.stored, request.kind, context / "tests", aside)
             validate(candidate, self.workshop.sandbox, deadline, log.line)
             log.step(f"publishing {request.repository}:git-{sha}")
             return self._publish(sha, image)

@@ -18,7 +18,7 @@ from pipeline_containers.building.builder import BuildOptions, BuiltImage, Caps
 from pipeline_containers.building.cell import Cell, failure_of, open_cell
 from pipeline_containers.errors import ContainersError
 from pipeline_containers.images.storage import Storage
-from pipeline_containers.system.command import Cancelled, Completed, OnLine
+from pipeline_containers.system.command import CancelFlag, Completed, OnLine
 from pipeline_containers.system.mountinfo import mounts_below, unmount
 
 _HOUSEKEEPING = BuildOptions(timeout_s=120.0, log_bytes=1 << 20, log_tail_bytes=4096)
@@ -48,7 +48,7 @@ class Buildah:
         options: BuildOptions,
         *,
         on_line: OnLine | None = None,
-        cancelled: Cancelled | None = None,
+        cancelled: CancelFlag | None = None,
     ) -> Iterator[BuiltImage]:
         """Build an image and name it; it stays afterwards, as the layer cache."""
         with self._locked(fcntl.LOCK_SH):
@@ -97,7 +97,7 @@ class Buildah:
         arguments: list[str],
         options: BuildOptions,
         on_line: OnLine | None = None,
-        cancelled: Cancelled | None = None,
+        cancelled: CancelFlag | None = None,
     ) -> Completed:
         storage = self._storage
         places = ["--root", str(storage.root), "--runroot", str(storage.run_root)]

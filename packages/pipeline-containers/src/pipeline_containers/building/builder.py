@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Literal, Protocol
 
 from pipeline_containers.images.image import StoredImage
-from pipeline_containers.system.command import Cancelled, OnLine
+from pipeline_containers.system.command import CancelFlag, OnLine
 from pipeline_containers.system.units import GIB, MIB
 
 Network = Literal["private", "none"]
@@ -68,7 +68,7 @@ class Builder(Protocol):
         options: BuildOptions,
         *,
         on_line: OnLine | None = None,
-        cancelled: Cancelled | None = None,
+        cancelled: CancelFlag | None = None,
     ) -> AbstractContextManager[BuiltImage]:
         """Build an image and name it; it can be used for as long as the block lasts.
 

@@ -23,7 +23,7 @@ from pipeline_containers.errors import (
 )
 from pipeline_containers.sandbox.container.runtime import Runtime, watch_orphans
 from pipeline_containers.system.command import (
-    Cancelled,
+    CancelFlag,
     Completed,
     OnLine,
     Stop,
@@ -57,7 +57,7 @@ class Cell:
         *,
         environment: Mapping[str, str] | None = None,
         on_line: OnLine | None = None,
-        cancelled: Cancelled | None = None,
+        cancelled: CancelFlag | None = None,
     ) -> Completed:
         """Run a builder's program to its end, whatever that is."""
         if shutil.which(arguments[0]) is None:

@@ -18,7 +18,7 @@ from typing import Any
 from pipeline_containers.errors import ImageInvalid
 from pipeline_containers.sandbox.result.outputs import parse_json
 from pipeline_containers.sandbox.result.report import RunReport
-from pipeline_containers.sandbox.tools import Output, ToolKind
+from pipeline_containers.sandbox.tools import OutputFile, ToolKind
 from pipeline_containers.system.files import FileRefused, read_beneath
 
 MAX_FIXTURES = 200
@@ -113,7 +113,7 @@ def _folders(folder: Path) -> Iterable[Path]:
     return []
 
 
-def _expected(folder: Path, outputs: Iterable[Output]) -> dict[str, Any]:
+def _expected(folder: Path, outputs: Iterable[OutputFile]) -> dict[str, Any]:
     expected = {}
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
     try:

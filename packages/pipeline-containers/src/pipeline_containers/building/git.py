@@ -51,7 +51,7 @@ _CREDENTIALS_BYTES = 64 * 1024
 
 
 @dataclass(frozen=True, slots=True)
-class Sources:
+class GitSources:
     """Where clones are kept, and how private repositories are got at.
 
     `credentials` is a file of `https://NAME:TOKEN@HOST` lines, as git-credential-store(1) reads it;
@@ -65,7 +65,7 @@ class Sources:
 def checkout(
     url: str,
     reference: str,
-    sources: Sources,
+    sources: GitSources,
     destination: Path,
     deadline: Deadline,
     on_line: OnLine | None = None,
@@ -100,7 +100,7 @@ class Commit:
 def fetched(
     url: str,
     reference: str,
-    sources: Sources,
+    sources: GitSources,
     deadline: Deadline,
     on_line: OnLine | None = None,
 ) -> Iterator[Commit]:

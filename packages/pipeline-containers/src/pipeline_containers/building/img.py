@@ -25,7 +25,7 @@ from pipeline_containers.images.skopeo import copy_image, reason
 from pipeline_containers.images.storage import Storage
 from pipeline_containers.sandbox.host import cgroups
 from pipeline_containers.sandbox.host.hierarchies import find_hierarchies
-from pipeline_containers.system.command import Cancelled, OnLine
+from pipeline_containers.system.command import CancelFlag, OnLine
 from pipeline_containers.system.deadline import Deadline
 
 _CGROUP = "/buildkit"  # the parent of those that its commands run in
@@ -56,7 +56,7 @@ class Img:
         options: BuildOptions,
         *,
         on_line: OnLine | None = None,
-        cancelled: Cancelled | None = None,
+        cancelled: CancelFlag | None = None,
     ) -> Iterator[BuiltImage]:
         """Build an image and name it; outside of img's own state it goes with the block."""
         if options.network == "none":
@@ -90,7 +90,7 @@ class Img:
         arguments: list[str],
         options: BuildOptions,
         on_line: OnLine | None = None,
-        cancelled: Cancelled | None = None,
+        cancelled: CancelFlag | None = None,
     ) -> None:
         """Call img; it logs in by docker's file in its home."""
         if options.authfile is not None:

@@ -33,7 +33,7 @@ START = Limits(wall_s=5.0)
 
 
 @dataclass(frozen=True, slots=True)
-class Candidate:
+class ImageCandidate:
     """An image that wants to be released as a kind of tool.
 
     `tests` is where its repository may have fixtures, `folder` where it may be mounted.
@@ -45,7 +45,7 @@ class Candidate:
     folder: Path
 
 
-def validate(candidate: Candidate, sandbox: Sandbox, deadline: Deadline, say: OnLine) -> None:
+def validate(candidate: ImageCandidate, sandbox: Sandbox, deadline: Deadline, say: OnLine) -> None:
     """Raise `ImageInvalid` with the problems of an image; those found first hide the later ones."""
     with _trials(candidate.image, sandbox, deadline) as trials:
         for examine in (_files, _surroundings, _behaviour):
@@ -84,7 +84,7 @@ def _trials(image: StoredImage, sandbox: Sandbox, deadline: Deadline) -> Iterato
         sandbox.forget(own.digest)
 
 
-def _files(candidate: Candidate, _: _Trials, __: OnLine) -> Iterator[str]:
+def _files(candidate: ImageCandidate, _: _Trials, __: OnLine) -> Iterator[str]:
     """Look at the image's files, without running any."""
     empty, root = candidate.folder / "empty", candidate.folder / "root"
     empty.mkdir()
@@ -97,7 +97,7 @@ def _files(candidate: Candidate, _: _Trials, __: OnLine) -> Iterator[str]:
         unmount(root)
 
 
-def has_run_script(candidate: Candidate, root: Path) -> Iterator[str]:
+def has_run_script(candidate: ImageCandidate, root: Path) -> Iterator[str]:
     """Look for `bin/run.sh` in the kind's own folder, a file that may be executed."""
     try:
         check_tool(root, candidate.kind)
@@ -105,7 +105,7 @@ def has_run_script(candidate: Candidate, root: Path) -> Iterator[str]:
         yield str(error)
 
 
-def has_plain_folders(_: Candidate, root: Path) -> Iterator[str]:
+def has_plain_folders(_: ImageCandidate, root: Path) -> Iterator[str]:
     """See that what the container's own mounts cover is a folder, if there, and no link."""
     for name in ("dev", "proc", "sys", "tmp", "mnt"):
         try:
@@ -116,7 +116,7 @@ def has_plain_folders(_: Candidate, root: Path) -> Iterator[str]:
             yield f"/{name} is not a folder"
 
 
-def has_its_user(candidate: Candidate, root: Path) -> Iterator[str]:
+def has_its_user(candidate: ImageCandidate, root: Path) -> Iterator[str]:
     """See that the USER which the image asks for is one that it has."""
     try:
         user_of(candidate.image, root)
@@ -124,7 +124,7 @@ def has_its_user(candidate: Candidate, root: Path) -> Iterator[str]:
         yield str(error)
 
 
-CHECKS: tuple[Callable[[Candidate, Path], Iterator[str]], ...] = (
+CHECKS: tuple[Callable[[ImageCandidate, Path], Iterator[str]], ...] = (
     has_run_script,
     has_plain_folders,
     has_its_user,
@@ -132,7 +132,7 @@ CHECKS: tuple[Callable[[Candidate, Path], Iterator[str]], ...] = (
 """Every check of the files, in the order of their problems."""
 
 
-def _surroundings(candidate: Candidate, trials: _Trials, _: OnLine) -> Iterator[str]:
+def _surroundings(candidate: ImageCandidate, trials: _Trials, _: OnLine) -> Iterator[str]:
     """Have a probe look around where the tool would run."""
     report = trials.run(probe_run(trials.image, candidate.kind, candidate.folder))
     *found, last = report.stdout.splitlines() or [""]
@@ -141,7 +141,7 @@ def _surroundings(candidate: Candidate, trials: _Trials, _: OnLine) -> Iterator[
         yield f"a probe in it did not get to its end: {report.stderr.strip()[:200] or report}"
 
 
-def _behaviour(candidate: Candidate, trials: _Trials, say: OnLine) -> Iterator[str]:
+def _behaviour(candidate: ImageCandidate, trials: _Trials, say: OnLine) -> Iterator[str]:
     """Start the tool; on its repository's own fixtures, if there are any."""
     fixtures = find_fixtures(candidate.tests, candidate.kind)
     for fixture in fixtures:
@@ -158,7 +158,7 @@ def _behaviour(candidate: Candidate, trials: _Trials, say: OnLine) -> Iterator[s
         yield from _start(candidate, trials)
 
 
-def _start(candidate: Candidate, trials: _Trials) -> Iterator[str]:
+def _start(candidate: ImageCandidate, trials: _Trials) -> Iterator[str]:
     """See whether the tool starts, on an empty folder; what it makes of it is its own affair."""
     run = ToolRun(trials.image, candidate.kind, "validation", lambda _: None, START)
     try:

@@ -152,7 +152,7 @@ def validate(
     digest = store.pull(registry, repository, reference)
     with command_sandbox(work, host) as sandbox, tempfile.TemporaryDirectory() as aside:
         tests = Path(aside, "none") if source is None else source / "tests"
-        candidate = validation.Candidate(store.image(digest), TOOLS[kind], tests, Path(aside))
+        candidate = validation.ImageCandidate(store.image(digest), TOOLS[kind], tests, Path(aside))
         validation.validate(candidate, sandbox, Deadline(1800), _show)
     _print(as_json, {"digest": digest, "valid": True}, f"valid {digest}")
 
@@ -172,7 +172,7 @@ def _perform(
     from pipeline_containers.building.build import BuildRequest, Workshop, build_and_publish
     from pipeline_containers.building.builder import BuildOptions
     from pipeline_containers.building.builders import open_builder
-    from pipeline_containers.building.git import Sources
+    from pipeline_containers.building.git import GitSources
 
     with command_sandbox(work, means.host) as sandbox:
         outcome = build_and_publish(
@@ -180,7 +180,7 @@ def _perform(
             Workshop(
                 open_builder(means.builder, work / "builder", means.base_images),
                 sandbox,
-                Sources(work / "clones", means.git_credentials),
+                GitSources(work / "clones", means.git_credentials),
                 work,
             ),
             registry,

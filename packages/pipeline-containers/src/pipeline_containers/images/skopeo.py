@@ -13,7 +13,7 @@ from typing import Protocol
 
 from pipeline_containers.errors import ToolMissing
 from pipeline_containers.system.command import (
-    Cancelled,
+    CancelFlag,
     Completed,
     OnLine,
     OnStart,
@@ -36,7 +36,7 @@ _LOGGED = re.compile(r'level=fatal msg="(.*)"$')
 _OUTPUT_BYTES = 16 * 1024 * 1024  # of a listing too: a tag has up to 128 characters
 
 
-class Watch(Cancelled, Protocol):
+class CopyWatcher(CancelFlag, Protocol):
     """Whoever looks at a copy while it is made, and may end it."""
 
     @property
@@ -56,7 +56,7 @@ def copy_image(
     *,
     timeout_s: float,
     on_line: OnLine | None = None,
-    cancelled: Cancelled | None = None,
+    cancelled: CancelFlag | None = None,
 ) -> Completed:
     """Copy an image; its manifest and its layers."""
     arguments = ["copy", *options, "--", source, destination]
@@ -64,7 +64,7 @@ def copy_image(
 
 
 def watch_copy(
-    source: str, destination: str, options: Sequence[str], *, timeout_s: float, watch: Watch
+    source: str, destination: str, options: Sequence[str], *, timeout_s: float, watch: CopyWatcher
 ) -> Completed:
     """Copy an image into a store, under somebody's eyes."""
     arguments = ["copy", *options, "--", source, destination]
@@ -87,7 +87,7 @@ def read_manifest(
     name: str,
     options: Sequence[str] = (),
     timeout_s: float = LOOK_S,
-    cancelled: Cancelled | None = None,
+    cancelled: CancelFlag | None = None,
 ) -> Completed:
     """Print an image's manifest, byte for byte."""
     arguments = ["inspect", "--raw", *options, "--", name]
@@ -130,7 +130,7 @@ def _skopeo(
     folder: Path | None = None,
     on_start: OnStart | None = None,
     on_line: OnLine | None = None,
-    cancelled: Cancelled | None = None,
+    cancelled: CancelFlag | None = None,
 ) -> Completed:
     """Call skopeo with a home and a place for blobs of its own, gone afterwards."""
     if shutil.which("skopeo") is None:

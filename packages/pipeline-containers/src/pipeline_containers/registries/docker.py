@@ -15,10 +15,10 @@ from pipeline_containers.errors import RegistryError
 from pipeline_containers.images import skopeo
 from pipeline_containers.images.image import is_digest, is_repository, is_tag
 from pipeline_containers.images.manifest import digest_of
-from pipeline_containers.images.skopeo import LOOK_S, Watch, reason
+from pipeline_containers.images.skopeo import LOOK_S, CopyWatcher, reason
 from pipeline_containers.images.skopeo_errors import is_passing, remedy
 from pipeline_containers.registries.login import HostLogin, Login
-from pipeline_containers.system.command import Cancelled, Completed, OnLine
+from pipeline_containers.system.command import CancelFlag, Completed, OnLine
 
 _LOCATION = re.compile(r"(?:http://)?([A-Za-z0-9][A-Za-z0-9.-]*(?::[0-9]{1,5})?)((?:/[^/]+)*)/?")
 _ABSENT = re.compile(
@@ -60,7 +60,7 @@ class DockerRegistry:
         reference: str,
         *,
         timeout_s: float = LOOK_S,
-        cancelled: Cancelled | None = None,
+        cancelled: CancelFlag | None = None,
     ) -> bytes | None:
         """Read the manifest that a tag, or a digest, stands for; None: not there."""
         name = self._name(repository, reference)
@@ -88,7 +88,7 @@ class DockerRegistry:
         *,
         timeout_s: float = 900,
         on_line: OnLine | None = None,
-        cancelled: Cancelled | None = None,
+        cancelled: CancelFlag | None = None,
     ) -> str:
         """Copy an image here, unless its tag is there already, with the same content."""
         if not is_tag(tag):
@@ -130,7 +130,7 @@ class DockerRegistry:
         destination: str,
         *,
         timeout_s: float,
-        watch: Watch,
+        watch: CopyWatcher,
     ) -> Completed:
         """Copy an image of this digest to a place in skopeo's notation; how the copying ended."""
         return self._logged_in(

@@ -18,11 +18,11 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from pipeline_containers.errors import RegistryError
 from pipeline_containers.images.image import is_digest, is_repository, is_tag
-from pipeline_containers.images.skopeo import LOOK_S, Watch
+from pipeline_containers.images.skopeo import LOOK_S, CopyWatcher
 from pipeline_containers.registries.docker import DockerRegistry
 from pipeline_containers.registries.login import write_authfile
 from pipeline_containers.registries.registry import AwsCredentials
-from pipeline_containers.system.command import Cancelled, Completed, OnLine
+from pipeline_containers.system.command import CancelFlag, Completed, OnLine
 
 if TYPE_CHECKING:
     from mypy_boto3_ecr import ECRClient
@@ -84,7 +84,7 @@ class EcrRegistry:
         reference: str,
         *,
         timeout_s: float = LOOK_S,
-        cancelled: Cancelled | None = None,
+        cancelled: CancelFlag | None = None,
     ) -> bytes | None:
         """Read the manifest that a tag, or a digest, stands for; None: not there."""
         return self._docker().manifest(
@@ -112,7 +112,7 @@ class EcrRegistry:
         *,
         timeout_s: float = 900,
         on_line: OnLine | None = None,
-        cancelled: Cancelled | None = None,
+        cancelled: CancelFlag | None = None,
     ) -> str:
         """Copy an image here, to a repository that is made if there is none."""
         _check_repository(repository)
@@ -128,7 +128,7 @@ class EcrRegistry:
         destination: str,
         *,
         timeout_s: float,
-        watch: Watch,
+        watch: CopyWatcher,
     ) -> Completed:
         """Copy an image of this digest to a place in skopeo's notation; how the copying ended."""
         return self._docker().pull(

@@ -23,8 +23,8 @@ from typing import Any
 
 from pipeline_containers.errors import RegistryError
 from pipeline_containers.images.image import is_digest, is_repository, is_tag
-from pipeline_containers.images.skopeo import LOOK_S, Watch, copy_image, reason, watch_copy
-from pipeline_containers.system.command import Cancelled, Completed, OnLine
+from pipeline_containers.images.skopeo import LOOK_S, CopyWatcher, copy_image, reason, watch_copy
+from pipeline_containers.system.command import CancelFlag, Completed, OnLine
 from pipeline_containers.system.durable import replace_text
 
 _NAME = "org.opencontainers.image.ref.name"
@@ -61,7 +61,7 @@ class FolderRegistry:
         reference: str,
         *,
         timeout_s: float = LOOK_S,
-        cancelled: Cancelled | None = None,
+        cancelled: CancelFlag | None = None,
     ) -> bytes | None:
         """Read the manifest that a tag, or a digest, stands for; None: not there."""
         digest = self.digest(repository, reference)
@@ -87,7 +87,7 @@ class FolderRegistry:
         *,
         timeout_s: float = 900,
         on_line: OnLine | None = None,
-        cancelled: Cancelled | None = None,
+        cancelled: CancelFlag | None = None,
     ) -> str:
         """Copy an image here; blobs first, each checked, then the index, in one rename."""
         if not is_tag(tag):
@@ -125,7 +125,7 @@ class FolderRegistry:
         destination: str,
         *,
         timeout_s: float,
-        watch: Watch,
+        watch: CopyWatcher,
     ) -> Completed:
         """Copy an image of this digest to a place in skopeo's notation; how the copying ended."""
         return watch_copy(

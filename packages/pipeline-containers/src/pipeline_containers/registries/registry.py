@@ -4,8 +4,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
-from pipeline_containers.images.skopeo import LOOK_S, Watch
-from pipeline_containers.system.command import Cancelled, Completed, OnLine
+from pipeline_containers.images.skopeo import LOOK_S, CopyWatcher
+from pipeline_containers.system.command import CancelFlag, Completed, OnLine
 
 
 class Registry(Protocol):
@@ -30,7 +30,7 @@ class Registry(Protocol):
         reference: str,
         *,
         timeout_s: float = LOOK_S,
-        cancelled: Cancelled | None = None,
+        cancelled: CancelFlag | None = None,
     ) -> bytes | None:
         """Read the manifest that a tag, or a digest, stands for; None: not there."""
         ...
@@ -47,7 +47,7 @@ class Registry(Protocol):
         *,
         timeout_s: float = 900,
         on_line: OnLine | None = None,
-        cancelled: Cancelled | None = None,
+        cancelled: CancelFlag | None = None,
     ) -> str:
         """Copy an image here, from a place in skopeo's notation; its manifest digest.
 
@@ -63,7 +63,7 @@ class Registry(Protocol):
         destination: str,
         *,
         timeout_s: float,
-        watch: Watch,
+        watch: CopyWatcher,
     ) -> Completed:
         """Copy an image of this digest to a place in skopeo's notation; how the copying ended."""
         ...

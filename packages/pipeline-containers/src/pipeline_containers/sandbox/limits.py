@@ -13,7 +13,7 @@ RLIMITS = ("RLIMIT_NOFILE", "RLIMIT_CORE", "RLIMIT_MEMLOCK", "RLIMIT_NPROC")
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What one run may use. The defaults are those of the real platform.
+    """What one run may use. The defaults are those of Exercism.
 
     Swap is part of memory; the job folder and /tmp live in memory and count towards it too.
     """

@@ -9,7 +9,7 @@ from pathlib import Path
 from pipeline_containers.images.image import StoredImage
 from pipeline_containers.sandbox.limits import Limits
 from pipeline_containers.sandbox.tools import ToolKind
-from pipeline_containers.system.command import Cancelled
+from pipeline_containers.system.command import CancelFlag
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +25,7 @@ class ToolRun:
     slug: str
     fill: Callable[[Path], None]
     limits: Limits = field(default_factory=Limits)
-    cancelled: Cancelled = field(default_factory=threading.Event)
+    cancelled: CancelFlag = field(default_factory=threading.Event)
 
     def bring(self, job_folder: Path) -> None:
         """Put the input in, but nothing in the place of the tool's own files.

@@ -22,7 +22,7 @@ _LINE_CHARACTERS = 1000
 
 
 @dataclass(frozen=True, slots=True)
-class Output:
+class OutputFile:
     """One file that a tool leaves: its name, the field of the response it fills, its shape.
 
     `field` None: the file's object is the response itself.
@@ -41,35 +41,35 @@ class ToolKind:
 
     name: str
     folder: str
-    outputs: tuple[Output, ...]
+    outputs: tuple[OutputFile, ...]
 
 
 TOOLS: Mapping[str, ToolKind] = {
     kind.name: kind
     for kind in (
         ToolKind(
-            "test_runner", "/opt/test-runner", (Output("results.json", None, checks.results),)
+            "test_runner", "/opt/test-runner", (OutputFile("results.json", None, checks.results),)
         ),
         ToolKind(
             "analyser",
             "/opt/analyzer",
             (
-                Output("analysis.json", "analysis", checks.analysis),
-                Output("tags.json", "tags", checks.object_or_list, required=False),
+                OutputFile("analysis.json", "analysis", checks.analysis),
+                OutputFile("tags.json", "tags", checks.object_or_list, required=False),
             ),
         ),
         ToolKind(
             "recommender",
             "/opt/recommender",
-            (Output("recommendations.json", "recommendations", checks.object_or_list),),
+            (OutputFile("recommendations.json", "recommendations", checks.object_or_list),),
         ),
         ToolKind(
             "representer",
             "/opt/representer",
             (
-                Output("representation.txt", "representation", checks.text, is_json=False),
-                Output("mapping.json", "mapping", checks.mapping),
-                Output(
+                OutputFile("representation.txt", "representation", checks.text, is_json=False),
+                OutputFile("mapping.json", "mapping", checks.mapping),
+                OutputFile(
                     "representation.json", "representation_json", checks.an_object, required=False
                 ),
             ),

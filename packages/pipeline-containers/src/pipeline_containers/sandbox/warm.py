@@ -34,21 +34,21 @@ def pool_key(recipe: Recipe) -> PoolKey:
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class WarmPlan:
     """The next step towards what should be there: one too many goes first, then one is made."""
 
     discard: PoolKey | None = None
     make: PoolKey | None = None
 
 
-def plan(recent: Sequence[PoolKey], ready: Iterable[PoolKey]) -> Plan:
+def plan(recent: Sequence[PoolKey], ready: Iterable[PoolKey]) -> WarmPlan:
     """Compare what is ready with the latest jobs, the last of them first."""
     wanted, there = Counter(recent), Counter(ready)
     superfluous = there - wanted
     if superfluous:
-        return Plan(discard=next(iter(superfluous)))
+        return WarmPlan(discard=next(iter(superfluous)))
     missing = wanted - there
-    return Plan(make=next((key for key in reversed(recent) if key in missing), None))
+    return WarmPlan(make=next((key for key in reversed(recent) if key in missing), None))
 
 
 class WarmPool:
@@ -98,7 +98,7 @@ class WarmPool:
         """Wait until all that the latest jobs call for is ready; false if it takes too long."""
         with self._changed:
             return self._changed.wait_for(
-                lambda: not self._is_at_work() and self._plan() == Plan(), timeout_s
+                lambda: not self._is_at_work() and self._plan() == WarmPlan(), timeout_s
             )
 
     def close(self) -> None:
@@ -119,7 +119,7 @@ class WarmPool:
         making = self._making is not None and self._making.image == image
         return making or (self._discarding is not None and self._discarding[0] == image)
 
-    def _plan(self) -> Plan:
+    def _plan(self) -> WarmPlan:
         return plan([pool_key(recipe) for recipe in self._recent], [own for own, _ in self._ready])
 
     def _work(self) -> None:
@@ -140,7 +140,7 @@ class WarmPool:
         with self._changed:
             while not self._is_closed:
                 todo = self._plan()
-                if todo == Plan():
+                if todo == WarmPlan():
                     self._wanting_since = 0.0
                     self._changed.notify_all()  # it may be waited for
                     self._changed.wait()

@@ -18,7 +18,7 @@ from pipeline_containers.images.storage import Storage, stored_name
 from pipeline_containers.registries.registry import Registry
 from pipeline_containers.store.progress import OnProgress, PullProgress
 from pipeline_containers.store.watch import CopyWatch, disk_full, disk_trouble
-from pipeline_containers.system.command import Cancelled, OnStart, Stop
+from pipeline_containers.system.command import CancelFlag, OnStart, Stop
 
 _TURN_S = 0.05
 _LONGEST_PAUSE_S = 30.0
@@ -27,11 +27,11 @@ _Got = TypeVar("_Got")
 
 
 @dataclass(frozen=True, slots=True)
-class Patience:
+class PullDeadline:
     """How long a pull may take (by the monotonic clock), and who may end it."""
 
     deadline: float
-    cancelled: Cancelled | None
+    cancelled: CancelFlag | None
 
     def left_s(self) -> float:
         """Say how much time is left; `StoreError` when it is over, or not wanted any more."""
@@ -59,7 +59,7 @@ class Pull:
         reference: str,
         storage: Storage,
         limits: PullLimits,
-        patience: Patience,
+        deadline: PullDeadline,
         on_progress: OnProgress | None,
         on_start: OnStart | None,
     ) -> None:
@@ -68,7 +68,7 @@ class Pull:
         self._reference = reference
         self._storage = storage
         self._limits = limits
-        self._patience = patience
+        self._deadline = deadline
         self._on_progress = on_progress
         self._on_start = on_start
         self._told = -1
@@ -120,8 +120,8 @@ class Pull:
         return self._registry.manifest(
             self._repository,
             self._reference,
-            timeout_s=min(LOOK_S, self._patience.left_s()),
-            cancelled=self._patience.cancelled,
+            timeout_s=min(LOOK_S, self._deadline.left_s()),
+            cancelled=self._deadline.cancelled,
         )
 
     def _copy(self, manifest: Manifest, folder: Path) -> None:
@@ -137,14 +137,14 @@ class Pull:
             left_bytes,
             sum(here.get(layer.digest, 0) for layer in manifest.layers),
             lambda arrived: self._report(before_bytes + arrived),
-            self._patience.cancelled,
+            self._deadline.cancelled,
             self._on_start,
         )
         done = self._registry.pull(
             self._repository,
             manifest.digest,
             self._storage.name(stored_name(manifest.digest)),
-            timeout_s=self._patience.left_s(),
+            timeout_s=self._deadline.left_s(),
             watch=watch,
         )
         if done.ok:
@@ -175,7 +175,7 @@ class Pull:
                 if not error.passing or tries >= self._limits.tries:
                     raise
                 try:
-                    self._patience.pause(pause_s)
+                    self._deadline.pause(pause_s)
                 except ContainersError as end:
                     raise StoreError(f"{end}; before that, {error}") from error
                 pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)

@@ -33,12 +33,12 @@ from pipeline_containers.registries.registry import Registry
 from pipeline_containers.sandbox.container.layers import mount_root
 from pipeline_containers.store.garbage import Garbage, disk_bytes, mounts_by_hand
 from pipeline_containers.store.progress import OnProgress
-from pipeline_containers.store.pull import Patience, Pull
+from pipeline_containers.store.pull import Pull, PullDeadline
 from pipeline_containers.store.sharing import Sharing
 from pipeline_containers.store.unfinished import Unfinished
 from pipeline_containers.store.watch import disk_trouble, too_large
 from pipeline_containers.system import syscalls
-from pipeline_containers.system.command import Cancelled, OnStart
+from pipeline_containers.system.command import CancelFlag, OnStart
 from pipeline_containers.system.mountinfo import unmount
 
 _DELETE_S = 60.0
@@ -71,7 +71,7 @@ class Store:
         on_progress: OnProgress | None = None,
         *,
         timeout_s: float = 900,
-        cancelled: Cancelled | None = None,
+        cancelled: CancelFlag | None = None,
     ) -> str:
         """Bring an image here, by tag or digest, unless it is here; its manifest digest.
 
@@ -80,21 +80,21 @@ class Store:
         """
         if is_digest(reference) and self.has(reference):
             return reference  # the registry may be down
-        patience = Patience(time.monotonic() + timeout_s, cancelled)
+        deadline = PullDeadline(time.monotonic() + timeout_s, cancelled)
         pull = Pull(
             registry,
             repository,
             reference,
             self._storage,
             self._limits,
-            patience,
+            deadline,
             on_progress,
             self._on_start,
         )
         try:
             manifest = pull.manifest()
             if not self.has(manifest.digest):
-                self._fetch(pull, manifest, patience)
+                self._fetch(pull, manifest, deadline)
             pull.finish()
             return manifest.digest
         except (RegistryError, StoreError) as error:
@@ -198,7 +198,7 @@ class Store:
         """
         return self._clear()
 
-    def _fetch(self, pull: Pull, manifest: Manifest, patience: Patience) -> None:
+    def _fetch(self, pull: Pull, manifest: Manifest, deadline: PullDeadline) -> None:
         """Lay an image down; what failed leaves whole layers at most."""
         if disk_trouble(self.folder, self._limits, 2 * pull.left_bytes(manifest)):
             self._clear({manifest.digest, *self.digests()})
@@ -207,7 +207,7 @@ class Store:
             with self._locked(fcntl.LOCK_SH), self._aside() as folder:
                 pull.announce(manifest)
                 is_first = self._unfinished.begin(manifest)
-                with self._sharing.held(lambda: self._wanted(pull, manifest), patience.left_s):
+                with self._sharing.held(lambda: self._wanted(pull, manifest), deadline.left_s):
                     if not self.has(manifest.digest):
                         pull.fetch(manifest, folder)
             if not self.has(manifest.digest):

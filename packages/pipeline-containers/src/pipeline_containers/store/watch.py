@@ -13,7 +13,7 @@ from pathlib import Path
 
 from pipeline_containers.errors import ContainersError, RegistryError, StoreError
 from pipeline_containers.images.pull_limits import PullLimits
-from pipeline_containers.system.command import Cancelled, OnStart
+from pipeline_containers.system.command import CancelFlag, OnStart
 
 _TURN_S = 0.1
 _SLACK_BYTES = 1024 * 1024
@@ -35,7 +35,7 @@ class CopyWatch:
         announced_bytes: int,
         unpacked_bytes: int,
         on_bytes: Callable[[int], None],
-        cancelled: Cancelled | None,
+        cancelled: CancelFlag | None,
         on_start: OnStart | None,
     ) -> None:
         self.folder = folder

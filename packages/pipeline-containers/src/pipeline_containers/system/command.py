@@ -31,7 +31,7 @@ _TURN_S = 0.05  # how often `cancelled` is looked at: it has no file descriptor 
 _DRAIN_S = 1.0  # how long a grandchild may hold the pipe after the program itself is gone
 
 
-class Cancelled(Protocol):
+class CancelFlag(Protocol):
     """The one question asked of a `threading.Event`."""
 
     def is_set(self) -> bool:
@@ -73,7 +73,7 @@ def run_command(
     cwd: Path | None = None,
     on_start: OnStart | None = None,
     on_line: OnLine | None = None,
-    cancelled: Cancelled | None = None,
+    cancelled: CancelFlag | None = None,
 ) -> Completed:
     """Run a program to its end, its deadline, its output cap, or until it is cancelled.
 
@@ -193,7 +193,7 @@ def _follow(
     process: subprocess.Popen[bytes],
     output: _Output,
     deadline: float,
-    cancelled: Cancelled | None,
+    cancelled: CancelFlag | None,
 ) -> Stop | None:
     with selectors.DefaultSelector() as selector:
         for pipe in (process.stdout, process.stderr):

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from pipeline_containers.errors import BuildCancelled, BuildTimedOut
-from pipeline_containers.system.command import Cancelled
+from pipeline_containers.system.command import CancelFlag
 
 _TURN_S = 0.05
 
@@ -15,7 +15,7 @@ _TURN_S = 0.05
 class Deadline:
     """When a build must be over, by the monotonic clock."""
 
-    def __init__(self, timeout_s: float, cancelled: Cancelled | None = None) -> None:
+    def __init__(self, timeout_s: float, cancelled: CancelFlag | None = None) -> None:
         self._timeout_s = timeout_s
         self._end = time.monotonic() + timeout_s
         self.cancelled = cancelled

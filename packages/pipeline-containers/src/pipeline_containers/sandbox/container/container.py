@@ -24,7 +24,7 @@ from pipeline_containers.sandbox.container import mounts
 from pipeline_containers.sandbox.container.bundle import Bundle, runtime_config
 from pipeline_containers.sandbox.container.console import ConsoleSocket
 from pipeline_containers.sandbox.container.runtime import Init, Runtime
-from pipeline_containers.sandbox.container.streams import Stream, Watch
+from pipeline_containers.sandbox.container.streams import Stream, StreamWatch
 from pipeline_containers.sandbox.container.users import User
 from pipeline_containers.sandbox.host import cgroups
 from pipeline_containers.sandbox.host.enforcement import Enforcement
@@ -33,7 +33,7 @@ from pipeline_containers.sandbox.host.ids import IdMap
 from pipeline_containers.sandbox.limits import Limits
 from pipeline_containers.sandbox.result.report import Ending
 from pipeline_containers.sandbox.tools import SHELL, late_command, tool_command
-from pipeline_containers.system.command import Cancelled
+from pipeline_containers.system.command import CancelFlag
 from pipeline_containers.system.mountinfo import unmount
 
 _TURN_S = 0.02  # how often `cancelled` is looked at: it has no file descriptor to wait on
@@ -184,13 +184,13 @@ class Container:
         os.write(self._late_slug, f"{slug}\n".encode())  # a pipe has room for a line
         self._late_slug = _closed(self._late_slug)
 
-    def execute(self, cancelled: Cancelled) -> tuple[Ending | None, int]:
+    def execute(self, cancelled: CancelFlag) -> tuple[Ending | None, int]:
         """Start it and see it through; why the host ended it (None: by itself), exit status."""
         init = self._created()
         deadline = time.monotonic() + self._recipe.limits.wall_s
         self._peaks = cgroups.Peaks(self._host.hierarchies, self.cgroup)
         self._host.runtime.start(self.name, init, self._folder)
-        watch = Watch((self.stdout, self.stderr), init.pidfd)
+        watch = StreamWatch((self.stdout, self.stderr), init.pidfd)
         stopped = None
         while not watch.turn(min(_TURN_S, deadline - time.monotonic())):
             self._look()
@@ -210,7 +210,7 @@ class Container:
                 stopped = stopped or Ending.OUTPUT_LIMIT
         return stopped, status
 
-    def counters(self) -> cgroups.Counters:
+    def counters(self) -> cgroups.CgroupCounters:
         """Read what it used; between its death and its removal."""
         counters = cgroups.read_counters(self._host.hierarchies, self.cgroup)
         return self._peaks.complete(counters) if self._peaks else counters
@@ -266,7 +266,7 @@ class Container:
             cgroups.lift_cpu_quota(self._host.hierarchies, self.cgroup)
             init.kill()
             deadline = time.monotonic() + _DEATH_S
-            watch = Watch((), init.pidfd)
+            watch = StreamWatch((), init.pidfd)
             while not watch.turn(deadline - time.monotonic()):
                 if time.monotonic() > deadline:
                     raise SandboxError(f"{self.name} does not die: pid {init.pid} is stuck")

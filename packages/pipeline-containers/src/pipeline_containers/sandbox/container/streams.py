@@ -53,7 +53,7 @@ class Stream:
             self.read_end = -1
 
 
-class Watch:
+class StreamWatch:
     """Waits for whichever comes first: output, a process' end, or a point in time."""
 
     def __init__(self, streams: tuple[Stream, ...], pidfd: int) -> None:

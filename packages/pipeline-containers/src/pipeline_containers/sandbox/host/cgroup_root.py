@@ -27,7 +27,7 @@ from pipeline_containers.sandbox.host.placement import (
     LEAF,
     MAKE_WRITABLE,
     SHOW_OWN,
-    Candidate,
+    CgroupCandidate,
     Choice,
     choose,
 )
@@ -168,11 +168,11 @@ def _choose(mount: CgroupMount) -> Choice:
     return choose(_candidates(mount, find_own().get(UNIFIED, "/")))
 
 
-def _candidates(mount: CgroupMount, own: str) -> list[Candidate]:
+def _candidates(mount: CgroupMount, own: str) -> list[CgroupCandidate]:
     """List the own cgroup and those above it, as far as they are seen."""
     if mount.folder(own) is None:
         why = f"{mount.place} shows the cgroups of another namespace: {SHOW_OWN}"
-        return [Candidate(own, problem=why, is_own=True)]
+        return [CgroupCandidate(own, problem=why, is_own=True)]
     if own.rpartition("/")[2] == LEAF:
         own = own.rpartition("/")[0] or "/"
     found = [_candidate(mount, own, is_own=True)]
@@ -182,11 +182,11 @@ def _candidates(mount: CgroupMount, own: str) -> list[Candidate]:
     return found
 
 
-def _candidate(mount: CgroupMount, path: str, *, is_own: bool) -> Candidate:
+def _candidate(mount: CgroupMount, path: str, *, is_own: bool) -> CgroupCandidate:
     folder = _folder(mount, path)
     is_root = path == mount.root
     is_host_root = is_root and not (folder / "cgroup.type").exists()
-    return Candidate(
+    return CgroupCandidate(
         path,
         problem=_problem(mount, folder, path),
         is_own=is_own,

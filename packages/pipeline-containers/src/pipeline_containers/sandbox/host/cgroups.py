@@ -19,7 +19,7 @@ from pipeline_containers.sandbox.limits import CPU_PERIOD_US, Limits
 
 
 @dataclass(frozen=True, slots=True)
-class Counters:
+class CgroupCounters:
     """What a cgroup counted; None where the kernel does not say."""
 
     cpu_s: float | None = None
@@ -64,7 +64,7 @@ def parse_counter(text: str, key: str) -> int | None:
     return None
 
 
-def read_counters(hierarchies: Hierarchies, cgroup: str) -> Counters:
+def read_counters(hierarchies: Hierarchies, cgroup: str) -> CgroupCounters:
     """Read what a container's cgroup counted."""
     values: dict[str, float | None] = {}
     for name, first in _V1.items():
@@ -73,7 +73,7 @@ def read_counters(hierarchies: Hierarchies, cgroup: str) -> Counters:
         count = None if folder is None else parse_counter(_text(folder / source.file), source.key)
         values[name] = None if count is None else count * source.scale
     peak, pids = values["peak_memory"], values["peak_pids"]
-    return Counters(
+    return CgroupCounters(
         cpu_s=values["cpu"],
         peak_memory_bytes=None if peak is None else int(peak),
         oom_kills=int(values["oom_kills"] or 0),
@@ -106,7 +106,7 @@ class Peaks:
             if now is not None:
                 self._most[controller] = max(now, self._most.get(controller, 0))
 
-    def complete(self, counters: Counters) -> Counters:
+    def complete(self, counters: CgroupCounters) -> CgroupCounters:
         """Fill in what the kernel did not keep."""
         memory, pids = counters.peak_memory_bytes, counters.peak_pids
         return replace(

@@ -26,7 +26,7 @@ SHOW_OWN = "mount its own there: mount -t cgroup2 cgroup2 /sys/fs/cgroup"
 
 
 @dataclass(frozen=True, slots=True)
-class Candidate:
+class CgroupCandidate:
     """A cgroup, and what counts for having jobs below it."""
 
     path: str
@@ -57,7 +57,7 @@ class Choice:
     passed: tuple[str, ...] = ()
 
 
-def choose(candidates: Sequence[Candidate]) -> Choice:
+def choose(candidates: Sequence[CgroupCandidate]) -> Choice:
     """Choose from a worker's own cgroup and those above it, the nearest first."""
     passed: list[str] = []
     for candidate in candidates:
@@ -69,7 +69,7 @@ def choose(candidates: Sequence[Candidate]) -> Choice:
     return Choice(None, passed=tuple(passed))
 
 
-def _objection(candidate: Candidate) -> str:
+def _objection(candidate: CgroupCandidate) -> str:
     """Say why jobs should not lie below a cgroup, and what to do about it."""
     path = candidate.path
     if candidate.problem:

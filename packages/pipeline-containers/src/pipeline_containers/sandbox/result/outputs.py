@@ -10,7 +10,7 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
-from pipeline_containers.sandbox.tools import Output, ToolKind
+from pipeline_containers.sandbox.tools import OutputFile, ToolKind
 from pipeline_containers.system.files import FileRefused, read_beneath
 
 MAX_DEPTH = 100
@@ -60,7 +60,7 @@ def parse_json(content: bytes) -> Any:
     return value
 
 
-def _read_output(folder: int, output: Output, cap_bytes: int) -> Any:
+def _read_output(folder: int, output: OutputFile, cap_bytes: int) -> Any:
     try:
         content = read_beneath(folder, output.file, cap_bytes)
     except FileNotFoundError:

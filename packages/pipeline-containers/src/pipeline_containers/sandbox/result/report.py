@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from pipeline_containers.sandbox.host.cgroups import Counters
+from pipeline_containers.sandbox.host.cgroups import CgroupCounters
 from pipeline_containers.sandbox.limits import Limits
 
 
@@ -80,7 +80,7 @@ class Evidence:
 
     stopped: Ending | None
     exit_status: int
-    counters: Counters
+    counters: CgroupCounters
     has_outputs: bool
     full: str = ""
 

@@ -1,0 +1,31 @@
+"""What holds for all calls of a client."""
+
+import random
+import time
+from collections.abc import Callable
+
+from msgspec import Struct
+
+from pipeline_client.retries import Retries
+from pipeline_client.uploads import parse_prefix
+from pipeline_protocol import RouterAddress
+
+
+class ClientOptions(Struct, frozen=True, kw_only=True):
+    """Times are in seconds."""
+
+    router: RouterAddress
+    timeout_s: float | None = None
+    """None: what is usual for an action."""
+    resend_after_s: float = 5.0
+    retries: Retries | None = None
+    upload_to: str | None = None
+    clock: Callable[[], float] = time.monotonic
+    chance: Callable[[], float] = random.random
+    """From 0 to 1."""
+
+    def __post_init__(self) -> None:
+        if not self.resend_after_s > 0:
+            raise ValueError(f"resend_after_s must be more than 0, not {self.resend_after_s}")
+        if self.upload_to is not None:
+            parse_prefix(self.upload_to)

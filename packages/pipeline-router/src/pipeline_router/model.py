@@ -1,0 +1,282 @@
+"""What the router knows of requests and workers, and in which collection each of them is.
+
+A request that workers serve is a `Work`. From its acceptance to its answer it is in
+`Inflight.works`; besides, by its state:
+
+    state      is in                                        leaves it by
+    WAITING    `Lane.waiting[rank]`; counted by its         `Scheduler.remove`: given to a worker,
+               channel's `Scheduler`                        cancelled, or its deadline passed
+    RESERVED   `Worker.reserved`, no lane: a suspect,       the worker has nothing else to run, or
+               whose worker was lost before                 is lost
+    RUNNING    `Worker.running[job, attempt]`, no lane      its result, or the loss of its worker
+    answered   the `ReplyCache`, as bytes                   time, or the room that replies have
+
+`Worker.running` may also hold an `Orphan`, which nobody has asked this router for yet, or None:
+a slot that is not given back yet, of a request that is over.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Iterator
+from enum import Enum, auto
+from heapq import heappop, heappush, heapreplace
+
+from msgspec import Struct
+
+from pipeline_protocol.link import Hello, Readiness, VersionState
+from pipeline_router.events import Envelope
+
+MAX_ENVELOPES = 8
+"""How many senders of the same request are answered: the latest ones."""
+
+Name = tuple[str, str, str]
+"""Sender, action and id: what a client calls a request."""
+
+
+class State(Enum):
+    """Where a request is."""
+
+    WAITING = auto()
+    """In a queue, or about to be."""
+    RESERVED = auto()
+    """A suspect, next on a worker that first finishes what it runs."""
+    RUNNING = auto()
+    """On a worker."""
+
+
+class Work(Struct, eq=False):
+    """A request that a worker is to serve.
+
+    `attempt` grows with every sending and fences results; `lost` counts only the sendings that a
+    worker was lost with. Times are seconds of the core's clock.
+    """
+
+    job: int
+    lane: Lane
+    envelopes: list[Envelope]
+    body: bytes
+    accepted: float
+    deadline: float
+    key: bytes = b""
+    name: Name | None = None
+    rank: int = 1
+    """Its place among the `RANKS`."""
+    progress: bool = False
+    attempt: int = 0
+    lost: int = 0
+    alone: bool = False
+    order: int = 0
+    state: State = State.WAITING
+    worker: Worker | None = None
+
+    def attach(self, envelope: Envelope) -> None:
+        """Answer this sender of the same request too."""
+        if envelope not in self.envelopes:
+            self.envelopes.append(envelope)
+            del self.envelopes[:-MAX_ENVELOPES]
+
+    def retry(self) -> None:
+        """Go first among the work of the same priority when it next waits."""
+        self.state = State.WAITING
+        self.worker = None
+        self.rank = RETRIED[self.rank]
+
+
+RANKS = 4
+INTERACTIVE, BACKGROUND = 1, 3
+"""What goes first among the work that waits: retried work before other work of its priority."""
+RETRIED = (0, 0, 2, 2)
+"""Rank to the rank of the same work when it is retried."""
+
+
+class Orphan(Struct, frozen=True, eq=False):
+    """A job that an earlier router sent, and that nobody has asked this one for yet."""
+
+    worker: Worker
+    key: bytes
+    job: int
+    attempt: int
+
+
+class Worker:
+    """A worker in session.
+
+    `running` is the only account of its slots: (job, attempt) to the request that it runs for; to
+    an orphan; or to None where nobody waits for it any more, but the slot is not given back yet.
+    """
+
+    __slots__ = (
+        "alone",
+        "channel",
+        "draining",
+        "failed",
+        "heard",
+        "host",
+        "identity",
+        "instance",
+        "last_used",
+        "listed",
+        "load",
+        "peer",
+        "pool",
+        "reserved",
+        "restarting",
+        "running",
+        "slots",
+        "topics",
+        "trouble",
+        "versions",
+    )
+
+    def __init__(self, peer: bytes, hello: Hello, now: float) -> None:
+        self.peer = peer
+        self.identity = hello.identity
+        self.instance = hello.instance
+        self.channel = hello.channel
+        self.topics = frozenset(hello.topics)
+        self.slots = hello.slots
+        self.heard = now
+        self.load = 0.0
+        self.trouble = hello.trouble
+        """Why it takes no jobs, if it is its host that is not well."""
+        self.host = hello.host
+        self.versions: dict[tuple[str, str], VersionState] = {}
+        self.running: dict[tuple[int, int], Work | Orphan | None] = {}
+        self.alone = False
+        """Runs a suspect: nothing else until that has ended."""
+        self.reserved: Work | None = None
+        """A suspect that is to run as soon as nothing else does."""
+        self.draining = False
+        self.restarting = False
+        self.last_used = 0
+        self.pool: Pool | None = None
+        self.listed = False
+        """Whether its pool's heap has an entry for it."""
+        self.failed: frozenset[Lane] = frozenset()
+
+    @property
+    def room(self) -> bool:
+        """Whether it can be sent another job now."""
+        return len(self.running) < self.slots and self.reserved is None and not self.alone
+
+    def __str__(self) -> str:
+        return f"worker {self.identity}"
+
+    def __lt__(self, other: Worker) -> bool:
+        return self.identity < other.identity
+
+    def learn(self, state: VersionState, wanted_digest: str | None) -> VersionState:
+        """Take in how far it is with a version; ready with another digest than wanted is failed."""
+        if (
+            state.state is Readiness.READY
+            and wanted_digest is not None
+            and state.digest not in (None, wanted_digest)
+        ):
+            reason = f"its digest is {state.digest}, {wanted_digest} is wanted"
+            state = VersionState(state.track, state.version, Readiness.FAILED, None, reason)
+        if state.state is Readiness.REMOVED:
+            self.versions.pop((state.track, state.version), None)
+        else:
+            self.versions[state.track, state.version] = state
+        return state
+
+
+class Lane:
+    """The jobs of one version of one track's tool; a channel without versions has one lane."""
+
+    __slots__ = (
+        "channel",
+        "failed",
+        "generic",
+        "scoped",
+        "stranded_since",
+        "track",
+        "version",
+        "waiting",
+    )
+
+    def __init__(self, channel: str, track: str, version: str) -> None:
+        self.channel = channel
+        self.track = track
+        self.version = version
+        self.waiting: tuple[OrderedDict[int, Work], ...] = tuple(
+            OrderedDict() for _ in range(RANKS)
+        )
+        """By rank, then by order of arrival."""
+        self.scoped: list[Pool] = []
+        self.generic: list[Pool] = []
+        self.failed: set[Worker] = set()
+        """Workers that serve the track, but could not prepare the version."""
+        self.stranded_since: float | None = None
+        """Since when jobs wait here without any worker that could ever take them."""
+
+    def __iter__(self) -> Iterator[Work]:
+        for queue in self.waiting:
+            yield from queue.values()
+
+    def __bool__(self) -> bool:
+        return any(self.waiting)
+
+    @property
+    def ready(self) -> int:
+        """How many workers have the version ready."""
+        return sum(len(pool.workers) for pools in (self.scoped, self.generic) for pool in pools)
+
+
+class Pool:
+    """Workers, all scoped or all generic, that have the same versions ready."""
+
+    __slots__ = ("free", "heads", "key", "lanes", "listed", "workers")
+
+    def __init__(self, key: tuple[bool, frozenset[Lane]]) -> None:
+        self.key = key
+        self.lanes = key[1]
+        self.workers: set[Worker] = set()
+        self.free: list[tuple[int, Worker]] = []
+        self.heads: tuple[list[tuple[int, Lane]], ...] = tuple([] for _ in range(RANKS))
+        self.listed: tuple[set[Lane], ...] = tuple(set() for _ in range(RANKS))
+
+    def first_free(self) -> Worker | None:
+        """Return the least recently used worker with room."""
+        free = self.free
+        while free:
+            used, worker = free[0]
+            if worker.pool is not self:
+                heappop(free)
+            elif not worker.room:
+                heappop(free)
+                worker.listed = False
+            elif used != worker.last_used:
+                heapreplace(free, (worker.last_used, worker))
+            else:
+                return worker
+        return None
+
+    def list_worker(self, worker: Worker) -> None:
+        """Have a worker with room found."""
+        if not worker.listed:
+            worker.listed = True
+            heappush(self.free, (worker.last_used, worker))
+
+    def list_lane(self, lane: Lane, rank: int) -> None:
+        """Have a lane with waiting jobs of that rank found."""
+        if lane not in self.listed[rank]:
+            self.listed[rank].add(lane)
+            heappush(self.heads[rank], (next(iter(lane.waiting[rank])), lane))
+
+    def first_waiting(self) -> Work | None:
+        """Return the waiting job that comes first among all lanes."""
+        for rank, heads in enumerate(self.heads):
+            while heads:
+                order, lane = heads[0]
+                queue = lane.waiting[rank]
+                if not queue:
+                    heappop(heads)
+                    self.listed[rank].discard(lane)
+                    continue
+                first = next(iter(queue))
+                if first == order:
+                    return queue[first]
+                heapreplace(heads, (first, lane))
+        return None

@@ -1,0 +1,1 @@
+"""The worker's host: its working folder, its builders' cache, its health."""

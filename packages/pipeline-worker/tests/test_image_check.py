@@ -1,0 +1,102 @@
+"""What the worker makes of a trial's end; `validate` has tests of its own, with real containers."""
+
+import threading
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+
+from pipeline_containers.errors import BuildCancelled, BuildTimedOut, ImageInvalid, SandboxError
+from pipeline_containers.images.image import StoredImage
+from pipeline_containers.sandbox.sandbox import Sandbox
+from pipeline_containers.sandbox.tools import TOOLS
+from pipeline_worker.versions import check as image_check
+from pipeline_worker.versions.check import ImageCheck
+
+IMAGE = StoredImage(f"sha256:{'1' * 64}", (Path("/nowhere"),))
+
+
+@dataclass
+class House:
+    """A image_check whose trials end as a test says."""
+
+    folder: Path
+    failure: Exception | None = None
+    trials: int = 0
+    forgotten: list[str] = field(default_factory=list)
+    doubts: list[str] = field(default_factory=list)
+
+    def forget(self, digest: str) -> None:
+        self.forgotten.append(digest)
+
+    def validate(self, *_: Any) -> None:
+        self.trials += 1
+        if self.failure is not None:
+            raise self.failure
+
+    def open(self, kind: str = "test_runner") -> ImageCheck:
+        return ImageCheck(cast(Sandbox, self), TOOLS[kind], self.folder, self.doubts.append)
+
+
+@pytest.fixture
+def house(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> House:
+    made = House(tmp_path)
+    monkeypatch.setattr(image_check, "validate", made.validate)
+    return made
+
+
+def prove(opened: ImageCheck) -> None:
+    opened.prove(IMAGE, threading.Event())
+
+
+def test_what_did_once_is_not_tried_again_by_the_next_worker(house: House) -> None:
+    for _ in range(2):
+        prove(house.open())
+    assert house.trials == 1
+    prove(house.open("analyser"))
+    assert house.trials == 2
+
+
+def test_what_a_dead_worker_left_of_a_trial_goes_when_the_next_one_starts(house: House) -> None:
+    half = house.folder / "scratch-dead"
+    half.mkdir()
+    house.open()
+    assert not half.exists()
+
+
+def test_what_was_forgotten_is_tried_again(house: House) -> None:
+    opened = house.open()
+    prove(opened)
+    opened.forget(IMAGE.digest)
+    prove(opened)
+    assert (house.trials, house.forgotten) == (2, [IMAGE.digest])
+
+
+@pytest.mark.parametrize(
+    ("failure", "raised", "is_doubtful"),
+    [
+        (ImageInvalid("no run.sh"), ImageInvalid, False),
+        (BuildCancelled("not wanted"), BuildCancelled, False),
+        (SandboxError("no cgroups"), SandboxError, True),
+        (BuildTimedOut("too long"), SandboxError, True),
+    ],
+)
+def test_a_failure_is_not_remembered_and_puts_the_host_in_doubt_only_if_it_is_the_hosts(
+    house: House, failure: Exception, raised: type[Exception], is_doubtful: bool
+) -> None:
+    house.failure = failure
+    opened = house.open()
+    for _ in range(2):
+        with pytest.raises(raised):
+            prove(opened)
+    assert house.trials == 2
+    assert len(house.doubts) == (2 if is_doubtful else 0)
+    house.failure = None
+    prove(opened)
+
+
+def test_a_trial_leaves_nothing_but_its_mark(house: House) -> None:
+    prove(house.open())
+    left = [file.name for file in house.folder.iterdir() if file.name != ".lock"]
+    assert left == [f"test_runner-sha256-{'1' * 64}"]
