@@ -7,9 +7,10 @@ from typing import Any
 import msgspec
 import pytest
 
-from pipeline_client import AsyncPipelineClient, PipelineClient, errors, jobs, operations
-from pipeline_client.call import Answer, Call, read, written
-from pipeline_client.rollout import Rollout
+from pipeline_client import AsyncPipelineClient, PipelineClient, errors
+from pipeline_client._plans import jobs, operations
+from pipeline_client._plans.call import Answer, Call, read, written
+from pipeline_client._plans.rollout import Rollout
 from pipeline_protocol import STATUSES, codec, replies, requests, responses, status
 from pipeline_protocol.status import Blame
 

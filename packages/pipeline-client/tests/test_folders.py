@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 from msgspec import UNSET
 
-from pipeline_client import errors, folders, uploads
-from pipeline_client.folders import inputs_of
+from pipeline_client import errors
+from pipeline_client._plans import folders, uploads
+from pipeline_client._plans.folders import inputs_of
 
 UPLOADED = "s3://inputs/solutions/1/"
 

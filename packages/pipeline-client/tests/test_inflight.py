@@ -4,9 +4,10 @@ import pytest
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, invariant, rule
 
-from pipeline_client import errors, inflight
-from pipeline_client.inflight import Delivery, InFlight
-from pipeline_client.steps import Exchange
+from pipeline_client import errors
+from pipeline_client._plans.steps import Exchange
+from pipeline_client._transport import inflight
+from pipeline_client._transport.inflight import Delivery, InFlight
 from pipeline_protocol import codec, replies
 
 NOW = 1000.0

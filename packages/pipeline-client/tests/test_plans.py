@@ -6,10 +6,11 @@ from typing import Any
 import msgspec
 import pytest
 
-from pipeline_client import Retries, errors, jobs, operations
-from pipeline_client.call import GRACE_S, Call
-from pipeline_client.options import ClientOptions
-from pipeline_client.steps import BlockingCall, CallPlan, Exchange, Pause
+from pipeline_client import Retries, errors
+from pipeline_client._plans import jobs, operations
+from pipeline_client._plans.call import GRACE_S, Call
+from pipeline_client._plans.options import ClientOptions
+from pipeline_client._plans.steps import BlockingCall, CallPlan, Exchange, Pause
 from pipeline_protocol import RouterAddress, codec, replies, requests, responses, status
 from pipeline_protocol.responses import Deployment, DeployState, VersionDeployment, WorkerVersion
 

@@ -12,7 +12,7 @@ import pytest
 import zmq
 
 from pipeline_client import BadAddress, PipelineClient, errors
-from pipeline_client.connection import Connection
+from pipeline_client._transport.connection import Connection
 from pipeline_client.testing import FakeRouter
 from pipeline_protocol import codec, replies, requests, responses, status
 

@@ -2,7 +2,9 @@
 
 from typing import TYPE_CHECKING, Any
 
-from pipeline_client.call import Answer
+from pipeline_client._plans.call import Answer
+from pipeline_client._plans.jobs import SolutionOptions
+from pipeline_client._plans.retries import Retries
 from pipeline_client.errors import (
     CallerError,
     ClientTimedOut,
@@ -14,8 +16,6 @@ from pipeline_client.errors import (
     RequestError,
     ToolError,
 )
-from pipeline_client.jobs import SolutionOptions
-from pipeline_client.retries import Retries
 from pipeline_client.sync import PipelineClient
 from pipeline_protocol import BadAddress
 

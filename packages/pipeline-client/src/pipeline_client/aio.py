@@ -8,13 +8,13 @@ from contextlib import suppress
 from types import TracebackType
 from typing import Any, Concatenate, ParamSpec, Self, TypeVar
 
-from pipeline_client import jobs, operations
-from pipeline_client.asyncio_transport import AsyncioTransport
+from pipeline_client._plans import jobs, operations
+from pipeline_client._plans.options import ClientOptions
+from pipeline_client._plans.retries import USUAL, Retries
+from pipeline_client._plans.signatures import copy_signature
+from pipeline_client._plans.steps import CallPlan, Exchange, Pause, Step
+from pipeline_client._transport.tasks import AsyncioTransport
 from pipeline_client.errors import PipelineError, error_of
-from pipeline_client.options import ClientOptions
-from pipeline_client.retries import USUAL, Retries
-from pipeline_client.signatures import copy_signature
-from pipeline_client.steps import CallPlan, Exchange, Pause, Step
 from pipeline_protocol import RouterAddress, status
 
 P = ParamSpec("P")

@@ -7,14 +7,14 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Any, Concatenate, ParamSpec, Self, TypeVar
 
-from pipeline_client import jobs, operations
-from pipeline_client.connection import Connection
+from pipeline_client._plans import jobs, operations
+from pipeline_client._plans.options import ClientOptions
+from pipeline_client._plans.retries import USUAL, Retries
+from pipeline_client._plans.signatures import copy_signature
+from pipeline_client._plans.steps import CallPlan, Exchange, Pause, Step
+from pipeline_client._transport.connection import Connection
+from pipeline_client._transport.threads import Inbox, ThreadTransport
 from pipeline_client.errors import PipelineError, error_of
-from pipeline_client.options import ClientOptions
-from pipeline_client.retries import USUAL, Retries
-from pipeline_client.signatures import copy_signature
-from pipeline_client.steps import CallPlan, Exchange, Pause, Step
-from pipeline_client.thread_transport import Inbox, ThreadTransport
 from pipeline_protocol import RouterAddress, status
 
 P = ParamSpec("P")

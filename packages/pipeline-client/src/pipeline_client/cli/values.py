@@ -13,7 +13,7 @@ import click
 import msgspec
 from click.shell_completion import CompletionItem
 
-from pipeline_client.uploads import parse_prefix
+from pipeline_client._plans.uploads import parse_prefix
 from pipeline_protocol import BadAddress, RouterAddress
 from pipeline_protocol.channels import CHANNELS
 from pipeline_protocol.names import nearest

@@ -13,10 +13,10 @@ from typing import Any, Generic, TypeVar
 import msgspec
 from msgspec import UNSET, Struct
 
+from pipeline_client._plans.folders import inputs_of
+from pipeline_client._plans.options import ClientOptions
+from pipeline_client._plans.steps import BlockingCall, Exchange, OnLine, Pause, Step
 from pipeline_client.errors import PipelineError, error_of
-from pipeline_client.folders import inputs_of
-from pipeline_client.options import ClientOptions
-from pipeline_client.steps import BlockingCall, Exchange, OnLine, Pause, Step
 from pipeline_protocol import codec, requests, status
 from pipeline_protocol.codec import BadMessage, BadRequest
 from pipeline_protocol.replies import Context, Reply

@@ -9,8 +9,8 @@ from typing import Any
 import msgspec
 from msgspec import UNSET
 
+from pipeline_client._plans.uploads import upload
 from pipeline_client.errors import PipelineError, error_of
-from pipeline_client.uploads import upload
 from pipeline_protocol import codec, status
 from pipeline_protocol.names import FileName
 

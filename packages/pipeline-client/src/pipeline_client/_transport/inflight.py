@@ -16,8 +16,8 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Generic, NamedTuple, TypeVar
 
+from pipeline_client._plans.steps import Exchange
 from pipeline_client.errors import PipelineError, error_of
-from pipeline_client.steps import Exchange
 from pipeline_protocol import codec, status
 
 W = TypeVar("W")

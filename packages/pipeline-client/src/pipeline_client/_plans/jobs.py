@@ -12,9 +12,9 @@ from uuid import uuid4
 
 from msgspec import UNSET
 
-from pipeline_client.call import Answer, Call, answer_of, made, response_of
+from pipeline_client._plans.call import Answer, Call, answer_of, made, response_of
+from pipeline_client._plans.steps import OnLine
 from pipeline_client.errors import error_of
-from pipeline_client.steps import OnLine
 from pipeline_protocol import requests, responses, status
 
 T = TypeVar("T")

@@ -9,7 +9,7 @@ from typing import Any, Protocol, TypeVar
 
 from msgspec import Struct
 
-from pipeline_client.options import ClientOptions
+from pipeline_client._plans.options import ClientOptions
 
 T_co = TypeVar("T_co", covariant=True)
 

@@ -17,10 +17,10 @@ from queue import Empty, SimpleQueue
 
 import zmq
 
-from pipeline_client.connection import Connection
+from pipeline_client._plans.steps import Exchange
+from pipeline_client._transport.connection import Connection
+from pipeline_client._transport.inflight import Heard
 from pipeline_client.errors import PipelineError, error_of
-from pipeline_client.inflight import Heard
-from pipeline_client.steps import Exchange
 from pipeline_protocol import status
 
 Inbox = SimpleQueue[Heard]

@@ -6,8 +6,8 @@ from collections.abc import Callable
 
 from msgspec import Struct
 
-from pipeline_client.retries import Retries
-from pipeline_client.uploads import parse_prefix
+from pipeline_client._plans.retries import Retries
+from pipeline_client._plans.uploads import parse_prefix
 from pipeline_protocol import RouterAddress
 
 

@@ -10,11 +10,11 @@ import os
 
 import zmq
 
-from pipeline_client.connection import Connection
+from pipeline_client._plans.options import ClientOptions
+from pipeline_client._plans.steps import Exchange
+from pipeline_client._transport.connection import Connection
+from pipeline_client._transport.inflight import Heard
 from pipeline_client.errors import PipelineError, error_of
-from pipeline_client.inflight import Heard
-from pipeline_client.options import ClientOptions
-from pipeline_client.steps import Exchange
 from pipeline_protocol import status
 
 Inbox = asyncio.Queue[Heard]

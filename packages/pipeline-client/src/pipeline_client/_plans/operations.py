@@ -7,9 +7,9 @@ from typing import Any
 
 from msgspec import UNSET
 
-from pipeline_client.call import Call, made, response_of
-from pipeline_client.rollout import Rollout
-from pipeline_client.steps import CallPlan
+from pipeline_client._plans.call import Call, made, response_of
+from pipeline_client._plans.rollout import Rollout
+from pipeline_client._plans.steps import CallPlan
 from pipeline_protocol import requests, responses
 
 

@@ -16,7 +16,7 @@ from typing import Generic, TypeVar
 
 import zmq
 
-from pipeline_client.inflight import Delivery, InFlight
+from pipeline_client._transport.inflight import Delivery, InFlight
 from pipeline_protocol import RouterAddress
 
 W = TypeVar("W")
