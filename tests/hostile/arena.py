@@ -203,7 +203,10 @@ class Arena:
         return find_traces(self.worker_folder, self.worker.pid, self.user)
 
     def at_rest(self) -> Traces:
-        """Wait until the worker has done what it does in the background; what it has then."""
+        """Wait until a container waits for each slot, and nothing goes on; what there is then."""
+        until = time.monotonic() + paced(5)
+        while self.traces().folders != 2 * SLOTS and time.monotonic() < until:
+            time.sleep(0.05)
         return at_rest(self.traces)
 
     def settle(self, wanted: Traces) -> Traces:

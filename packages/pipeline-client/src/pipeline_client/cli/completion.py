@@ -9,6 +9,7 @@ from typing import Any
 import click
 from click.shell_completion import CompletionItem, get_completion_class
 
+from pipeline_client.cli.reach import reach
 from pipeline_protocol import BadAddress, RouterAddress
 from pipeline_protocol.channels import CHANNEL_OF_ACTION, CHANNELS
 
@@ -41,7 +42,6 @@ def _completer(known: Callable[[Any, click.Context], Iterable[str]]) -> Complete
         ctx: click.Context, param: click.Parameter, incomplete: str
     ) -> list[CompletionItem]:
         from pipeline_client import PipelineClient, PipelineError
-        from pipeline_client.cli.options import reach
 
         address = ctx.params.get("address") or "tcp://127.0.0.1:5555"
         try:

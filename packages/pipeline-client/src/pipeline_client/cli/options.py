@@ -1,7 +1,6 @@
 """Arguments and options that several commands share, and what they become: a `Session`."""
 
 import functools
-import socket
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,9 +13,9 @@ from pipeline_client import PipelineClient
 from pipeline_client.cli import completion
 from pipeline_client.cli.exits import STATUSES_IN_SHORT
 from pipeline_client.cli.output import OUTPUT, CommandOutput
+from pipeline_client.cli.reach import reach
 from pipeline_client.cli.values import Seconds, channel_name, named, router_address
-from pipeline_client.errors import error_of
-from pipeline_protocol import RouterAddress, names, status
+from pipeline_protocol import RouterAddress, names
 
 _REACH_S = 5.0
 """How long a connection may take to come about."""
@@ -53,16 +52,6 @@ class Session:
         except KeyboardInterrupt:
             self.out.line(on_interrupt)
             raise
-
-
-def reach(address: RouterAddress, seconds: float) -> None:
-    """Find out at once, where a ZeroMQ socket would go on trying, that nobody listens."""
-    try:
-        socket.create_connection((address.host, address.port), seconds).close()
-    except (OSError, UnicodeError) as error:  # the latter of a name that can be no host's
-        why = f"nothing answers at {address} ({getattr(error, 'strerror', None) or error})"
-        start = "`pipeline-router pipeline.yml --seed config/pipeline.yml` starts a router"
-        raise error_of(status.CLIENT_TIMED_OUT, f"{why}: {start}") from None
 
 
 def command(*examples: str) -> Callable[[Callable[..., None]], click.Command]:

@@ -81,7 +81,7 @@ class VersionChange(SceneChange, frozen=True, tag="version"):
         return f"{cell(self.worker)}: {name} {state_words(self)}"
 
 
-class DeploymentChange(SceneChange, frozen=True, tag="deployment"):
+class SceneDeployment(SceneChange, frozen=True, tag="deployment"):
     """A version is wanted, ready on more or fewer workers, or not wanted any more."""
 
     channel: str
@@ -98,7 +98,7 @@ class DeploymentChange(SceneChange, frozen=True, tag="deployment"):
         return f"{name}: ready on {self.ready} of {self.workers}"
 
 
-Fact = RouterChange | WorkerChange | VersionChange | DeploymentChange
+Fact = RouterChange | WorkerChange | VersionChange | SceneDeployment
 Facts = dict[tuple[str, ...], Fact]
 """What holds, by what it is said of."""
 
@@ -121,7 +121,7 @@ def facts(scene: Scene, before: Facts) -> Facts:
             found["version", *about] = VersionChange(*about, *stands)
     for channel, track, version, ready, many in deployed(scene.workers, scene.wanted):
         place = (channel, track, version)
-        found["deployment", *place] = DeploymentChange(*place, ready, many)
+        found["deployment", *place] = SceneDeployment(*place, ready, many)
     return found
 
 
@@ -135,7 +135,7 @@ def changes(before: Facts, now: Facts) -> Iterator[Fact]:
             continue
         if isinstance(fact, WorkerChange):
             yield msgspec.structs.replace(fact, state="gone")
-        elif isinstance(fact, DeploymentChange):
+        elif isinstance(fact, SceneDeployment):
             yield msgspec.structs.replace(fact, wanted=False)
         elif isinstance(fact, VersionChange) and ("worker", fact.worker) in now:
             yield msgspec.structs.replace(fact, state="removed", percent=0, reason="", phase="")
