@@ -214,7 +214,7 @@ def test_a_worker_killed_while_it_tries_a_version_tries_it_again(yard: ReleaseYa
     yard.run_worker("worker-2")
     with yard.serving():
         yard.deploy("slow")
-        yard.await_state("slow", phase="proving")
+        yard.await_state("slow", phase="checking")
         moment(yard, 0.5)
         worker.kill()
         yard.run_worker()

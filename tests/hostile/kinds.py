@@ -65,7 +65,7 @@ class Kinds:
         files = {f"valid/{output.file}": VALID[output.file] for output in KINDS[kind][1].outputs}
         return self._say(
             {
-                "action": channel.actions[0],
+                "action": next(iter(channel.actions)),
                 "id": f"job-{next(self._numbers)}",
                 "track_slug": "hostile",
                 "exercise_slug": "two-fer",

@@ -14,7 +14,7 @@ from support.processes import machine
 from support.tracks import ROOT
 
 from pipeline_protocol import codec, responses
-from pipeline_protocol.channels import CHANNEL_OF_ACTION, CHANNELS
+from pipeline_protocol.channels import CHANNEL_OF_ACTION, CHANNELS, TIMEOUT_S
 from pipeline_protocol.link import MAX_LINK_BYTES, MAX_LOG_BYTES
 from pipeline_protocol.replies import Context
 from pipeline_protocol.requests import ACTIONS
@@ -22,7 +22,6 @@ from pipeline_protocol.responses import DeployState
 from pipeline_protocol.settings import MIB
 from pipeline_protocol.status import STATUSES
 from pipeline_router import sockets
-from pipeline_router.admission import BUILD_TIMEOUT_S, TIMEOUT_S
 from pipeline_router.config import RouterOptions
 from pipeline_router.model import MAX_ENVELOPES
 
@@ -113,7 +112,10 @@ def test_each_field_is_there_with_its_type_bounds_and_default(name: str) -> None
             texts = {row.name for row in CHANNELS.values() if row.scopable}
         expected = schema.get("default", "")
         if name == "timeout_s":
-            expected = f"{TIMEOUT_S:g}; `build_container` {BUILD_TIMEOUT_S:g}"
+            expected = (
+                f"{TIMEOUT_S['test_solution']:g}; "
+                f"`build_container` {TIMEOUT_S['build_container']:g}"
+            )
         elif expected != "":
             expected = f"`{expected if isinstance(expected, str) else json.dumps(expected)}`"
         assert (kind, default) == (schema["type"], expected)

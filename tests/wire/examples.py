@@ -140,7 +140,9 @@ _WORKER = responses.WorkerDescription(
     load=0.5,
     versions=(
         _READY,
-        link.VersionState("ruby", "v2", link.Readiness.PREPARING, percent=40, phase="pulling"),
+        link.VersionState(
+            "ruby", "v2", link.Readiness.PREPARING, percent=40, phase=link.PreparingPhase.PULLING
+        ),
         link.VersionState("ruby", "v3", link.Readiness.FAILED, reason="no space left"),
     ),
     trouble="this host failed its check",
@@ -165,7 +167,9 @@ RESPONSES: dict[str, Struct] = {
                 DIGEST,
                 (
                     responses.WorkerVersion("worker-1", "ready"),
-                    responses.WorkerVersion("worker-2", "preparing", percent=40, phase="pulling"),
+                    responses.WorkerVersion(
+                        "worker-2", "preparing", percent=40, phase=link.PreparingPhase.PULLING
+                    ),
                     responses.WorkerVersion("worker-3", "failed", reason="no space left"),
                 ),
             ),
@@ -192,7 +196,13 @@ FROM_WORKER: dict[str, link.FromWorker] = {
         slots=2,
         versions=(
             _READY,
-            link.VersionState("ruby", "v2", link.Readiness.PREPARING, percent=40, phase="proving"),
+            link.VersionState(
+                "ruby",
+                "v2",
+                link.Readiness.PREPARING,
+                percent=40,
+                phase=link.PreparingPhase.CHECKING,
+            ),
             link.VersionState("ruby", "v3", link.Readiness.FAILED, reason="no space left"),
         ),
         jobs=(link.HeldJob(b"\x00\xffkey", 1 << 40, 1, 1500, done=True),),
@@ -225,14 +235,13 @@ EVERY_LIMIT = settings.LimitSettings(
 )
 
 TO_WORKER: dict[str, link.ToWorker] = {
-    "welcome": link.Welcome(session=1, epoch=7),
+    "welcome": link.Welcome(session=1, epoch=7, liveness_s=5.0),
     "refused": link.Refused(link.RefusalReason.IDENTITY_ALIVE, "worker-1 is already there"),
     "heartbeat": link.RouterHeartbeat(epoch=7),
     "job": link.Job(1 << 40, 1, remaining_ms=30_000, queued_ms=12, key=b"\x00\xffkey", alone=True),
     "cancel": link.CancelJob(job=1 << 40, attempt=1),
     "result_ack": link.ResultAck(((1 << 40, 1), (1 << 40, 2))),
     "configure": link.Configure(
-        revision=3,
         settings=settings.Settings(
             registry=settings.RegistrySettings("docker", "registry:5000/tools", "exercism/{tool}"),
             sources=settings.SourceSettings("https://git.test/{tool}"),

@@ -76,14 +76,6 @@ def test_scoped_workers_hear_only_of_their_tracks(build: Any) -> None:
     assert wanted(house.worker("b")) == [house.V1, house.V2]
 
 
-def test_revisions_grow(house: Any) -> None:
-    worker = house.worker()
-    deploy(house, "v1")
-    deploy(house, "v2")
-    revisions = [configure.revision for configure in worker.heard(Configure)]
-    assert revisions == sorted(set(revisions))
-
-
 def test_other_channels_hear_nothing_of_it(house: Any) -> None:
     builder = house.worker("b", channel="builders")
     deploy(house, "v1")

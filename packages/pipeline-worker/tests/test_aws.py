@@ -44,7 +44,7 @@ def test_credentials_that_the_router_could_not_mint_so_far_say_so() -> None:
 
 
 def test_no_repr_shows_a_secret() -> None:
-    shown = [MINTED, Configure(1, Settings(), MINTED), Adopt(Settings(), MINTED)]
+    shown = [MINTED, Configure(Settings(), MINTED), Adopt(Settings(), MINTED)]
     for text in [*map(repr, shown), str(aws_credentials(MINTED))]:
         assert "hush" not in text
         assert "ASIAKEY" in text

@@ -16,6 +16,8 @@ DIGEST = "sha256:" + "1" * 64
 OTHER_DIGEST = "sha256:" + "2" * 64
 EPOCH = 77
 
+PULLING = link.PreparingPhase.PULLING
+
 
 class Driver:
     """A core with a clock, and what it said."""
@@ -42,7 +44,7 @@ class Driver:
         self.tick()
         self.feed(events.LinkFound(5556))
         self.hear(link.Welcome(1, EPOCH))
-        return self.hear(link.Configure(1, Settings(versions=versions)))
+        return self.hear(link.Configure(Settings(versions=versions)))
 
 
 def sent(out: list[do.Command], kind: type) -> list[link.FromWorker]:
@@ -192,9 +194,7 @@ def test_wanted_versions_are_prepared_and_reported() -> None:
     assert of(out, do.Keep) == [do.Keep((wanted,))]
     ready = VersionState("ruby", "git-1", Readiness.READY, DIGEST)
     assert worker.feed(events.VersionMoved(ready)) == [do.Send(link.Versions((ready,)))]
-    same = worker.hear(
-        link.Configure(2, Settings(versions=(WantedVersion("ruby", "git-1", DIGEST),)))
-    )
+    same = worker.hear(link.Configure(Settings(versions=(WantedVersion("ruby", "git-1", DIGEST),))))
     assert not of(same, do.Prepare)
     assert not sent(same, link.Versions)
 
@@ -208,7 +208,7 @@ def test_a_scoped_worker_prepares_only_its_own_tracks() -> None:
 def test_what_is_not_wanted_any_more_is_forgotten() -> None:
     worker = Driver()
     worker.serve(WantedVersion("ruby", "git-1"))
-    out = worker.hear(link.Configure(2, Settings()))
+    out = worker.hear(link.Configure(Settings()))
     assert of(out, do.Keep) == [do.Keep(())]
     (versions,) = sent(out, link.Versions)
     assert versions == link.Versions((VersionState("ruby", "git-1", Readiness.REMOVED),))
@@ -224,10 +224,10 @@ def test_a_failed_version_is_tried_again_later_and_stays_failed_meanwhile() -> N
     assert not of(worker.tick(3.0), do.Prepare)
     worker.hear(link.RouterHeartbeat(EPOCH))
     assert of(worker.tick(3.0), do.Prepare) == [do.Prepare(wanted)]
-    preparing = VersionState("ruby", "git-1", Readiness.PREPARING, percent=10, phase="pulling")
+    preparing = VersionState("ruby", "git-1", Readiness.PREPARING, percent=10, phase=PULLING)
     assert worker.feed(events.VersionMoved(preparing)) == []
     (versions,) = sent(worker.tick(0.25), link.Versions)
-    assert versions == link.Versions((replace(failed, percent=10, phase="pulling"),))
+    assert versions == link.Versions((replace(failed, percent=10, phase=PULLING),))
     ready = VersionState("ruby", "git-1", Readiness.READY, DIGEST)
     assert sent(worker.feed(events.VersionMoved(ready)), link.Versions) == [link.Versions((ready,))]
 
@@ -245,7 +245,7 @@ def test_progress_is_told_with_the_ticks_and_never_goes_back() -> None:
     worker.serve(WantedVersion("ruby", "git-1"), WantedVersion("ruby", "git-2"))
 
     def move(version: str, percent: int) -> VersionState:
-        state = VersionState("ruby", version, Readiness.PREPARING, None, "", percent, "pulling")
+        state = VersionState("ruby", version, Readiness.PREPARING, None, "", percent, PULLING)
         assert worker.feed(events.VersionMoved(state)) == []
         return state
 
@@ -262,7 +262,7 @@ def test_progress_while_the_router_is_away_is_told_in_the_next_hello() -> None:
     worker = Driver()
     worker.serve(WantedVersion("ruby", "git-1"))
     worker.tick(5.0)
-    halfway = VersionState("ruby", "git-1", Readiness.PREPARING, None, "", 60, "pulling")
+    halfway = VersionState("ruby", "git-1", Readiness.PREPARING, None, "", 60, PULLING)
     worker.feed(events.VersionMoved(halfway))
     assert not sent(worker.tick(0.25), link.Versions)
     (hello,) = sent(worker.feed(events.LinkFound(5556)), link.Hello)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from pipeline_protocol.link import Readiness, VersionState
+from pipeline_protocol.link import PreparingPhase, Readiness, VersionState
 from pipeline_protocol.settings import WantedVersion
 from pipeline_worker.versions.desired import RETRY_MOST_S, RETRY_S, DesiredVersions
 
@@ -55,7 +55,7 @@ def test_a_try_that_is_under_way_is_not_due(desired: DesiredVersions) -> None:
 def test_the_reason_stays_while_it_is_tried_again(desired: DesiredVersions) -> None:
     desired.moved(FAILED, 0.0)
     desired.due(1e6)
-    desired.moved(state(Readiness.PREPARING, percent=30, phase="pulling"), 1e6)
+    desired.moved(state(Readiness.PREPARING, percent=30, phase=PreparingPhase.PULLING), 1e6)
     (told,) = desired.progress()
     assert (told.state, told.reason) == (Readiness.FAILED, FAILED.reason)
     assert (told.percent, told.phase) == (30, "pulling")

@@ -57,7 +57,7 @@ class Router:
         hello, _ = self.hear(link.Hello)
         assert isinstance(hello, link.Hello)
         self.say(link.Welcome(1, 5))
-        self.say(link.Configure(1, Settings()))
+        self.say(link.Configure(Settings()))
         return hello
 
     def say(self, message: link.ToWorker, *body: bytes) -> None:

@@ -177,7 +177,7 @@ def test_a_version_is_pulled_proved_and_only_then_ready(house: House) -> None:
     assert house.store.pulls == ["ruby-test-runner:v1"]
     phases = [(one.phase, one.percent) for one in house.said[:-1]]
     assert phases[0] == ("pulling", 0)
-    assert phases[-1] == ("proving", 99)
+    assert phases[-1] == ("checking", 99)
 
 
 def test_jobs_do_not_wait_for_the_disk(house: House) -> None:

@@ -4,6 +4,7 @@ A new flavour of worker is a row here, a row in the table of tools (pipeline-con
 struct for its action in `requests`.
 """
 
+from collections.abc import Mapping
 from types import MappingProxyType
 
 from msgspec import Struct
@@ -18,8 +19,8 @@ class Channel(Struct, frozen=True):
     """As in a worker's address and in requests: ``test_runners``."""
     flavour: str
     """What a worker of it is called in prose."""
-    actions: tuple[str, ...]
-    """The requests it serves."""
+    actions: Mapping[str, float]
+    """The requests it serves, and how long each may take, in seconds, if it does not say."""
     tool_kind: str | None
     """The row in the table of tools; None: its workers run no tool."""
     tool: str | None
@@ -38,35 +39,35 @@ CHANNELS = MappingProxyType(
             Channel(
                 "test_runners",
                 "test-runner",
-                ("test_solution",),
+                {"test_solution": 60.0},
                 "test_runner",
                 "{track}-test-runner",
             ),
             Channel(
                 "static_analysers",
                 "static-analyser",
-                ("analyse_solution",),
+                {"analyse_solution": 60.0},
                 "analyser",
                 "{track}-analyzer",
             ),
             Channel(
                 "recommenders",
                 "recommender",
-                ("recommend_solution",),
+                {"recommend_solution": 60.0},
                 "recommender",
                 "{track}-recommender",
             ),
             Channel(
                 "representers",
                 "representer",
-                ("represent_solution",),
+                {"represent_solution": 60.0},
                 "representer",
                 "{track}-representer",
             ),
             Channel(
                 "builders",
                 "builder",
-                ("build_container", "list_available_containers"),
+                {"build_container": 1800.0, "list_available_containers": 60.0},
                 None,
                 None,
             ),
@@ -78,6 +79,13 @@ CHANNEL_OF_ACTION = MappingProxyType(
     {action: row.name for row in CHANNELS.values() for action in row.actions}
 )
 """Which channel serves an action; what is not here, the router answers itself."""
+
+TIMEOUT_S = MappingProxyType(
+    {action: seconds for row in CHANNELS.values() for action, seconds in row.actions.items()}
+)
+"""How long a request that workers serve may take, if it does not say."""
+ROUTER_TIMEOUT_S = 10.0
+"""How long a client waits for what the router answers by itself, if it is not told."""
 
 
 def channel_named(name: str) -> Channel:

@@ -11,7 +11,7 @@ from typing import Annotated
 from msgspec import Meta, Struct
 
 from pipeline_protocol.names import Digest, Identity, Slug, Version
-from pipeline_protocol.settings import Credentials, Settings
+from pipeline_protocol.settings import Credentials, Seconds, Settings
 
 PROTOCOL = 1
 """Raised when an older peer would misunderstand."""
@@ -44,6 +44,20 @@ class Readiness(StrEnum):
     REMOVED = "removed"
 
 
+class PreparingPhase(StrEnum):
+    """What is done about a version that is being prepared, or tried again."""
+
+    NONE = ""
+    QUEUED = "queued"
+    PULLING = "pulling"
+    CHECKING = "checking"
+
+    @classmethod
+    def _missing_(cls, value: object) -> "PreparingPhase":
+        """Take a newer peer's phase for none: it is for people to read."""
+        return cls.NONE
+
+
 class VersionState(_Header, frozen=True):
     """One version on one worker."""
 
@@ -56,8 +70,7 @@ class VersionState(_Header, frozen=True):
     """Of a failed one."""
     percent: Annotated[int, Meta(ge=0, le=100)] = 0
     """How much has arrived of one being prepared; of a failed one, in the next try."""
-    phase: Annotated[str, Meta(max_length=32)] = ""
-    """Of one being prepared, or tried again: queued, pulling or proving."""
+    phase: PreparingPhase = PreparingPhase.NONE
 
 
 class HeldJob(_Header, frozen=True):
@@ -158,6 +171,8 @@ class Welcome(_Header, frozen=True, tag="welcome"):
 
     session: int
     epoch: int
+    liveness_s: Seconds = 3.0
+    """How long the router waits for a silent worker; a worker waits a little longer for it."""
 
 
 class Refused(_Header, frozen=True, tag="refused"):
@@ -202,8 +217,6 @@ class ResultAck(_Header, frozen=True, tag="result_ack"):
 class Configure(_Header, frozen=True, tag="configure"):
     """What to have ready, and how to work."""
 
-    revision: int
-    """Grows with every change, within one epoch."""
     settings: Settings
     credentials: Credentials | None = None
 

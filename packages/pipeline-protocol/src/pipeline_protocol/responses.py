@@ -81,7 +81,7 @@ class WorkerVersion(Struct, frozen=True):
     """Of what has to come, how much is there; of a failed one: the same, of the next try."""
     reason: str = ""
     phase: str = ""
-    """What is being done: queued, pulling, proving, or nothing."""
+    """What is being done: queued, pulling, checking, or nothing."""
 
 
 class VersionDeployment(Struct, frozen=True):

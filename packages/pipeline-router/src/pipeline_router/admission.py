@@ -5,7 +5,7 @@ from typing import Final
 from msgspec import UNSET, Struct
 
 from pipeline_protocol import status
-from pipeline_protocol.channels import CHANNEL_OF_ACTION
+from pipeline_protocol.channels import CHANNEL_OF_ACTION, TIMEOUT_S
 from pipeline_protocol.requests import (
     ACTIONS,
     BuildContainer,
@@ -22,8 +22,6 @@ from pipeline_router.model import BACKGROUND, INTERACTIVE, Lane, Name, Work
 from pipeline_router.refusals import Refusal
 from pipeline_router.scheduler import ANY_LANE, Scheduler
 
-TIMEOUT_S = 60.0
-BUILD_TIMEOUT_S = 1800.0
 COUNTER_BITS = 40
 """Of a job's id; the router's epoch is above them."""
 QUEUE_AT_START = 100
@@ -39,7 +37,7 @@ class Served(Struct, frozen=True):
 
 
 SERVED: Final = {
-    struct: Served(action, channel, BUILD_TIMEOUT_S if struct is BuildContainer else TIMEOUT_S)
+    struct: Served(action, channel, TIMEOUT_S[action])
     for action, channel in CHANNEL_OF_ACTION.items()
     for struct in (ACTIONS[action],)
 }

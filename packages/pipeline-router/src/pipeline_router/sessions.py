@@ -48,7 +48,6 @@ class Sessions:
         self._epoch = epoch
         self._force_restart = force_restart
         self._last_session = 0
-        self._revision = 0
 
     # --- beginning
 
@@ -80,7 +79,9 @@ class Sessions:
         worker.draining = hello.draining and not worker.restarting
         self.presence.add(worker)
         self._last_session += 1
-        self._out.append(Tell(peer, Welcome(self._last_session, self._epoch)))
+        self._out.append(
+            Tell(peer, Welcome(self._last_session, self._epoch, self.config.router.liveness_s))
+        )
         self._out.append(Tell(peer, self._configure(worker.channel, worker.topics)))
         if self._force_restart and hello.epoch not in (0, self._epoch):
             worker.restarting = True
@@ -175,7 +176,6 @@ class Sessions:
 
     def configure(self, channels: Iterable[str]) -> None:
         """Tell every worker of some channels what is wanted now."""
-        self._revision += 1
         groups: dict[tuple[str, frozenset[str]], list[bytes]] = {}
         for worker in self.presence:
             if worker.channel in channels:
@@ -186,7 +186,7 @@ class Sessions:
     def _configure(self, channel: str, topics: frozenset[str]) -> Configure:
         wanted = self._deployments.of_channel(channel)
         settings = self.config.settings(channel, topics, wanted)
-        return Configure(self._revision, settings, self.credentials)
+        return Configure(settings, self.credentials)
 
     # --- ending
 

@@ -16,8 +16,8 @@ class Timeouts(Struct, frozen=True):
     heartbeat_s: float = 1.0
     ask_again_s: float = 1.0
     hello_again_s: float = 2.0
-    silence_s: float = 4.0
-    """Without a word from the router; longer than its `liveness_s`, so that it acts first."""
+    silence_margin_s: float = 1.0
+    """Without a word from the router, beyond its own `liveness_s`, so that it acts first."""
     first_answer_s: float = 10.0
     """Before the first welcome; afterwards a worker waits for ever."""
     stale_identity_s: float = 5.0
@@ -50,6 +50,7 @@ class Bootstrap:
 
     def __init__(self, timeouts: Timeouts) -> None:
         self.phase = Phase.ASKING
+        self._liveness_s = 3.0
         self.welcomed = False
         """Whether any router ever took this worker."""
         self._timeouts = timeouts
@@ -71,7 +72,7 @@ class Bootstrap:
             return Step.GIVE_UP
         if self.phase is Phase.ASKING:
             return Step.ASK if waited >= self._timeouts.ask_again_s else None
-        if now - self._heard_at > self._timeouts.silence_s:
+        if now - self._heard_at > self._liveness_s + self._timeouts.silence_margin_s:
             return Step.LOOK_AGAIN
         if self.phase is Phase.GREETING and waited >= self._timeouts.hello_again_s:
             return Step.HELLO
@@ -89,8 +90,9 @@ class Bootstrap:
         """Note that the router said something."""
         self._heard_at = now
 
-    def welcome(self, now: float) -> None:
-        """Note that the router has taken the worker."""
+    def welcome(self, now: float, liveness_s: float) -> None:
+        """Note that the router has taken the worker, and how long it waits itself."""
+        self._liveness_s = liveness_s
         self.phase, self._phase_at, self.welcomed = Phase.SERVING, now, True
         self._refused_at = None
 

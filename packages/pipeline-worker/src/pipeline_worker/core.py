@@ -166,7 +166,7 @@ class WorkerCore:
         return _MESSAGES[type(event.message)](self, event.message, event.body, now)
 
     def _welcome(self, message: Welcome, _body: bytes, now: float) -> list[do.Command]:
-        self.bootstrap.welcome(now)
+        self.bootstrap.welcome(now, message.liveness_s)
         self.epoch = message.epoch
         said = do.Say(f"serving {self.address}, {self.slots} at a time")
         return [said, *self._beat(0.0, now), *self._held_results()]

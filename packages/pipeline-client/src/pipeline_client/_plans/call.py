@@ -18,6 +18,7 @@ from pipeline_client._plans.options import ClientOptions
 from pipeline_client._plans.steps import BlockingCall, Exchange, OnLine, Pause, Step
 from pipeline_client.errors import PipelineError, error_of
 from pipeline_protocol import codec, requests, status
+from pipeline_protocol.channels import ROUTER_TIMEOUT_S, TIMEOUT_S
 from pipeline_protocol.codec import BadMessage, BadRequest
 from pipeline_protocol.replies import Context, Reply
 
@@ -27,10 +28,6 @@ R = TypeVar("R", bound=requests.Request)
 GRACE_S = 1.0
 """How much longer than the router the client waits: the router's 504 says more than a 101."""
 
-TIMEOUT_S = 60.0
-BUILD_TIMEOUT_S = 1800.0
-ROUTER_TIMEOUT_S = 10.0
-"""For what the router answers by itself."""
 _MAX_TIMEOUT_S = 86_400.0
 
 
@@ -102,9 +99,7 @@ def allowed(*seconds: float | None) -> float:
 
 
 def _usual_s(request: requests.Request) -> float:
-    if isinstance(request, requests.BuildContainer):
-        return BUILD_TIMEOUT_S
-    return TIMEOUT_S if isinstance(request, requests.WorkerServed) else ROUTER_TIMEOUT_S
+    return TIMEOUT_S.get(str(request.__struct_config__.tag), ROUTER_TIMEOUT_S)
 
 
 # --- writing

@@ -6,11 +6,12 @@ from typing import Any, TypeVar
 import msgspec
 from msgspec import Struct
 
-from pipeline_client._plans.call import ROUTER_TIMEOUT_S, Call, allowed
+from pipeline_client._plans.call import Call, allowed
 from pipeline_client._plans.options import ClientOptions
 from pipeline_client._plans.steps import Pause, Step
 from pipeline_client.errors import error_of
 from pipeline_protocol import responses, status
+from pipeline_protocol.channels import ROUTER_TIMEOUT_S
 from pipeline_protocol.link import Readiness
 from pipeline_protocol.responses import Deployment, DeployState, VersionDeployment
 

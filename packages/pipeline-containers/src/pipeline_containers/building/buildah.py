@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from pipeline_containers.building.builder import BuildOptions, BuiltImage, Caps
+from pipeline_containers.building.builder import BuildOptions, BuiltImage
 from pipeline_containers.building.cell import Cell, failure_of, open_cell
 from pipeline_containers.errors import ContainersError
 from pipeline_containers.images.storage import Storage
@@ -26,10 +26,6 @@ _HOUSEKEEPING = BuildOptions(timeout_s=120.0, log_bytes=1 << 20, log_tail_bytes=
 
 class Buildah:
     """Builds with buildah. Needs root; makes this process the subreaper of its descendants."""
-
-    caps = Caps(
-        base_images=True, network_off=True, memory_limit=True, reproducible=True, concurrent=True
-    )
 
     def __init__(
         self, folder: Path, base_images: Path | None = None, runtime: str = "runc"

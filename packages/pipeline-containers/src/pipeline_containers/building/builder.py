@@ -15,19 +15,6 @@ Network = Literal["private", "none"]
 
 
 @dataclass(frozen=True, slots=True)
-class Caps:
-    """What a builder can do."""
-
-    base_images: bool
-    """Take base images from a folder of the host."""
-    network_off: bool
-    """Build without a network, and otherwise with one apart from the host's."""
-    memory_limit: bool
-    reproducible: bool
-    concurrent: bool
-
-
-@dataclass(frozen=True, slots=True)
 class BuildOptions:
     """What one build may use, and what it may do.
 
@@ -55,11 +42,6 @@ class BuiltImage:
 
 class Builder(Protocol):
     """Makes images from folders with a Dockerfile. Runs strangers' code."""
-
-    @property
-    def caps(self) -> Caps:
-        """Say what it can do."""
-        ...
 
     def build(
         self,

@@ -18,7 +18,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
-from pipeline_containers.building.builder import BuildOptions, BuiltImage, Caps
+from pipeline_containers.building.builder import BuildOptions, BuiltImage
 from pipeline_containers.building.cell import Cell, failure_of, open_cell
 from pipeline_containers.errors import ContainersError, StoreError, ToolMissing
 from pipeline_containers.images.skopeo import copy_image, reason
@@ -34,14 +34,6 @@ _HOUSEKEEPING = BuildOptions(timeout_s=120.0, log_bytes=16 << 20, log_tail_bytes
 
 class Img:
     """Builds with img, as root; makes this process the subreaper of its descendants."""
-
-    caps = Caps(
-        base_images=False,
-        network_off=False,
-        memory_limit=False,
-        reproducible=False,
-        concurrent=False,
-    )
 
     def __init__(self, folder: Path, runtime: str = "runc") -> None:
         self._folder = folder.resolve()

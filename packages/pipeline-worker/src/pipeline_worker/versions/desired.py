@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from msgspec import Struct
 from msgspec.structs import replace
 
-from pipeline_protocol.link import Readiness, VersionState
+from pipeline_protocol.link import PreparingPhase, Readiness, VersionState
 from pipeline_protocol.settings import WantedVersion
 
 RETRY_S = 5.0
@@ -55,7 +55,9 @@ class DesiredVersions:
             del self._versions[gone.track, gone.version]
         prepare = [one for key, one in wanted.items() if self._must_prepare(key, one)]
         for one in prepare:
-            state = VersionState(one.track, one.version, Readiness.PREPARING, phase="queued")
+            state = VersionState(
+                one.track, one.version, Readiness.PREPARING, phase=PreparingPhase.QUEUED
+            )
             self._versions[one.track, one.version] = _Version(one, state)
         changed = [*removed, *(self._versions[one.track, one.version].state for one in prepare)]
         return Change(tuple(prepare), tuple(changed))

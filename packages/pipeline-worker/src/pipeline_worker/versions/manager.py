@@ -207,7 +207,7 @@ class VersionManager:
                 self._here[release.key] = digest
         self._store.pull(registry, repository, digest, release.pulling, cancelled=release.cancelled)
         image = self._store.image(digest)
-        release.proving()
+        release.checking()
         self._prove(image, release.cancelled)
         return image
 

@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 from pipeline_containers.errors import ContainersError, SandboxError
 from pipeline_containers.store.progress import PullProgress
-from pipeline_protocol.link import Readiness, VersionState
+from pipeline_protocol.link import PreparingPhase, Readiness, VersionState
 from pipeline_protocol.settings import WantedVersion
 from pipeline_worker.events import Event, VersionMoved
 
@@ -26,15 +26,15 @@ class PreparingVersion:
 
     def begun(self) -> None:
         """Tell that it has waited long enough."""
-        self._tell("pulling", 0)
+        self._tell(PreparingPhase.PULLING, 0)
 
     def pulling(self, progress: PullProgress) -> None:
         """Tell how much has arrived; the whole only when it is proved."""
-        self._tell("pulling", min(progress.percent, 99))
+        self._tell(PreparingPhase.PULLING, min(progress.percent, 99))
 
-    def proving(self) -> None:
+    def checking(self) -> None:
         """Tell that it is being tried."""
-        self._tell("proving", 99)
+        self._tell(PreparingPhase.CHECKING, 99)
 
     def ready(self, digest: str) -> None:
         """Tell that jobs can have it."""
@@ -46,7 +46,7 @@ class PreparingVersion:
         state = VersionState(*self.key, Readiness.FAILED, reason=reason)
         self._post(VersionMoved(state))
 
-    def _tell(self, phase: str, percent: int) -> None:
+    def _tell(self, phase: PreparingPhase, percent: int) -> None:
         if not self.cancelled.is_set():
             state = VersionState(*self.key, Readiness.PREPARING, percent=percent, phase=phase)
             self._post(VersionMoved(state))
