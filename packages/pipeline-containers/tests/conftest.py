@@ -101,9 +101,21 @@ def first_host_id() -> int:
     return FIRST_HOST_ID + ID_COUNT * (1 + os.getpid() % 1000)
 
 
+def children() -> set[int]:
+    """List this process' children, dead ones too."""
+    found = set()
+    for task in Path("/proc/self/task").iterdir():
+        found |= {int(pid) for pid in (task / "children").read_text().split()}
+    return found
+
+
 @pytest.fixture
 def traces(first_host_id: int) -> Callable[[Path], list[str]]:
-    """List what runs have left on the host: nothing is the right answer."""
+    """List what runs have left on the host: nothing is the right answer.
+
+    Children that were there before the test are others': an earlier test killed their parent.
+    """
+    earlier = children()
 
     def guests() -> list[int]:
         found = []
@@ -111,7 +123,8 @@ def traces(first_host_id: int) -> Callable[[Path], list[str]]:
             if entry.name.isdigit():
                 with contextlib.suppress(FileNotFoundError, ProcessLookupError):
                     status = (entry / "stat").read_text().rpartition(")")[2].split()
-                    zombie_of_ours = status[0] == "Z" and status[1] == str(os.getpid())
+                    is_ours = status[1] == str(os.getpid()) and int(entry.name) not in earlier
+                    zombie_of_ours = status[0] == "Z" and is_ours
                     guest = entry.stat().st_uid - first_host_id in range(ID_COUNT)
                     if guest or zombie_of_ours:
                         found.append(int(entry.name))
