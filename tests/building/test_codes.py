@@ -19,7 +19,7 @@ GOOD = f"{BASE}WORKDIR /opt/test-runner\nCOPY bin bin\nCOPY lib lib\n"
 
 
 @pytest.fixture(scope="module")
-def road(module_folder: Path, base_images: Path) -> Iterator[Machine]:
+def track(module_folder: Path, base_images: Path) -> Iterator[Machine]:
     repositories = module_folder / "repositories"
     make_repository(TOOL, repositories)
     with machine(module_folder) as own:
@@ -32,8 +32,8 @@ def road(module_folder: Path, base_images: Path) -> Iterator[Machine]:
     assert not find_leftovers(module_folder)
 
 
-def commit(road: Machine, files: dict[str, str]) -> None:
-    repository = road.folder / "repositories" / TOOL
+def commit(track: Machine, files: dict[str, str]) -> None:
+    repository = track.folder / "repositories" / TOOL
     for name, text in files.items():
         (repository / name).write_text(text)
     git(repository, "add", "--all")
@@ -56,46 +56,46 @@ def request(reference: str = "master", **fields: Any) -> dict[str, Any]:
     ],
 )
 def test_builds_that_come_to_nothing(
-    road: Machine, dockerfile: str, code: int, error: str, log: str
+    track: Machine, dockerfile: str, code: int, error: str, log: str
 ) -> None:
-    commit(road, {"Dockerfile": dockerfile})
-    reply = say(road.address, request())
+    commit(track, {"Dockerfile": dockerfile})
+    reply = say(track.address, request())
     assert reply["status"]["code"] == code, reply
     assert error in reply["status"]["error"]
     assert log in reply["context"]["logs"]["stdout"]
 
 
 @pytest.mark.parametrize("reference", ["no-such-branch", "0123456", "0" * 40, "heads/master"])
-def test_references_that_name_nothing(road: Machine, reference: str) -> None:
-    reply = say(road.address, request(reference))
+def test_references_that_name_nothing(track: Machine, reference: str) -> None:
+    reply = say(track.address, request(reference))
     assert reply["status"]["code"] == 400
     assert "not on any branch or tag" in reply["status"]["error"]
 
 
 @pytest.mark.parametrize("reference", ["--upload-pack=touch x", "$(id)", "a..b", "-x", ""])
-def test_references_that_are_none(road: Machine, reference: str) -> None:
-    assert say(road.address, request(reference))["status"]["code"] in (400, 502)
+def test_references_that_are_none(track: Machine, reference: str) -> None:
+    assert say(track.address, request(reference))["status"]["code"] in (400, 502)
 
 
-def test_a_registry_that_cannot_be_written(road: Machine) -> None:
-    commit(road, {"Dockerfile": GOOD})
-    registry = road.folder / "registry" / TOOL
+def test_a_registry_that_cannot_be_written(track: Machine) -> None:
+    commit(track, {"Dockerfile": GOOD})
+    registry = track.folder / "registry" / TOOL
     registry.parent.mkdir(exist_ok=True)
     registry.write_text("in the way")
     try:
-        reply = say(road.address, request())
+        reply = say(track.address, request())
     finally:
         registry.unlink()
     assert reply["status"]["code"] == 512, reply
     assert "registry" in reply["status"]["error"]
 
 
-def test_progress_then_cancelled_then_built(road: Machine) -> None:
+def test_progress_then_cancelled_then_built(track: Machine) -> None:
     """Over a DEALER: lines come while it waits; a cancelled build leaves the way free."""
-    commit(road, {"Dockerfile": f"{GOOD}RUN echo now; sleep 66.5\n"})
+    commit(track, {"Dockerfile": f"{GOOD}RUN echo now; sleep 66.5\n"})
     with zmq.Context() as context, context.socket(zmq.DEALER) as dealer:
         dealer.linger = 0
-        dealer.connect(road.address)
+        dealer.connect(track.address)
         body = request(id="build-1", progress=True)
         dealer.send_multipart([b"", json.dumps(body).encode()])
         lines: list[str] = []
@@ -108,9 +108,9 @@ def test_progress_then_cancelled_then_built(road: Machine) -> None:
             lines += reply["progress"]["lines"]
             if "now" in reply["progress"]["lines"]:
                 cancel = {"action": "cancel", "id": "build-1", "of_action": "build_container"}
-                assert say(road.address, cancel)["response"] == {"cancelled": 1}
+                assert say(track.address, cancel)["response"] == {"cancelled": 1}
     assert reply["status"]["code"] == 499
     assert any(line.startswith("==> fetching file://") for line in lines)
     assert any(line.startswith("==> building ") for line in lines)
-    commit(road, {"Dockerfile": GOOD})
-    assert say(road.address, request())["response"]["outcome"] == "built"
+    commit(track, {"Dockerfile": GOOD})
+    assert say(track.address, request())["response"]["outcome"] == "built"

@@ -4,8 +4,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from support.bash_track import BashTrack, build_road
 from support.processes import Machine, machine
-from support.road import Road, build_road
 from support.tracks import make_repository, write_seed
 
 
@@ -16,7 +16,7 @@ def own(module_folder: Path) -> Iterator[Machine]:
 
 
 @pytest.fixture(scope="module")
-def road(own: Machine, base_images: Path) -> Road:
+def track(own: Machine, base_images: Path) -> BashTrack:
     """A router, a builder, and a generic worker with the bash track's runner deployed."""
     repositories = own.folder / "repositories"
     sha = make_repository("bash-test-runner", repositories)

@@ -4,8 +4,8 @@ import signal
 from pathlib import Path
 
 import pytest
+from support.bash_track import BashTrack, build_road
 from support.processes import Machine
-from support.road import Road, build_road
 from support.shell import Operator
 from support.tracks import SOLUTIONS, git, make_repository, write_seed
 
@@ -15,8 +15,8 @@ PLACE = ("bash", "test_runners")
 
 
 @pytest.fixture(scope="module")
-def road(own: Machine, base_images: Path) -> Road:
-    """The road of the other modules, but that a worker may be silent for long."""
+def track(own: Machine, base_images: Path) -> BashTrack:
+    """The track of the other modules, but that a worker may be silent for long."""
     repositories = own.folder / "repositories"
     sha = make_repository("bash-test-runner", repositories)
     seed = write_seed(own.folder, repositories)
@@ -28,23 +28,25 @@ def road(own: Machine, base_images: Path) -> Road:
 
 
 @pytest.fixture
-def operator(road: Road) -> Operator:
-    return Operator(road.own.address)
+def operator(track: BashTrack) -> Operator:
+    return Operator(track.own.address)
 
 
-def new_version(road: Road) -> str:
+def new_version(track: BashTrack) -> str:
     """Commit a change to the track's tool, on master."""
-    repository = road.own.folder / "repositories" / "bash-test-runner"
+    repository = track.own.folder / "repositories" / "bash-test-runner"
     (repository / "NEWS").write_text("a second version\n")
     git(repository, "add", "--all")
     git(repository, "commit", "--quiet", "--message=A second version")
     return f"git-{git(repository, 'rev-parse', 'HEAD')}"
 
 
-def test_an_operator_follows_a_deploy_across_three_workers(road: Road, operator: Operator) -> None:
-    slow = road.worker("worker-2")
-    road.worker("worker-3")
-    version = new_version(road)
+def test_an_operator_follows_a_deploy_across_three_workers(
+    track: BashTrack, operator: Operator
+) -> None:
+    slow = track.worker("worker-2")
+    track.worker("worker-3")
+    version = new_version(track)
     with operator.watching() as watch:
         watch.until(change="router", state="up")
         built = operator.call("build", *PLACE, "master")

@@ -1,4 +1,4 @@
-"""A yard for each fault; a test ends by having it judged."""
+"""A lab for each fault; a test ends by having it judged."""
 
 import os
 import zlib
@@ -6,17 +6,17 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from faults.yard import Yard
+from faults.lab import FaultLab
 from support.processes import machine
 
 
 @pytest.fixture
-def yard(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Yard]:
-    """Give a yard without any process yet; PIPELINE_FAULTS_SEED varies what is random in it."""
+def lab(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[FaultLab]:
+    """Give a lab without any process yet; PIPELINE_FAULTS_SEED varies what is random in it."""
     seed = zlib.crc32(request.node.name.encode()) ^ int(os.environ.get("PIPELINE_FAULTS_SEED", "0"))
     with machine(tmp_path) as own:
-        yard = Yard(own, seed)
+        lab = FaultLab(own, seed)
         try:
-            yield yard
+            yield lab
         finally:
-            yard.close()
+            lab.close()

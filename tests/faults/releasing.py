@@ -1,4 +1,4 @@
-"""A yard with real workers, containers and a registry: what faults of releases are done to."""
+"""A lab with real workers, containers and a registry: what faults of releases are done to."""
 
 import os
 import random
@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from faults.history import Asked, Terms
+from faults.lab import FaultLab
 from faults.waiting import again_and_again, await_that
-from faults.yard import Yard
 from support.images import Image, Layer
 from support.leftovers import find_leftovers
 from support.processes import Machine, Process
@@ -50,7 +50,7 @@ def tool(version: str, run_sh: str = RUN_SH, *, random_bytes: int = 0, zeros: in
     return image.on_top(Layer().file("much", content)) if content else image
 
 
-class ReleaseYard(Yard):
+class ReleaseYard(FaultLab):
     """`registry` is what the configuration names; by default a folder."""
 
     def __init__(self, own: Machine, seed: int) -> None:
@@ -124,15 +124,15 @@ class ReleaseYard(Yard):
     @contextmanager
     def serving(self, version: str = "v1", every_s: float = 0.05) -> Iterator[None]:
         """Have jobs come all the time; `judge` holds each of them to a good answer."""
-        crowd = self.crowd()
+        group = self.group()
 
         def ask() -> None:
-            if len(crowd.history.all) - sum(one.answered for one in crowd.history.all) < 8:
-                crowd.ask(self.request("true", version=version))
+            if len(group.history.all) - sum(one.answered for one in group.history.all) < 8:
+                group.ask(self.request("true", version=version))
 
         with again_and_again(ask, every_s):
             yield
-        crowd.wait()
+        group.wait()
 
     def await_begun(self, asked: Asked) -> None:
         """Wait until a container runs a request's plan: nothing else on this host has its token."""
@@ -145,9 +145,9 @@ class ReleaseYard(Yard):
 
     def tested(self, version: str) -> None:
         """See that a version does a job."""
-        crowd = self.crowd()
-        crowd.ask(self.request("true", version=version))
-        crowd.wait()
+        group = self.group()
+        group.ask(self.request("true", version=version))
+        group.wait()
 
     def finish(self) -> None:
         """Judge all, and see that nothing is left on the host."""
@@ -212,6 +212,6 @@ def resize(disk: Path, size_bytes: int) -> None:
     subprocess.run(["mount", "-o", f"remount,size={size_bytes}", disk], check=True)
 
 
-def moment(yard: Yard, most_s: float) -> None:
+def moment(lab: FaultLab, most_s: float) -> None:
     """Let a moment pass, of a length that the seed decides."""
-    time.sleep(yard.random.uniform(0, most_s))
+    time.sleep(lab.random.uniform(0, most_s))

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import zmq
-from faults.yard import Yard
+from faults.lab import FaultLab
 from support.pace import paced
 
 from pipeline_protocol import link
@@ -137,45 +137,45 @@ def stream(port: int, data: bytes) -> None:
             return
 
 
-def test_messages_and_streams_of_every_bad_kind(yard: Yard) -> None:
-    yard.start_router()
-    yard.start_workers(2, slots=4)
-    crowd = yard.crowd(seats=4)
-    crowd.ask(*yard.requests(150, "sleep 0.05"))
+def test_messages_and_streams_of_every_bad_kind(lab: FaultLab) -> None:
+    lab.start_router()
+    lab.start_workers(2, slots=4)
+    group = lab.group(seats=4)
+    group.ask(*lab.requests(150, "sleep 0.05"))
 
-    said = {name: front_end_says(yard.address, bad) for name, (bad, _) in FRONT_END.items()}
+    said = {name: front_end_says(lab.address, bad) for name, (bad, _) in FRONT_END.items()}
     assert said == {name: code for name, (_, code) in FRONT_END.items()}
 
-    address = f"tcp://127.0.0.1:{yard.own.link_port}"
+    address = f"tcp://127.0.0.1:{lab.own.link_port}"
     told = {name: link_says(address, bad) for name, (bad, _) in WORKER_LINK.items()}
     assert told == {name: why for name, (_, why) in WORKER_LINK.items()}
 
-    noise = {f"noise {n}": yard.random.randbytes(1 << yard.random.randrange(17)) for n in range(30)}
+    noise = {f"noise {n}": lab.random.randbytes(1 << lab.random.randrange(17)) for n in range(30)}
     for data in (STREAMS | noise).values():
-        for port in (yard.own.port, yard.own.link_port):
+        for port in (lab.own.port, lab.own.link_port):
             stream(port, data)
 
-    crowd.wait()
-    assert "is lost" not in yard.router.output()
-    yard.judge()
+    group.wait()
+    assert "is lost" not in lab.router.output()
+    lab.judge()
 
 
-def test_rubbish_in_valid_frames(yard: Yard) -> None:
+def test_rubbish_in_valid_frames(lab: FaultLab) -> None:
     """Mutations of real messages: one byte changed, cut short, doubled."""
-    yard.start_router()
-    yard.start_workers(1)
-    crowd = yard.crowd(seats=2)
-    crowd.ask(*yard.requests(50, "sleep 0.02"))
-    good = yard.request(version="nowhere").body, encode_link(HELLO)
-    for port, message in zip((yard.own.port, yard.own.link_port), good, strict=True):
+    lab.start_router()
+    lab.start_workers(1)
+    group = lab.group(seats=2)
+    group.ask(*lab.requests(50, "sleep 0.02"))
+    good = lab.request(version="nowhere").body, encode_link(HELLO)
+    for port, message in zip((lab.own.port, lab.own.link_port), good, strict=True):
         with connected(f"tcp://127.0.0.1:{port}") as dealer:
             for _ in range(300):
-                body = mutated(message, yard.random)
+                body = mutated(message, lab.random)
                 dealer.send_multipart([b"", body] if message == good[0] else [body])
             dealer.send_multipart([b"after", b"", b'{"action": "ping"}'])
             assert heard(dealer, 20) is not None
-    crowd.wait()
-    yard.judge()
+    group.wait()
+    lab.judge()
 
 
 def mutated(data: bytes, choice: random.Random) -> bytes:

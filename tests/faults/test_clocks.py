@@ -10,7 +10,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from faults.yard import Yard
+from faults.lab import FaultLab
 from support.tracks import ROOT
 
 from pipeline_protocol import status
@@ -53,16 +53,16 @@ def test_nothing_is_decided_by_the_time_of_day_but_what_others_date() -> None:
     assert readers == BY_THE_CALENDAR
 
 
-def test_clocks_that_are_an_hour_apart(yard: Yard) -> None:
+def test_clocks_that_are_an_hour_apart(lab: FaultLab) -> None:
     """One worker's clock is an hour behind the router's, the other's is an hour ahead."""
     router, ahead = ((sys.executable, str(AHEAD), str(hours * 3600)) for hours in (1, 2))
-    yard.start_router(under=router)
-    yard.start_worker("behind", serving=False)
-    yard.start_worker("ahead", under=ahead)
-    yard.await_ready("behind", "ahead")
-    crowd = yard.crowd()
-    crowd.ask(*yard.requests(20, "sleep 0.05"))
-    crowd.ask(*yard.requests(4, "sleep 9", timeout_s=1.5, codes=[status.DEADLINE_PASSED]))
-    crowd.wait()
-    assert "is lost" not in yard.router.output()
-    yard.judge()
+    lab.start_router(under=router)
+    lab.start_worker("behind", serving=False)
+    lab.start_worker("ahead", under=ahead)
+    lab.await_ready("behind", "ahead")
+    group = lab.group()
+    group.ask(*lab.requests(20, "sleep 0.05"))
+    group.ask(*lab.requests(4, "sleep 9", timeout_s=1.5, codes=[status.DEADLINE_PASSED]))
+    group.wait()
+    assert "is lost" not in lab.router.output()
+    lab.judge()

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 from faults.history import Asked, Terms
+from faults.lab import FaultLab
 from faults.waiting import await_that
-from faults.yard import Yard
 from support.images import Image, Layer
 from support.leftovers import find_leftovers
 from support.processes import Process, machine
@@ -27,28 +27,28 @@ BUSYBOX = Path("/bin/busybox")
 
 
 @pytest.fixture
-def yard(shared_folder: Path) -> Iterator[Yard]:
-    """Give a yard with a tool published, that containers can get through to."""
+def lab(shared_folder: Path) -> Iterator[FaultLab]:
+    """Give a lab with a tool published, that containers can get through to."""
     base = Layer().file("bin/busybox", BUSYBOX.read_bytes())
     for applet in ("sh", "cat", "sleep"):
         base.link(f"bin/{applet}", "busybox")
     base.file("opt/test-runner/bin/run.sh", RUN_SH)
     with machine(shared_folder) as own:
-        yard = Yard(own, seed=1)
-        yard.terms = Terms(executions=0, journaled=False)
+        lab = FaultLab(own, seed=1)
+        lab.terms = Terms(executions=0, journaled=False)
         try:
             image = Image((base.archive(),), {"Env": ["PATH=/bin"]})
             image.publish(shared_folder / "registry", "ruby-test-runner", "v1")
-            yard.start_router()
-            yield yard
+            lab.start_router()
+            yield lab
         finally:
             own.stop()  # the last worker alive clears away what its containers leave
-            yard.close()
+            lab.close()
 
 
-def start(yard: Yard, name: str, topics: str = "") -> Process:
-    worker = yard.own.worker(name, f"test_runners{topics}", "--slots", "2")
-    yard.await_ready(name)
+def start(lab: FaultLab, name: str, topics: str = "") -> Process:
+    worker = lab.own.worker(name, f"test_runners{topics}", "--slots", "2")
+    lab.await_ready(name)
     return worker
 
 
@@ -66,44 +66,44 @@ def processes(asked: Asked) -> list[int]:
     return found
 
 
-def request(yard: Yard, plan: str, **fields: object) -> Asked:
-    return yard.request(plan, exercise_slug=f"run-{yard.asked + 1}", **fields)  # type: ignore[arg-type]
+def request(lab: FaultLab, plan: str, **fields: object) -> Asked:
+    return lab.request(plan, exercise_slug=f"run-{lab.asked + 1}", **fields)  # type: ignore[arg-type]
 
 
-def test_a_container_that_is_killed_is_a_513_and_its_neighbour_is_not(yard: Yard) -> None:
-    start(yard, "worker-1")
-    crowd = yard.crowd()
-    killed = request(yard, "sleep 30", codes=[status.TOOL_FAILED])
-    neighbour = request(yard, "sleep 1")
-    crowd.ask(killed, neighbour)
+def test_a_container_that_is_killed_is_a_513_and_its_neighbour_is_not(lab: FaultLab) -> None:
+    start(lab, "worker-1")
+    group = lab.group()
+    killed = request(lab, "sleep 30", codes=[status.TOOL_FAILED])
+    neighbour = request(lab, "sleep 1")
+    group.ask(killed, neighbour)
     await_that(lambda: processes(killed) and processes(neighbour), what="both running")
     for pid in processes(killed):
         os.kill(pid, signal.SIGKILL)
-    crowd.wait()
+    group.wait()
     assert killed.reply.context.exit_status == 128 + signal.SIGKILL
-    crowd.ask(request(yard, "true"))
-    yard.judge()
+    group.ask(request(lab, "true"))
+    lab.judge()
 
 
 @pytest.mark.soak
-def test_a_worker_killed_mid_job_has_it_done_by_another_and_leaves_nothing(yard: Yard) -> None:
-    killed = start(yard, "scoped", "?topic=ruby")
-    other = start(yard, "generic")
-    crowd = yard.crowd()
-    asked = [request(yard, "sleep 1.5") for _ in range(2)]
-    crowd.ask(*asked)
+def test_a_worker_killed_mid_job_has_it_done_by_another_and_leaves_nothing(lab: FaultLab) -> None:
+    killed = start(lab, "scoped", "?topic=ruby")
+    other = start(lab, "generic")
+    group = lab.group()
+    asked = [request(lab, "sleep 1.5") for _ in range(2)]
+    group.ask(*asked)
     await_that(lambda: all(processes(one) for one in asked), what="both running")
     killed.kill()
-    crowd.wait()
+    group.wait()
     assert [(one.reply.context.worker, one.reply.context.attempt) for one in asked] == [
         ("generic", 2)
     ] * 2
-    again = start(yard, "scoped", "?topic=ruby")
-    after = request(yard, "true")
-    crowd.ask(after)
-    crowd.wait()
+    again = start(lab, "scoped", "?topic=ruby")
+    after = request(lab, "true")
+    group.ask(after)
+    group.wait()
     assert after.reply.context.worker == "scoped"
     assert again.stop() == 0
     assert other.stop() == 0
-    yard.judge()
-    assert not find_leftovers(yard.folder)
+    lab.judge()
+    assert not find_leftovers(lab.folder)

@@ -2,7 +2,7 @@
 
 import pytest
 from faults.history import Terms
-from faults.yard import Yard
+from faults.lab import FaultLab
 
 ATTEMPTS = 10
 
@@ -15,20 +15,20 @@ ATTEMPTS = 10
     ],
 )
 def test_one_right_answer_whoever_is_killed(
-    yard: Yard, requests: int, deaths_of_the_router: int
+    lab: FaultLab, requests: int, deaths_of_the_router: int
 ) -> None:
     """Four workers, one of them killed every second; clients that only resend on a time-out."""
-    yard.terms = Terms(executions=ATTEMPTS, router_died=True)
-    yard.start_router(max_attempts=ATTEMPTS)
-    yard.start_workers(4)
+    lab.terms = Terms(executions=ATTEMPTS, router_died=True)
+    lab.start_router(max_attempts=ATTEMPTS)
+    lab.start_workers(4)
     names = [f"worker-{number}" for number in range(1, 5)]
-    crowd = yard.crowd(seats=64, resend_after_s=3)
+    group = lab.group(seats=64, resend_after_s=3)
     for _ in range(requests):
-        crowd.ask(yard.request(f"sleep {yard.random.uniform(0, 0.1):.3f}", timeout_s=120))
-    with yard.restarting(*names), yard.killing(*names, every_s=1.0):
+        group.ask(lab.request(f"sleep {lab.random.uniform(0, 0.1):.3f}", timeout_s=120))
+    with lab.restarting(*names), lab.killing(*names, every_s=1.0):
         for death in range(1, deaths_of_the_router + 1):
-            yard.await_answered(requests * death // (deaths_of_the_router + 1), 900)
-            yard.router.kill()
-            yard.start_router(max_attempts=ATTEMPTS)
-        crowd.wait(900)
-    yard.judge()
+            lab.await_answered(requests * death // (deaths_of_the_router + 1), 900)
+            lab.router.kill()
+            lab.start_router(max_attempts=ATTEMPTS)
+        group.wait(900)
+    lab.judge()

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 import yaml
+from faults.lab import FaultLab
 from faults.waiting import await_that
-from faults.yard import Yard
 from support.bare import say
 
 from pipeline_protocol import status
@@ -25,13 +25,13 @@ def rounds(number: int, soak: int) -> list[object]:
 
 
 @pytest.mark.parametrize("kills", rounds(4, 60))
-def test_killed_while_it_saves(yard: Yard, kills: int) -> None:
+def test_killed_while_it_saves(lab: FaultLab, kills: int) -> None:
     """Whenever that is: every deploy that was answered is there, and the file is whole."""
-    yard.start_router()
+    lab.start_router()
     answered = {"v1"}
     for kill in range(kills):
-        address = yard.address
-        dying = threading.Timer(yard.random.uniform(0.02, 0.15), yard.router.kill)
+        address = lab.address
+        dying = threading.Timer(lab.random.uniform(0.02, 0.15), lab.router.kill)
         dying.start()
         for number in range(80):  # a track has a hundred versions at most
             version = f"v{kill}-{number}"
@@ -48,37 +48,37 @@ def test_killed_while_it_saves(yard: Yard, kills: int) -> None:
             assert reply["status"]["code"] == status.OK
             answered = set(deploy["versions"])
         dying.join()
-        found = deployed(yard.folder / "pipeline.yml")
+        found = deployed(lab.folder / "pipeline.yml")
         assert found in (answered, set(deploy["versions"])), "the old or the new, never half"
         answered = found
-        yard.start_router()
-        assert yard.deploy("last")["status"]["code"] == status.OK
+        lab.start_router()
+        assert lab.deploy("last")["status"]["code"] == status.OK
         answered |= {"last"}
-    yard.judge()
+    lab.judge()
 
 
-def test_a_corrupt_configuration_is_not_read_and_not_overwritten(yard: Yard) -> None:
+def test_a_corrupt_configuration_is_not_read_and_not_overwritten(lab: FaultLab) -> None:
     """The last good one stays in force; work goes on; a deploy says what is wrong."""
-    yard.start_router()
-    yard.start_workers(1)
-    crowd = yard.crowd()
-    file = yard.folder / "pipeline.yml"
+    lab.start_router()
+    lab.start_workers(1)
+    group = lab.group()
+    file = lab.folder / "pipeline.yml"
     await_that(lambda: "sha256" in file.read_text(), what="the worker's digest saved")
     good = file.read_bytes()
     for number, corrupt in enumerate((b"router: [", b"router: {queues: 1}", b"\0\1", b"\xff\xff")):
         file.write_bytes(corrupt)
-        yard.router.send(signal.SIGHUP)
-        yard.router.wait_for(f"(?s)(the last good one stays.*){{{number + 1}}}")
-        told = yard.deploy("v2")
+        lab.router.send(signal.SIGHUP)
+        lab.router.wait_for(f"(?s)(the last good one stays.*){{{number + 1}}}")
+        told = lab.deploy("v2")
         assert told["status"]["code"] == status.SETUP_FAILED, told
         assert str(file) in told["status"]["error"]
         assert file.read_bytes() == corrupt, "what somebody wrote is theirs"
-        crowd.ask(*yard.requests(5))
-        crowd.wait()
+        group.ask(*lab.requests(5))
+        group.wait()
     file.write_bytes(good)
-    assert yard.deploy("v2")["status"]["code"] == status.OK
+    assert lab.deploy("v2")["status"]["code"] == status.OK
     assert deployed(file) == {"v1", "v2"}
-    yard.judge()
+    lab.judge()
 
 
 @pytest.fixture
@@ -90,23 +90,23 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     subprocess.run(["umount", "--lazy", folder], check=True)
 
 
-def test_a_full_disk_refuses_a_deploy_and_nothing_else(yard: Yard, small_disk: Path) -> None:
+def test_a_full_disk_refuses_a_deploy_and_nothing_else(lab: FaultLab, small_disk: Path) -> None:
     file = small_disk / "pipeline.yml"
-    yard.config = file
-    yard.start_router()
-    yard.start_workers(1)
-    crowd = yard.crowd()
+    lab.config = file
+    lab.start_router()
+    lab.start_workers(1)
+    group = lab.group()
     before = file.read_bytes()
     ballast = small_disk / "ballast"
     with pytest.raises(OSError, match="No space"):
         ballast.write_bytes(bytes(64 << 10))
-    crowd.ask(*yard.requests(10, "sleep 0.02"))
+    group.ask(*lab.requests(10, "sleep 0.02"))
     for number in range(3):
-        told = yard.deploy(f"v-{number}")
+        told = lab.deploy(f"v-{number}")
         assert told["status"]["code"] == status.SETUP_FAILED, told
         assert "No space" in told["status"]["error"]
     assert file.read_bytes() == before
     ballast.unlink()
-    assert yard.deploy("v2")["status"]["code"] == status.OK
+    assert lab.deploy("v2")["status"]["code"] == status.OK
     assert deployed(file) == {"v1", "v2"}
-    yard.judge()
+    lab.judge()

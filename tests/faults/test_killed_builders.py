@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 from faults.releasing import stopped
 from faults.waiting import await_that
+from support.bash_track import BashTrack
 from support.leftovers import find_leftovers
 from support.processes import Machine, machine
 from support.registry import RegistryServer, registry_server
-from support.road import Road
 from support.tracks import SOLUTIONS, make_repository, write_seed
 
 pytestmark = pytest.mark.e2e
@@ -48,9 +48,9 @@ def test_a_builder_killed_while_it_pushes_and_the_same_build_again(
     )
     bases = ("--base-images", str(base_images))
     builder = own.worker("builder-1", "builders", *bases, under=under)
-    road = Road(own, builder, sha)
+    track = BashTrack(own, builder, sha)
     with ThreadPoolExecutor(1) as asking:
-        answer = asking.submit(road.build)
+        answer = asking.submit(track.build)
         log = server.folder / "registry.log"
         await_that(lambda: uploads(log), what="a push")
         with stopped(server.pid):
@@ -62,12 +62,12 @@ def test_a_builder_killed_while_it_pushes_and_the_same_build_again(
         reply = answer.result(90)
     assert reply["status"]["code"] == 200, reply  # the router gave it to the next builder
     assert reply["response"]["outcome"] == "built"
-    assert road.build()["response"] == reply["response"] | {"outcome": "ignored"}
+    assert track.build()["response"] == reply["response"] | {"outcome": "ignored"}
     worker = own.worker("worker-1", "test_runners", "--file-inputs", str(SOLUTIONS), under=under)
-    assert road.deploy()["status"]["code"] == 200
-    road.await_workers("worker-1")
-    assert road.deployment()["versions"][0]["digest"] == reply["response"]["digest"]
-    assert road.test()["response"]["status"] == "pass"
+    assert track.deploy()["status"]["code"] == 200
+    track.await_workers("worker-1")
+    assert track.deployment()["versions"][0]["digest"] == reply["response"]["digest"]
+    assert track.test()["response"]["status"] == "pass"
     for process in (worker, again):
         assert process.stop() == 0
     assert not [found for found in find_leftovers(own.folder).processes if "router" not in found]

@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 from faults.history import Terms
+from faults.lab import HASTY_S, FaultLab
 from faults.networks import ROUTER, Networks, networks
-from faults.yard import HASTY_S, Yard
 
 CUTS = {"cut": ("input", "output"), "deaf": ("input",), "mute": ("output",)}
 """A worker's name, and what its network loses."""
@@ -18,28 +18,30 @@ def lines() -> Iterator[Networks]:
         yield own
 
 
-def start(yard: Yard, lines: Networks, *cut: str, **options: Any) -> None:
+def start(lab: FaultLab, lines: Networks, *cut: str, **options: Any) -> None:
     """Start a router, a worker beside it, and workers in networks of their own."""
-    yard.host, yard.enter = ROUTER, lines.enter("router")
-    yard.start_router("--bind", ROUTER, "--insecure", under=lines.under("router"), **options)
-    yard.start_worker("near", under=lines.under("router"), serving=False)
+    lab.host, lab.enter = ROUTER, lines.enter("router")
+    lab.start_router("--bind", ROUTER, "--insecure", under=lines.under("router"), **options)
+    lab.start_worker("near", under=lines.under("router"), serving=False)
     for name in cut:
-        yard.start_worker(name, under=lines.under(name), serving=False)
-    yard.await_ready("near", *cut)
+        lab.start_worker(name, under=lines.under(name), serving=False)
+    lab.await_ready("near", *cut)
 
 
-def test_two_seconds_without_a_network_cost_nothing_but_time(yard: Yard, lines: Networks) -> None:
-    start(yard, lines, "cut")
-    crowd = yard.crowd(seats=8)
-    asked = yard.requests(40, "sleep 0.3")
-    crowd.ask(*asked)
-    yard.await_work_on("cut")
+def test_two_seconds_without_a_network_cost_nothing_but_time(
+    lab: FaultLab, lines: Networks
+) -> None:
+    start(lab, lines, "cut")
+    group = lab.group(seats=8)
+    asked = lab.requests(40, "sleep 0.3")
+    group.ask(*asked)
+    lab.await_work_on("cut")
     lines.cut("cut", *CUTS["cut"])
-    yard.pause(2)
+    lab.pause(2)
     lines.heal("cut")
-    crowd.wait()
-    assert "is lost" not in yard.router.output()
-    yard.judge()
+    group.wait()
+    assert "is lost" not in lab.router.output()
+    lab.judge()
 
 
 @pytest.mark.parametrize(
@@ -47,27 +49,27 @@ def test_two_seconds_without_a_network_cost_nothing_but_time(yard: Yard, lines: 
     [5, pytest.param(60, marks=[pytest.mark.soak, pytest.mark.timeout(300)])],
 )
 def test_who_is_not_heard_is_lost_and_comes_back(
-    yard: Yard, lines: Networks, seconds: float
+    lab: FaultLab, lines: Networks, seconds: float
 ) -> None:
     """Both ways, and one way each: what they ran is done elsewhere, their late results are not."""
-    yard.terms = Terms(executions=2)
-    start(yard, lines, *CUTS, liveness_s=HASTY_S)
-    crowd = yard.crowd(seats=8)
-    asked = yard.requests(30, "sleep 0.4")
-    crowd.ask(*asked)
+    lab.terms = Terms(executions=2)
+    start(lab, lines, *CUTS, liveness_s=HASTY_S)
+    group = lab.group(seats=8)
+    asked = lab.requests(30, "sleep 0.4")
+    group.ask(*asked)
     for name in CUTS:
-        yard.await_work_on(name)
+        lab.await_work_on(name)
     for name, directions in CUTS.items():
         lines.cut(name, *directions)
-    yard.pause(seconds)
+    lab.pause(seconds)
     for name in CUTS:
-        assert f"{name} is lost" in yard.router.output()
-    crowd.wait()
+        assert f"{name} is lost" in lab.router.output()
+    group.wait()
     for name in CUTS:
         lines.heal(name)
-    yard.await_ready(*CUTS)
-    again = yard.requests(24, "sleep 0.1")
-    crowd.ask(*again)
-    crowd.wait()
-    assert {yard.executions(one)[0].worker for one in again} == {"near", *CUTS}
-    yard.judge()
+    lab.await_ready(*CUTS)
+    again = lab.requests(24, "sleep 0.1")
+    group.ask(*again)
+    group.wait()
+    assert {lab.executions(one)[0].worker for one in again} == {"near", *CUTS}
+    lab.judge()

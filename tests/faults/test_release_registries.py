@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 from faults.releasing import TOOL, ReleaseYard, resize, seed_of, small_disk, stopped, tool
 from faults.waiting import await_that
+from support.hostile_registry import HostileRegistry, lying_registry, say
 from support.images import Image
 from support.leftovers import find_leftovers, sandbox_cgroups
-from support.lying import LyingRegistry, lying_registry, say
 from support.processes import machine
 from support.registry import RegistryServer, registry_server
 
@@ -19,14 +19,14 @@ pytestmark = pytest.mark.e2e
 
 
 @pytest.fixture
-def yard(shared_folder: Path, request: pytest.FixtureRequest) -> Iterator[ReleaseYard]:
+def lab(shared_folder: Path, request: pytest.FixtureRequest) -> Iterator[ReleaseYard]:
     with machine(shared_folder) as own:
-        yard = ReleaseYard(own, seed_of(request.node.name))
+        lab = ReleaseYard(own, seed_of(request.node.name))
         try:
-            yield yard
+            yield lab
         finally:
             own.stop()
-            yard.close()
+            lab.close()
 
 
 class Harbour:
@@ -57,123 +57,123 @@ class Harbour:
 
 
 @pytest.fixture
-def harbour(yard: ReleaseYard, tmp_path: Path) -> Iterator[Harbour]:
+def harbour(lab: ReleaseYard, tmp_path: Path) -> Iterator[Harbour]:
     folder = tmp_path / "harbour"
     folder.mkdir()
     with registry_server(folder, {"worker": "secret"}) as server:
         harbour = Harbour(server)
         harbour.push(tool("v1"), "v1")
-        yard.registry = {"kind": "docker", "location": server.host}
+        lab.registry = {"kind": "docker", "location": server.host}
         yield harbour
 
 
 @pytest.mark.soak
 def test_a_registry_that_is_down_is_told_and_the_version_is_ready_when_it_is_back(
-    yard: ReleaseYard, harbour: Harbour
+    lab: ReleaseYard, harbour: Harbour
 ) -> None:
     harbour.push(tool("v2"), "v2")
-    yard.start_router()
-    yard.run_worker(under=harbour.under)
-    with yard.serving():
+    lab.start_router()
+    lab.run_worker(under=harbour.under)
+    with lab.serving():
         harbour.server.stop()
-        yard.deploy("v2")
-        reason = yard.await_state("v2", state="failed")["reason"]
+        lab.deploy("v2")
+        reason = lab.await_state("v2", state="failed")["reason"]
         assert "connection refused" in reason
         assert "check that it is up" in reason
-        worker = yard.worker("worker-1")
+        worker = lab.worker("worker-1")
         assert worker.stop() == 0
-        yard.run_worker(under=harbour.under)  # v1 is here: it serves without a registry
+        lab.run_worker(under=harbour.under)  # v1 is here: it serves without a registry
         harbour.restart()
-        yard.await_ready("worker-1", version="v2")
-    yard.tested("v2")
-    yard.finish()
+        lab.await_ready("worker-1", version="v2")
+    lab.tested("v2")
+    lab.finish()
 
 
-def copies_in_background(yard: ReleaseYard) -> bool:
+def copies_in_background(lab: ReleaseYard) -> bool:
     """Say whether what copies for the worker is weighed little against jobs."""
-    (cgroup,) = sandbox_cgroups(yard.folder / "worker-1/run", "-background")
+    (cgroup,) = sandbox_cgroups(lab.folder / "worker-1/run", "-background")
     return bool((cgroup / "cgroup.procs").read_text())
 
 
 def test_a_registry_killed_in_the_middle_of_a_pull_and_started_again(
-    yard: ReleaseYard, harbour: Harbour
+    lab: ReleaseYard, harbour: Harbour
 ) -> None:
     harbour.push(tool("v2", random_bytes=20_000_000), "v2")
-    yard.start_router()
-    yard.run_worker(under=harbour.under)
-    with yard.serving():
-        yard.deploy("v2")
-        while not 0 < yard.state("v2")["percent"] < 99:
+    lab.start_router()
+    lab.run_worker(under=harbour.under)
+    with lab.serving():
+        lab.deploy("v2")
+        while not 0 < lab.state("v2")["percent"] < 99:
             with stopped(harbour.server.pid):
-                yard.pause(0.3)  # the worker tells how far it is a few times a second
-            yard.pause(0.01)
-        assert copies_in_background(yard)
+                lab.pause(0.3)  # the worker tells how far it is a few times a second
+            lab.pause(0.01)
+        assert copies_in_background(lab)
         harbour.server.stop()
-        assert yard.state("v2")["state"] == "preparing"
+        assert lab.state("v2")["state"] == "preparing"
         harbour.restart()
-        yard.await_ready("worker-1", version="v2")
-    yard.tested("v2")
-    yard.finish()
+        lab.await_ready("worker-1", version="v2")
+    lab.tested("v2")
+    lab.finish()
 
 
 def test_a_registry_that_stands_still_holds_up_nothing_but_its_own_versions(
-    yard: ReleaseYard, harbour: Harbour
+    lab: ReleaseYard, harbour: Harbour
 ) -> None:
     harbour.push(tool("v2"), "v2")
-    yard.start_router()
-    yard.run_worker(under=harbour.under)
-    with yard.serving():
+    lab.start_router()
+    lab.run_worker(under=harbour.under)
+    with lab.serving():
         with stopped(harbour.server.pid):
-            yard.deploy("v2")
-            yard.await_state("v2", state="preparing")
-            yard.tested("v1")
-            yard.deploy("v2", "unload")  # nobody waits for a registry to forget it
-            await_that(lambda: yard.state("v2")["state"] == "unknown", what="v2 forgotten")
-            yard.deploy("v2")
-        yard.await_ready("worker-1", version="v2")
-    yard.tested("v2")
-    yard.finish()
+            lab.deploy("v2")
+            lab.await_state("v2", state="preparing")
+            lab.tested("v1")
+            lab.deploy("v2", "unload")  # nobody waits for a registry to forget it
+            await_that(lambda: lab.state("v2")["state"] == "unknown", what="v2 forgotten")
+            lab.deploy("v2")
+        lab.await_ready("worker-1", version="v2")
+    lab.tested("v2")
+    lab.finish()
 
 
 @pytest.fixture
-def lying(yard: ReleaseYard) -> Iterator[LyingRegistry]:
+def lying(lab: ReleaseYard) -> Iterator[HostileRegistry]:
     with lying_registry() as registry:
-        yard.registry = {"kind": "docker", "location": registry.location}
+        lab.registry = {"kind": "docker", "location": registry.location}
         registry.serve(tool("v1"), "v1")
         yield registry
 
 
 @pytest.mark.soak
 def test_a_registry_that_lies_is_found_out_and_told(
-    yard: ReleaseYard, lying: LyingRegistry
+    lab: ReleaseYard, lying: HostileRegistry
 ) -> None:
     _, (_, own) = lying.serve(tool("v2"), "v2")
     lying.tricks[own] = say(b"something else")
-    yard.start_router()
-    yard.run_worker()
-    with yard.serving():
-        yard.deploy("v2")
-        reason = yard.await_state("v2", state="failed")["reason"]
+    lab.start_router()
+    lab.run_worker()
+    with lab.serving():
+        lab.deploy("v2")
+        reason = lab.await_state("v2", state="failed")["reason"]
         assert "is not what was pushed: push the image again" in reason
         lying.tricks.clear()
-        yard.await_ready("worker-1", version="v2")
-    yard.tested("v2")
-    yard.finish()
+        lab.await_ready("worker-1", version="v2")
+    lab.tested("v2")
+    lab.finish()
 
 
 @pytest.mark.soak
 def test_a_tag_that_moves_changes_nothing_and_a_worker_that_comes_gets_what_is_deployed(
-    yard: ReleaseYard, lying: LyingRegistry
+    lab: ReleaseYard, lying: HostileRegistry
 ) -> None:
-    yard.start_router()
-    yard.run_worker()
-    (deployed,) = yard.store().digests()
+    lab.start_router()
+    lab.run_worker()
+    (deployed,) = lab.store().digests()
     moved, _ = lying.serve(tool("moved"), "v1")
     assert moved != deployed
-    with yard.serving():
-        yard.run_worker("worker-2")
-    yard.await_stored(deployed, name="worker-2")
-    yard.finish()
+    with lab.serving():
+        lab.run_worker("worker-2")
+    lab.await_stored(deployed, name="worker-2")
+    lab.finish()
 
 
 GIB = 1 << 30
@@ -182,26 +182,26 @@ FREE = GIB
 
 
 def test_a_disk_that_fills_during_a_pull_costs_the_new_version_only(
-    yard: ReleaseYard, lying: LyingRegistry
+    lab: ReleaseYard, lying: HostileRegistry
 ) -> None:
     first, _ = lying.serve(tool("v1"), "v1")
     second, _ = lying.serve(tool("v2", zeros=150_000_000), "v2")
-    with small_disk(yard.folder / "worker-1", FREE + 60_000_000) as disk:
-        yard.start_router()
-        yard.run_worker()
-        with yard.serving():
-            yard.deploy("v2")
-            reason = yard.await_state("v2", state="failed")["reason"]
-            assert f"the disk of {yard.folder}/worker-1/store" in reason
+    with small_disk(lab.folder / "worker-1", FREE + 60_000_000) as disk:
+        lab.start_router()
+        lab.run_worker()
+        with lab.serving():
+            lab.deploy("v2")
+            reason = lab.await_state("v2", state="failed")["reason"]
+            assert f"the disk of {lab.folder}/worker-1/store" in reason
             assert "is full" in reason
             assert "bytes are free now" in reason
-            yard.await_stored(first)
-            crowd = yard.crowd()
-            crowd.ask(yard.request("true", version="v2", codes=[status.NOT_READY], timeout_s=2))
-            crowd.wait()
+            lab.await_stored(first)
+            group = lab.group()
+            group.ask(lab.request("true", version="v2", codes=[status.NOT_READY], timeout_s=2))
+            group.wait()
             resize(disk, FREE + 400_000_000)
-            yard.await_ready("worker-1", version="v2")
-        yard.await_stored(first, second)
-        yard.tested("v2")
-        yard.end()
-    assert not find_leftovers(yard.folder)
+            lab.await_ready("worker-1", version="v2")
+        lab.await_stored(first, second)
+        lab.tested("v2")
+        lab.end()
+    assert not find_leftovers(lab.folder)

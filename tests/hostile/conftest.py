@@ -4,8 +4,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from hostile.arena import SECRET, Arena
 from hostile.image import make_image
+from hostile.lab import SECRET, HostileLab
 from hostile.traces import Traces
 from support.images import Image
 from support.processes import machine
@@ -17,16 +17,16 @@ def hostile_image(tmp_path_factory: pytest.TempPathFactory) -> Image:
 
 
 @pytest.fixture(scope="module")
-def arena(module_folder: Path, hostile_image: Image) -> Iterator[Arena]:
-    """Give an arena whose worker has something to hide."""
+def lab(module_folder: Path, hostile_image: Image) -> Iterator[HostileLab]:
+    """Give an lab whose worker has something to hide."""
     with machine(module_folder) as own, pytest.MonkeyPatch.context() as patch:
         patch.setenv("AWS_SECRET_ACCESS_KEY", SECRET)
-        arena = Arena(own, hostile_image)
-        arena.start_worker()
-        yield arena
+        lab = HostileLab(own, hostile_image)
+        lab.start_worker()
+        yield lab
 
 
 @pytest.fixture(scope="module")
-def before(arena: Arena) -> Traces:
+def before(lab: HostileLab) -> Traces:
     """Count what there is when nothing has happened yet."""
-    return arena.at_rest()
+    return lab.at_rest()

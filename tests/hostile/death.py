@@ -3,7 +3,7 @@
 import os
 from pathlib import Path
 
-from hostile.arena import Arena
+from hostile.lab import HostileLab
 from hostile.traces import Traces
 from support.leftovers import sandbox_cgroups
 
@@ -11,11 +11,11 @@ DYING = Path(__file__).parent / "dying"
 
 
 class Death:
-    """Has an arena's worker die by `dying/sitecustomize.py`; knows the steps that it takes."""
+    """Has an lab's worker die by `dying/sitecustomize.py`; knows the steps that it takes."""
 
-    def __init__(self, arena: Arena) -> None:
-        self._arena = arena
-        self._folder = arena.own.folder / "dying"
+    def __init__(self, lab: HostileLab) -> None:
+        self._arena = lab
+        self._folder = lab.own.folder / "dying"
         self._folder.mkdir()
 
     def environment(self) -> dict[str, str]:

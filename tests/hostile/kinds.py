@@ -5,8 +5,8 @@ from functools import partial
 from itertools import count
 from typing import Any
 
-from hostile.arena import VERSION
 from hostile.image import TOOL
+from hostile.lab import VERSION
 from hostile.traces import Traces, at_rest, find_traces, settle
 from support.bare import say
 from support.images import Image, Layer

@@ -3,9 +3,9 @@
 import re
 
 import pytest
-from hostile.arena import Answer, Arena
 from hostile.case import Case
 from hostile.families import FAMILIES
+from hostile.lab import Answer, HostileLab
 from hostile.traces import Traces
 from support.pace import paced
 
@@ -32,14 +32,14 @@ def check(case: Case, answer: Answer) -> None:
     assert not shown, said
 
 
-def play(arena: Arena, before: Traces, case: Case) -> None:
+def play(lab: HostileLab, before: Traces, case: Case) -> None:
     """Have a case's job done, and an honest one after it; nothing may be left."""
     late = []
     for _ in range(TRIES):
-        answer = arena.play(case)
+        answer = lab.play(case)
         check(case, answer)
-        honest = arena.honest()
-        assert arena.settle(before) == before
+        honest = lab.honest()
+        assert lab.settle(before) == before
         bound = paced(case.wall_s + GRACE_S) + honest.took_s
         if answer.took_s <= bound:
             break
@@ -49,5 +49,5 @@ def play(arena: Arena, before: Traces, case: Case) -> None:
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_whatever_a_job_does(arena: Arena, before: Traces, case: Case) -> None:
-    play(arena, before, case)
+def test_whatever_a_job_does(lab: HostileLab, before: Traces, case: Case) -> None:
+    play(lab, before, case)

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hostile.arena import Arena
 from hostile.case import Case
 from hostile.image import BUSYBOX
+from hostile.lab import HostileLab
 from hostile.test_families import check
 from hostile.traces import Traces
 from support.images import Layer
@@ -353,41 +353,41 @@ def aimed(entries: tuple[Entry, ...], outside: Path) -> Layer:
     "hostile", [pytest.param(one, id=one.name.replace(" ", "-")) for one in IMAGES]
 )
 def test_whatever_an_image_is(
-    arena: Arena, before: Traces, outside: Path, versions: Iterator[str], hostile: Hostile
+    lab: HostileLab, before: Traces, outside: Path, versions: Iterator[str], hostile: Hostile
 ) -> None:
     version = next(versions)
-    image = arena.image
+    image = lab.image
     if hostile.lower:
         image = image.on_top(aimed(hostile.lower, outside))
     image = image.on_top(aimed(hostile.entries, outside), **hostile.config)
-    arena.deploy("hostile", image, version)
+    lab.deploy("hostile", image, version)
     try:
         files = {"program": hostile.program}
-        answer = arena.ask(arena.request(files=files, container_version=version))
+        answer = lab.ask(lab.request(files=files, container_version=version))
     finally:
-        arena.unload("hostile", version)
+        lab.unload("hostile", version)
     assert answer.code in hostile.codes, answer.reply
     told = hostile.says if answer.code not in REFUSED else ()
     check(Case(hostile.name, "", answer.code, told), answer)
-    arena.honest_everywhere()
-    assert arena.settle(before) == before
+    lab.honest_everywhere()
+    assert lab.settle(before) == before
     assert [file.name for file in outside.iterdir()] == ["secret"]
     assert (outside / "secret").read_text() == "got through\n"
 
 
 def test_a_layer_that_is_another_than_it_says(
-    arena: Arena, before: Traces, versions: Iterator[str]
+    lab: HostileLab, before: Traces, versions: Iterator[str]
 ) -> None:
     version = next(versions)
     layer = Layer().file("opt/x", "as it was published")
-    digests = arena.blobs()
-    arena.image.on_top(layer).publish(arena.registry, "hostile-test-runner", version)
-    for blob in arena.blobs() - digests:
+    digests = lab.blobs()
+    lab.image.on_top(layer).publish(lab.registry, "hostile-test-runner", version)
+    for blob in lab.blobs() - digests:
         content = blob.read_bytes()
         blob.write_bytes(content.replace(b"as it was published", b"as somebody made it"))
-    arena.want("hostile", version)
-    answer = arena.ask(arena.request(files={"program": "pass ran"}, container_version=version))
+    lab.want("hostile", version)
+    answer = lab.ask(lab.request(files={"program": "pass ran"}, container_version=version))
     assert answer.code == 511, answer.reply
-    arena.unload("hostile", version)
-    arena.honest_everywhere()
-    assert arena.settle(before) == before
+    lab.unload("hostile", version)
+    lab.honest_everywhere()
+    assert lab.settle(before) == before

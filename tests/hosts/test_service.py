@@ -7,8 +7,8 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from hostile.arena import SLOTS, Arena
 from hostile.image import make_image
+from hostile.lab import SLOTS, HostileLab
 from hosts.started import call, service_command
 from support.leftovers import sandbox_cgroups
 from support.pace import paced
@@ -21,26 +21,26 @@ UNIT = "hosts-worker"
 
 
 @pytest.fixture
-def arena(shared_folder: Path) -> Iterator[Arena]:
-    folder, helpers = shared_folder / "arena", shared_folder / "helpers"
+def lab(shared_folder: Path) -> Iterator[HostileLab]:
+    folder, helpers = shared_folder / "lab", shared_folder / "helpers"
     folder.mkdir(0o711)
     helpers.mkdir()
     with machine(folder) as own:
-        yield Arena(own, make_image(helpers))
+        yield HostileLab(own, make_image(helpers))
 
 
 @pytest.fixture
-def worker(arena: Arena) -> Iterator[subprocess.Popen[bytes]]:
+def worker(lab: HostileLab) -> Iterator[subprocess.Popen[bytes]]:
     """Start it as docs/hosts.md says."""
     command = [
-        *(str(BIN / "pipeline-worker"), "listen", "worker-1", f"{arena.own.address}/test_runners"),
-        *(str(arena.worker_folder), "--slots", str(SLOTS), "--runtime", RUNTIME),
-        *("--file-inputs", str(arena.inputs)),
+        *(str(BIN / "pipeline-worker"), "listen", "worker-1", f"{lab.own.address}/test_runners"),
+        *(str(lab.worker_folder), "--slots", str(SLOTS), "--runtime", RUNTIME),
+        *("--file-inputs", str(lab.inputs)),
     ]
     properties = ("Delegate=yes", "KillMode=mixed", "MemoryMax=1G", f"TimeoutStopSec={paced(60)}")
     with subprocess.Popen(service_command(command, *properties, name=UNIT)) as process:
         until = time.monotonic() + paced(60)
-        while arena.ask(arena.honest_request("first")).code != 200:
+        while lab.ask(lab.honest_request("first")).code != 200:
             assert time.monotonic() < until
             assert process.poll() is None
             time.sleep(0.2)
@@ -49,18 +49,20 @@ def worker(arena: Arena) -> Iterator[subprocess.Popen[bytes]]:
         process.wait(paced(30))
 
 
-def test_a_stopped_service_lets_its_jobs_end(arena: Arena, worker: subprocess.Popen[bytes]) -> None:
-    assert arena.honest().code == 200
-    places = {str(place.parent) for place in sandbox_cgroups(arena.worker_folder / "run")}
+def test_a_stopped_service_lets_its_jobs_end(
+    lab: HostileLab, worker: subprocess.Popen[bytes]
+) -> None:
+    assert lab.honest().code == 200
+    places = {str(place.parent) for place in sandbox_cgroups(lab.worker_folder / "run")}
     assert places == {f"/sys/fs/cgroup/system.slice/{UNIT}.service"}
     program = f"touch here; sleep {paced(2):g}; pass ended"
     with ThreadPoolExecutor(1) as pool:
         going = pool.submit(
-            arena.ask, arena.request(files={"program": program}, execution_timeout=paced(20))
+            lab.ask, lab.request(files={"program": program}, execution_timeout=paced(20))
         )
-        arena.await_files("here")
+        lab.await_files("here")
         assert call(["systemctl", "stop", UNIT]).exit_status == 0
         answer = going.result()
     assert (answer.code, answer.text) == (200, "ended"), answer.reply
     assert worker.wait(paced(30)) == 0
-    assert sandbox_cgroups(arena.worker_folder / "run") == []
+    assert sandbox_cgroups(lab.worker_folder / "run") == []

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import msgspec
 import pytest
+from faults.lab import TESTS, FaultLab
 from faults.waiting import await_that
-from faults.yard import TESTS, Yard
 from support.client_programs import connections
 from support.processes import machine
 
@@ -21,45 +21,45 @@ NAMES = ("ruby", "two-fer", "v1")
 
 
 @pytest.fixture
-def yard(tmp_path: Path) -> Iterator[Yard]:
+def lab(tmp_path: Path) -> Iterator[FaultLab]:
     """A router and two workers that have a version ready."""
     with machine(tmp_path) as own:
-        yard = Yard(own, 0)
+        lab = FaultLab(own, 0)
         try:
-            yard.start_router(queue=2 * AT_A_TIME)
-            yard.start_workers(2, slots=4)
-            yield yard
+            lab.start_router(queue=2 * AT_A_TIME)
+            lab.start_workers(2, slots=4)
+            yield lab
         finally:
-            yard.close()
+            lab.close()
 
 
 @pytest.fixture
-def client(yard: Yard) -> Iterator[PipelineClient]:
-    with PipelineClient(yard.address, timeout_s=60, resend_after_s=60) as client:
+def client(lab: FaultLab) -> Iterator[PipelineClient]:
+    with PipelineClient(lab.address, timeout_s=60, resend_after_s=60) as client:
         yield client
 
 
 @pytest.mark.parametrize("how", ["sync", "async"])
 def test_a_thousand_at_a_time_over_one_connection(
-    yard: Yard, client: PipelineClient, how: str
+    lab: FaultLab, client: PipelineClient, how: str
 ) -> None:
     """In a process with fewer file descriptors than callers; all wait, then all are answered."""
-    crowd = yard.crowd()
-    blocking = yard.requests(8, "sleep 600")
-    crowd.ask(*(yard.abandon(one) for one in blocking))
+    group = lab.group()
+    blocking = lab.requests(8, "sleep 600")
+    group.ask(*(lab.abandon(one) for one in blocking))
     for one in blocking:
-        yard.await_running(one)
-    service = yard.own.start(
+        lab.await_running(one)
+    service = lab.own.start(
         f"service-{how}",
         *("/usr/bin/prlimit", "--nofile=64:64", "/usr/bin/env", f"PYTHONPATH={TESTS}"),
-        *(sys.executable, "-m", "support.client_programs", how, yard.address, str(AT_A_TIME)),
+        *(sys.executable, "-m", "support.client_programs", how, lab.address, str(AT_A_TIME)),
     )
 
     def all_wait() -> bool:
         return client.status().channels["test_runners"].waiting == AT_A_TIME
 
     await_that(all_wait, 60, "a thousand waiting")
-    assert connections(service.pid, yard.own.port) == 1
+    assert connections(service.pid, lab.own.port) == 1
     for one in blocking:
         assert client.cancel(one.id).cancelled == 1
     service.wait_for(f"^{AT_A_TIME} right\n", 60)
@@ -76,21 +76,21 @@ class Watched(Retries, frozen=True):
         return super().pause_s(error, attempt, chance)
 
 
-def test_more_than_the_router_lets_wait_is_tried_again(yard: Yard) -> None:
+def test_more_than_the_router_lets_wait_is_tried_again(lab: FaultLab) -> None:
     """All are refused at first, with 503: who asks sees none of it."""
-    yard.router.stop()
-    yard.config.unlink()
-    yard.start_router(queue=0)
-    yard.await_ready("worker-1", "worker-2")
-    crowd = yard.crowd()
-    blocking = yard.requests(8, "sleep 600")
-    crowd.ask(*(yard.abandon(one) for one in blocking))
+    lab.router.stop()
+    lab.config.unlink()
+    lab.start_router(queue=0)
+    lab.await_ready("worker-1", "worker-2")
+    group = lab.group()
+    blocking = lab.requests(8, "sleep 600")
+    group.ask(*(lab.abandon(one) for one in blocking))
     for one in blocking:
-        yard.await_running(one)
+        lab.await_running(one)
     retries = Watched(attempts=100)
     files = [{"plan": "", "token": str(number)} for number in range(8)]
     with (
-        PipelineClient(yard.address, timeout_s=100, retries=retries) as client,
+        PipelineClient(lab.address, timeout_s=100, retries=retries) as client,
         ThreadPoolExecutor(len(files)) as pool,
     ):
         runs = [pool.submit(client.test_solution, *NAMES, files=each) for each in files]
@@ -102,7 +102,7 @@ def test_more_than_the_router_lets_wait_is_tried_again(yard: Yard) -> None:
     assert set(retries.refused) == {503}
 
 
-def test_folder_is_sent_along(yard: Yard, client: PipelineClient, tmp_path: Path) -> None:
+def test_folder_is_sent_along(lab: FaultLab, client: PipelineClient, tmp_path: Path) -> None:
     folder = tmp_path / "solution"
     folder.mkdir()
     (folder / "plan").write_text("")
@@ -111,7 +111,7 @@ def test_folder_is_sent_along(yard: Yard, client: PipelineClient, tmp_path: Path
     assert answer.response["token"] == "of the folder"
 
 
-def test_deploy_that_is_waited_for(yard: Yard, client: PipelineClient) -> None:
+def test_deploy_that_is_waited_for(lab: FaultLab, client: PipelineClient) -> None:
     told: list[Deployment] = []
     done = client.deploy_container_version(*PLACE, "v2", wait=True, on_progress=told.append)
     assert done.state is DeployState.DEPLOYED
@@ -120,7 +120,7 @@ def test_deploy_that_is_waited_for(yard: Yard, client: PipelineClient) -> None:
     assert {worker.worker for worker in version.workers} == {"worker-1", "worker-2"}
 
 
-def test_deploy_that_fails_everywhere(yard: Yard, client: PipelineClient) -> None:
+def test_deploy_that_fails_everywhere(lab: FaultLab, client: PipelineClient) -> None:
     with pytest.raises(PlatformError) as caught:
         client.deploy_container_version(*PLACE, "broken", wait=True)
     assert caught.value.code == 511
@@ -128,7 +128,7 @@ def test_deploy_that_fails_everywhere(yard: Yard, client: PipelineClient) -> Non
         assert f"{worker} failed (it is broken)" in str(caught.value)
 
 
-def test_deploy_that_nobody_serves(yard: Yard, client: PipelineClient) -> None:
+def test_deploy_that_nobody_serves(lab: FaultLab, client: PipelineClient) -> None:
     with pytest.raises(PlatformError, match="no worker serves ruby on representers") as caught:
         client.deploy_container_version("ruby", "representers", "v1", wait=True, timeout_s=600)
     assert caught.value.code == 503

@@ -8,8 +8,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
+from faults.lab import HASTY_S, FaultLab
 from faults.waiting import await_that
-from faults.yard import HASTY_S, Yard
 from support.markdown import Document
 from support.pace import paced
 from support.processes import Process, machine
@@ -54,22 +54,22 @@ def commands(module_folder: Path) -> Commands:
 
 
 @pytest.fixture(scope="module")
-def yard(module_folder: Path) -> Iterator[Yard]:
+def lab(module_folder: Path) -> Iterator[FaultLab]:
     with machine(module_folder) as own:
-        yard = Yard(own, 1)
-        yard.start_router()
-        yard.start_worker("worker-1")
-        yield yard
-        yard.close()
+        lab = FaultLab(own, 1)
+        lab.start_router()
+        lab.start_worker("worker-1")
+        yield lab
+        lab.close()
 
 
-def arguments(yard: Yard, version: str = "v1") -> list[str]:
+def arguments(lab: FaultLab, version: str = "v1") -> list[str]:
     """Say whom to ask for what: an echo worker answers with the file `token`."""
     files = {"plan": "", "token": SAID}
     for name, text in files.items():
-        (yard.folder / name).write_text(text)
-    names = [str(yard.folder / name) for name in files]
-    return [yard.address, "ruby", "two-fer", version, *names]
+        (lab.folder / name).write_text(text)
+    names = [str(lab.folder / name) for name in files]
+    return [lab.address, "ruby", "two-fer", version, *names]
 
 
 def run(command: list[str], arguments: list[str]) -> subprocess.CompletedProcess[str]:
@@ -85,8 +85,8 @@ def test_the_document_shows_the_very_files(language: str, file: str) -> None:
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
-def test_a_client_prints_the_result(language: str, commands: Commands, yard: Yard) -> None:
-    done = run(commands[language], arguments(yard))
+def test_a_client_prints_the_result(language: str, commands: Commands, lab: FaultLab) -> None:
+    done = run(commands[language], arguments(lab))
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["token"] == SAID
     assert done.stderr.startswith("router ")
@@ -94,9 +94,9 @@ def test_a_client_prints_the_result(language: str, commands: Commands, yard: Yar
 
 @pytest.mark.parametrize("language", LANGUAGES)
 def test_a_client_says_why_there_is_no_result(
-    language: str, commands: Commands, yard: Yard
+    language: str, commands: Commands, lab: FaultLab
 ) -> None:
-    done = run(commands[language], arguments(yard, "v2"))
+    done = run(commands[language], arguments(lab, "v2"))
     assert (done.returncode, done.stdout) == (1, "")
     status = json.loads(done.stderr.splitlines()[-1])
     assert status["code"] == 505
@@ -104,20 +104,20 @@ def test_a_client_says_why_there_is_no_result(
 
 
 @pytest.fixture(scope="module")
-def idle_yard(module_folder: Path) -> Iterator[Yard]:
+def idle_yard(module_folder: Path) -> Iterator[FaultLab]:
     """Give a router with a version deployed, and nobody to run it."""
     folder = module_folder / "idle"
     folder.mkdir()
     with machine(folder) as own:
-        yard = Yard(own, 1)
-        yard.start_router(liveness_s=HASTY_S)  # so long nobody is refused for want of workers
-        yield yard
-        yard.close()
+        lab = FaultLab(own, 1)
+        lab.start_router(liveness_s=HASTY_S)  # so long nobody is refused for want of workers
+        yield lab
+        lab.close()
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
 def test_a_client_is_told_that_there_is_no_worker(
-    language: str, commands: Commands, idle_yard: Yard
+    language: str, commands: Commands, idle_yard: FaultLab
 ) -> None:
     done = run(commands[language], arguments(idle_yard))
     assert (done.returncode, done.stdout) == (1, "")
@@ -134,34 +134,33 @@ def test_clients_whose_router_dies_ask_the_next_one_and_each_job_runs_once(
     commands: Commands, shared_folder: Path
 ) -> None:
     with machine(shared_folder) as own:
-        yard = Yard(own, 1)
-        yard.start_router(liveness_s=60)  # requests wait so long for the first worker
+        lab = FaultLab(own, 1)
+        lab.start_router(liveness_s=60)  # requests wait so long for the first worker
         clients = [
-            own.start(language, *command, *arguments(yard))
-            for language, command in commands.items()
+            own.start(language, *command, *arguments(lab)) for language, command in commands.items()
         ]
-        await_that(lambda: waiting(yard) == len(clients), what="all clients waiting")
-        yard.router.kill()
-        yard.start_router(liveness_s=60)
+        await_that(lambda: waiting(lab) == len(clients), what="all clients waiting")
+        lab.router.kill()
+        lab.start_router(liveness_s=60)
         heard = {client: times_out(client) for client in clients}
         # twice: what the first of these sent has met the second by now, or is a job of its own
         await_that(
             lambda: all(times_out(client) >= heard[client] + 2 for client in clients),
             what="each client asking twice again",
         )
-        await_that(lambda: waiting(yard) >= len(clients), what="all clients waiting again")
-        yard.start_worker("worker-1", slots=len(clients))
+        await_that(lambda: waiting(lab) >= len(clients), what="all clients waiting again")
+        lab.start_worker("worker-1", slots=len(clients))
         for client in clients:
             assert client.wait(60) == 0, client.output()
             assert json.loads(client.output().splitlines()[-1])["token"] == SAID
-        ran = yard.journal.executions()
-        yard.close()
+        ran = lab.journal.executions()
+        lab.close()
     assert [len(executions) for executions in ran.values()] == [1] * len(clients)
 
 
-def waiting(yard: Yard) -> int:
+def waiting(lab: FaultLab) -> int:
     """Return how many jobs wait for a worker."""
-    found = yard.say({"action": "current_worker_status"})
+    found = lab.say({"action": "current_worker_status"})
     count = found["response"]["channels"]["test_runners"]["waiting"]
     assert isinstance(count, int)
     return count

@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from faults.yard import HASTY_S, Yard
+from faults.lab import HASTY_S, FaultLab
 from msgspec.structs import fields
 from support.markdown import Document, codes, numbers
 from support.processes import machine
@@ -193,13 +193,13 @@ def test_each_progress_is_one_that_a_client_reads() -> None:
 
 
 @pytest.fixture(scope="module")
-def yard(module_folder: Path) -> Iterator[Yard]:
+def lab(module_folder: Path) -> Iterator[FaultLab]:
     with machine(module_folder) as own:
-        yard = Yard(own, 1)
-        yard.start_router()
-        yard.start_worker("worker-1")
-        yield yard
-        yard.close()
+        lab = FaultLab(own, 1)
+        lab.start_router()
+        lab.start_worker("worker-1")
+        yield lab
+        lab.close()
 
 
 def documented_reply(*keys: str) -> dict[str, Any]:
@@ -219,17 +219,17 @@ def shape(value: Any) -> Any:
     return "number" if isinstance(value, int | float) else type(value).__name__
 
 
-def test_a_real_ping_is_answered_like_the_documents(yard: Yard) -> None:
-    assert shape(yard.say({"action": "ping"})) == shape(documented_reply("uptime_s"))
+def test_a_real_ping_is_answered_like_the_documents(lab: FaultLab) -> None:
+    assert shape(lab.say({"action": "ping"})) == shape(documented_reply("uptime_s"))
 
 
-def test_a_real_deployment_check_is_answered_like_the_documents(yard: Yard) -> None:
+def test_a_real_deployment_check_is_answered_like_the_documents(lab: FaultLab) -> None:
     check = {"action": "deployment_check", "track_slug": "ruby", "channel": "test_runners"}
-    assert shape(yard.say(check)) == shape(documented_reply("state", "versions"))
+    assert shape(lab.say(check)) == shape(documented_reply("state", "versions"))
 
 
-def test_a_real_run_is_answered_like_the_documents(yard: Yard) -> None:
-    real = yard.say(json.loads(yard.request().body))
+def test_a_real_run_is_answered_like_the_documents(lab: FaultLab) -> None:
+    real = lab.say(json.loads(lab.request().body))
     said = documented_reply("timing")
     assert real["status"] == said["status"]
     assert isinstance(real["response"], dict)
@@ -240,11 +240,11 @@ def test_a_real_run_is_answered_like_the_documents(yard: Yard) -> None:
 
 def test_a_real_refusal_is_answered_like_the_documents(shared_folder: Path) -> None:
     with machine(shared_folder) as own:
-        yard = Yard(own, 1)
-        yard.start_router(liveness_s=HASTY_S)  # so long nobody is refused for want of workers
+        lab = FaultLab(own, 1)
+        lab.start_router(liveness_s=HASTY_S)  # so long nobody is refused for want of workers
         build = next(message for message in REQUESTS if message["action"] == "build_container")
-        real, said = yard.say(build), documented_reply("workers", "retry_after_s")
-        yard.close()
+        real, said = lab.say(build), documented_reply("workers", "retry_after_s")
+        lab.close()
     assert shape(real) == shape(said)
     assert real["context"] == said["context"]
     assert real["status"]["code"] == said["status"]["code"]
@@ -273,13 +273,13 @@ def test_the_router_itself_answers_with_the_keys_that_the_document_lists(
     assert {request["action"] for request in ASKED} == served_by_router
     documented = response_keys()
     with machine(shared_folder) as own:
-        yard = Yard(own, 1)
-        yard.start_router()
-        worker = yard.start_worker("worker-1")
+        lab = FaultLab(own, 1)
+        lab.start_router()
+        worker = lab.start_worker("worker-1")
         for request in ASKED:
-            reply = yard.say(request)
+            reply = lab.say(request)
             assert reply["status"]["code"] == 200, reply
             assert list(reply["response"]) == documented[request["action"]], request
             if request["action"] == "restart_workers":
                 worker.wait_for("(?s)RESTART.*serving")
-        yard.close()
+        lab.close()

@@ -6,11 +6,11 @@ Short enough to be run in an emulated machine with each change: `./dev vm debian
 import os
 
 import pytest
-from hostile.arena import Arena
 from hostile.case import Case
+from hostile.lab import HostileLab
 from hostile.test_families import check
+from support.bash_track import BashTrack
 from support.leftovers import find_leftovers
-from support.road import Road
 
 from pipeline_containers.sandbox.host.hierarchies import UNIFIED, find_mounts
 
@@ -27,8 +27,8 @@ ENDINGS = (
 
 
 @pytest.mark.parametrize("case", ENDINGS, ids=[case.name for case in ENDINGS])
-def test_a_job_of_every_ending_with_its_counters(arena: Arena, case: Case) -> None:
-    answer = arena.play(case)
+def test_a_job_of_every_ending_with_its_counters(lab: HostileLab, case: Case) -> None:
+    answer = lab.play(case)
     check(case, answer)
     usage = answer.reply["context"]["usage"]
     assert usage["cpu_s"] > 0
@@ -39,8 +39,8 @@ def test_a_job_of_every_ending_with_its_counters(arena: Arena, case: Case) -> No
         assert usage["peak_memory_bytes"] <= 64 << 20
 
 
-def test_the_workers_host_is_described(arena: Arena) -> None:
-    (worker,) = arena.say({"action": "describe_workers"})["response"]["workers"]
+def test_the_workers_host_is_described(lab: HostileLab) -> None:
+    (worker,) = lab.say({"action": "describe_workers"})["response"]["workers"]
     assert worker["host"]["kernel"] == os.uname().release
     version = "version 1" if "memory" in find_mounts() else "version 2"
     assert worker["host"]["cgroups"].startswith(version)
@@ -49,22 +49,22 @@ def test_the_workers_host_is_described(arena: Arena) -> None:
     assert UNIFIED in find_mounts() or version == "version 1"
 
 
-def test_a_killed_worker_comes_back_and_has_cleared_what_it_left(arena: Arena) -> None:
-    before = arena.at_rest()
-    arena.worker.kill()
-    arena.start_worker()
-    assert arena.settle(before) == before
+def test_a_killed_worker_comes_back_and_has_cleared_what_it_left(lab: HostileLab) -> None:
+    before = lab.at_rest()
+    lab.worker.kill()
+    lab.start_worker()
+    assert lab.settle(before) == before
 
 
-def test_a_build_a_deploy_and_a_result(road: Road) -> None:
+def test_a_build_a_deploy_and_a_result(track: BashTrack) -> None:
     for solution, status in (("passing", "pass"), ("failing", "fail")):
-        reply = road.test(solution)
+        reply = track.test(solution)
         assert (reply["status"]["code"], reply["response"]["status"]) == (200, status), reply
 
 
-def test_nothing_is_left(arena: Arena, road: Road) -> None:
+def test_nothing_is_left(lab: HostileLab, track: BashTrack) -> None:
     """The last test of the module: everything stops, cleanly."""
-    for own in (arena.own, road.own):
+    for own in (lab.own, track.own):
         for process in reversed(own.processes):
             if process.alive:
                 assert process.stop() == 0

@@ -12,7 +12,7 @@ from pathlib import Path
 from uuid import uuid4
 
 import pytest
-from support.lying import LyingRegistry, lying_registry
+from support.hostile_registry import HostileRegistry, lying_registry
 from support.pace import paced
 from support.runtime import RUNTIME
 
@@ -272,13 +272,13 @@ def base_images(busybox_layer: Path) -> Iterator[Path]:
 
 
 @pytest.fixture
-def lying() -> Iterator[LyingRegistry]:
+def lying() -> Iterator[HostileRegistry]:
     """A registry that does as a test says."""
     with lying_registry() as registry:
         yield registry
 
 
 @pytest.fixture
-def registry(lying: LyingRegistry) -> DockerRegistry:
+def registry(lying: HostileRegistry) -> DockerRegistry:
     """The same, as those who pull see it."""
     return DockerRegistry(lying.location)

@@ -10,8 +10,8 @@ import sys
 from pathlib import Path
 
 import pytest
+from support.hostile_registry import HostileRegistry, cut
 from support.images import Image, Layer
-from support.lying import LyingRegistry, cut
 from support.pace import paced
 
 pytestmark = pytest.mark.e2e
@@ -89,7 +89,7 @@ def test_a_terminal_shows_a_bar_and_a_script_gets_the_object_alone(
     assert json.loads(done.stdout)["digest"] == digest
 
 
-def test_a_fetch_that_failed_goes_on_where_it_was(work: Path, lying: LyingRegistry) -> None:
+def test_a_fetch_that_failed_goes_on_where_it_was(work: Path, lying: HostileRegistry) -> None:
     top = Layer().file("top", "top").archive()
     digest, (base_layer, top_layer) = lying.serve(Image((BASE, top)))
     lying.tricks[top_layer] = cut(10)
@@ -167,7 +167,7 @@ def used_bytes(folder: Path) -> int:
     return int(done.stdout.split()[0])
 
 
-def test_what_a_failed_fetch_left_is_collected_too(work: Path, lying: LyingRegistry) -> None:
+def test_what_a_failed_fetch_left_is_collected_too(work: Path, lying: HostileRegistry) -> None:
     _, (_, top_layer) = lying.serve(Image((BASE, Layer().file("top", "top").archive())))
     del lying.content[top_layer]
     store = ("--store", work / "store")

@@ -15,8 +15,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from support.hostile_registry import HostileRegistry, fail, hang
 from support.images import Image, Layer
-from support.lying import LyingRegistry, fail, hang
 
 from pipeline_containers.errors import RegistryError
 from pipeline_containers.images.pull_limits import PullLimits
@@ -76,7 +76,7 @@ def is_whole(store: Store, digest: str, *names: str) -> bool:
 
 
 def test_what_the_disk_did_not_have_is_pulled_anew_and_what_it_had_stays(
-    lying: LyingRegistry, registry: DockerRegistry, disk: Path, monkeypatch: pytest.MonkeyPatch
+    lying: HostileRegistry, registry: DockerRegistry, disk: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     first, (base, _) = lying.serve(of_base("one"))
     second, (_, own) = lying.serve(of_base("two"), "v2")
@@ -96,7 +96,7 @@ def test_what_the_disk_did_not_have_is_pulled_anew_and_what_it_had_stays(
 
 
 def test_layers_of_an_unfinished_pull_are_not_gone_on_with(
-    lying: LyingRegistry, registry: DockerRegistry, disk: Path, monkeypatch: pytest.MonkeyPatch
+    lying: HostileRegistry, registry: DockerRegistry, disk: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     digest, (base, own) = lying.serve(of_base("one"))
     lying.tricks[own] = fail(404)
@@ -113,7 +113,7 @@ def test_layers_of_an_unfinished_pull_are_not_gone_on_with(
 
 
 def test_a_store_that_is_opened_again_by_the_same_host_keeps_all(
-    lying: LyingRegistry, registry: DockerRegistry, work: Path
+    lying: HostileRegistry, registry: DockerRegistry, work: Path
 ) -> None:
     digest, _ = lying.serve(of_base("one"))
     Store(work / "store", LIMITS).pull(registry, "tool", digest)
@@ -121,7 +121,7 @@ def test_a_store_that_is_opened_again_by_the_same_host_keeps_all(
 
 
 def test_what_is_on_its_way_stays_noted_whatever_others_collect(
-    lying: LyingRegistry, registry: DockerRegistry, work: Path
+    lying: HostileRegistry, registry: DockerRegistry, work: Path
 ) -> None:
     digest, (_, own) = lying.serve(of_base("one"))
     store = Store(work / "store", PullLimits(free_bytes=0, free_files=0, tries=3, pause_s=0))
@@ -139,7 +139,7 @@ def test_what_is_on_its_way_stays_noted_whatever_others_collect(
 
 @pytest.mark.parametrize("note", ["", "[]", '{"boot": 1, "layers": 2}', '["sha256:1"]'])
 def test_a_note_that_was_half_written_is_a_doubt(
-    lying: LyingRegistry, registry: DockerRegistry, work: Path, note: str
+    lying: HostileRegistry, registry: DockerRegistry, work: Path, note: str
 ) -> None:
     digest, _ = lying.serve(of_base("one"))
     store = Store(work / "store", LIMITS)

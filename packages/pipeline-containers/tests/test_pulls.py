@@ -13,9 +13,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.images import Image, Layer
-from support.lying import (
-    LyingRegistry,
+from support.hostile_registry import (
+    HostileRegistry,
     Trick,
     cut,
     endless,
@@ -25,6 +24,7 @@ from support.lying import (
     once,
     say,
 )
+from support.images import Image, Layer
 from support.pace import paced
 from support.registry import registry_server
 
@@ -67,7 +67,7 @@ def left_behind(store: Store) -> list[str]:
     return [str(place) for place in (*halves, *store.folder.glob("tmp/*"))]
 
 
-def manifest_of(lying: LyingRegistry, change: Callable[[dict[str, Any]], object]) -> str:
+def manifest_of(lying: HostileRegistry, change: Callable[[dict[str, Any]], object]) -> str:
     """Serve an image's manifest, changed; its digest."""
     lying.serve(image("one", "two"))
     document = json.loads(lying.content["v1"])
@@ -103,7 +103,7 @@ BLOBS = (
     ("trick", "told"), [pytest.param(trick, told, id=name) for name, trick, told in BLOBS]
 )
 def test_a_layer_that_comes_as_it_should_not(
-    lying: LyingRegistry, registry: DockerRegistry, work: Path, trick: Trick, told: str
+    lying: HostileRegistry, registry: DockerRegistry, work: Path, trick: Trick, told: str
 ) -> None:
     is_silent = told.startswith("nothing came")
     store = Store(work / "store", QUICK if is_silent else replace(QUICK, stall_s=paced(10)))
@@ -140,7 +140,7 @@ MANIFESTS = (
     ("trick", "told"), [pytest.param(trick, told, id=name) for name, trick, told in MANIFESTS]
 )
 def test_a_manifest_that_comes_as_it_should_not(
-    lying: LyingRegistry, registry: DockerRegistry, store: Store, trick: Trick, told: str
+    lying: HostileRegistry, registry: DockerRegistry, store: Store, trick: Trick, told: str
 ) -> None:
     lying.serve(image("one"))
     lying.tricks["manifests"] = trick
@@ -179,7 +179,7 @@ CONTENTS = (
 
 @pytest.mark.parametrize(("change", "told"), CONTENTS)
 def test_a_manifest_that_asks_for_too_much_is_refused_before_a_byte_is_fetched(
-    lying: LyingRegistry,
+    lying: HostileRegistry,
     registry: DockerRegistry,
     store: Store,
     change: Callable[[dict[str, Any]], object],
@@ -192,7 +192,7 @@ def test_a_manifest_that_asks_for_too_much_is_refused_before_a_byte_is_fetched(
 
 
 def test_a_manifest_other_than_the_digest_that_was_asked_for(
-    lying: LyingRegistry, registry: DockerRegistry, store: Store
+    lying: HostileRegistry, registry: DockerRegistry, store: Store
 ) -> None:
     wanted, _ = lying.serve(image("wanted"))
     other, _ = lying.serve(image("other"), "v2")
@@ -203,7 +203,7 @@ def test_a_manifest_other_than_the_digest_that_was_asked_for(
 
 
 def test_a_manifest_that_changes_between_two_looks(
-    lying: LyingRegistry, registry: DockerRegistry, store: Store
+    lying: HostileRegistry, registry: DockerRegistry, store: Store
 ) -> None:
     wanted, _ = lying.serve(image("wanted"))
     other, _ = lying.serve(image("other"), "v2")
@@ -217,7 +217,7 @@ def test_a_manifest_that_changes_between_two_looks(
 
 
 def test_an_image_that_is_not_there_is_not_asked_for_twice(
-    lying: LyingRegistry, registry: DockerRegistry, store: Store
+    lying: HostileRegistry, registry: DockerRegistry, store: Store
 ) -> None:
     with pytest.raises(RegistryError, match="tool has no v9: build it first"):
         store.pull(registry, "tool", "v9")
@@ -235,7 +235,7 @@ def test_a_certificate_for_another_name(
 
 
 def test_the_next_try_fetches_only_what_is_missing(
-    lying: LyingRegistry, registry: DockerRegistry, store: Store
+    lying: HostileRegistry, registry: DockerRegistry, store: Store
 ) -> None:
     digest, layers = lying.serve(image("one", "two", "three"))
     whole = cut(100)
@@ -256,7 +256,7 @@ def test_the_next_try_fetches_only_what_is_missing(
 
 @pytest.mark.parametrize("trick", [cut(1000), hang(1000), fail(502)])
 def test_a_break_in_the_middle_is_got_over_within_one_pull(
-    lying: LyingRegistry, registry: DockerRegistry, store: Store, trick: Trick
+    lying: HostileRegistry, registry: DockerRegistry, store: Store, trick: Trick
 ) -> None:
     digest, layers = lying.serve(image("one", "two", size=100_000))
     lying.tricks[layers[1]] = once(trick, layers[1])
@@ -265,7 +265,7 @@ def test_a_break_in_the_middle_is_got_over_within_one_pull(
 
 
 def test_a_registry_that_is_down_for_a_moment(
-    lying: LyingRegistry, registry: DockerRegistry, store: Store
+    lying: HostileRegistry, registry: DockerRegistry, store: Store
 ) -> None:
     digest, _ = lying.serve(image("one"))
     lying.tricks["manifests"] = once(fail(503), "manifests")
@@ -273,7 +273,7 @@ def test_a_registry_that_is_down_for_a_moment(
 
 
 def test_progress_is_what_has_arrived(
-    lying: LyingRegistry, registry: DockerRegistry, store: Store
+    lying: HostileRegistry, registry: DockerRegistry, store: Store
 ) -> None:
     digest, layers = lying.serve(image("large", size=4 * MIB))
     size = len(lying.content[layers[0]])
@@ -305,7 +305,7 @@ def test_progress_is_what_has_arrived(
 
 
 def test_a_layer_that_two_images_want_at_once_is_fetched_once(
-    lying: LyingRegistry, registry: DockerRegistry, store: Store
+    lying: HostileRegistry, registry: DockerRegistry, store: Store
 ) -> None:
     base = image("base", size=MIB)
     both = [
@@ -335,7 +335,7 @@ def test_a_layer_that_two_images_want_at_once_is_fetched_once(
 
 
 def test_a_pull_that_waits_for_another_can_be_cancelled(
-    lying: LyingRegistry, registry: DockerRegistry, store: Store
+    lying: HostileRegistry, registry: DockerRegistry, store: Store
 ) -> None:
     base = image("base")
     both = [
@@ -361,7 +361,7 @@ def test_a_pull_that_waits_for_another_can_be_cancelled(
 
 
 def test_a_login_that_expires_while_an_image_is_pulled(
-    lying: LyingRegistry, store: Store, tmp_path: Path
+    lying: HostileRegistry, store: Store, tmp_path: Path
 ) -> None:
     class Login:
         renewals = 0
@@ -384,7 +384,7 @@ def test_a_login_that_expires_while_an_image_is_pulled(
 
 
 def test_a_pull_may_take_so_long_and_no_longer(
-    lying: LyingRegistry, registry: DockerRegistry, store: Store
+    lying: HostileRegistry, registry: DockerRegistry, store: Store
 ) -> None:
     digest, layers = lying.serve(image("one", size=MIB))
     lying.tricks[layers[0]] = hang(1000)
@@ -395,7 +395,7 @@ def test_a_pull_may_take_so_long_and_no_longer(
 
 
 def test_what_a_killed_copy_had_mounted_is_not_left(
-    lying: LyingRegistry,
+    lying: HostileRegistry,
     registry: DockerRegistry,
     store: Store,
     work: Path,
@@ -419,7 +419,7 @@ def test_what_a_killed_copy_had_mounted_is_not_left(
 
 
 def test_whole_layers_of_a_failed_pull_stay_for_as_long_as_somebody_may_come_back_for_them(
-    lying: LyingRegistry, registry: DockerRegistry, store: Store
+    lying: HostileRegistry, registry: DockerRegistry, store: Store
 ) -> None:
     def whole_layers() -> int:
         return len(list(store.folder.glob("root/overlay/*/diff")))
@@ -465,7 +465,7 @@ def test_a_folder_as_a_registry_keeps_to_the_same_limits(work: Path, store: Stor
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root has what is to be left out")
 def test_nothing_of_a_registry_is_asked_when_the_image_is_here(
-    lying: LyingRegistry, registry: DockerRegistry, store: Store
+    lying: HostileRegistry, registry: DockerRegistry, store: Store
 ) -> None:
     digest, _ = lying.serve(image("one"))
     store.pull(registry, "tool", digest)
@@ -477,7 +477,7 @@ def test_nothing_of_a_registry_is_asked_when_the_image_is_here(
 
 @pytest.mark.parametrize("what", ["manifests", "blobs"])
 def test_what_a_registry_leads_to_elsewhere_is_shown_to_nobody(
-    lying: LyingRegistry, registry: DockerRegistry, store: Store, what: str
+    lying: HostileRegistry, registry: DockerRegistry, store: Store, what: str
 ) -> None:
     digest, _ = lying.serve(image("one"))
     with lying_registry() as metadata:

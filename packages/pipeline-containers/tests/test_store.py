@@ -15,8 +15,8 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
+from support.hostile_registry import HostileRegistry, hang
 from support.images import Image, Layer, digest_of
-from support.lying import LyingRegistry, hang
 from support.pace import paced
 
 from pipeline_containers.errors import RegistryError, StoreError
@@ -88,7 +88,7 @@ def unpacked_digest(packed: bytes) -> str:
     return f"sha256:{total.hexdigest()}"
 
 
-def serve_layer(lying: LyingRegistry, packed: bytes) -> str:
+def serve_layer(lying: HostileRegistry, packed: bytes) -> str:
     """Serve an image of one layer, as it travels; its digest.
 
     Its configuration is honest: skopeo from 1.18 on compares a layer with it before it unpacks.
@@ -114,7 +114,7 @@ def serve_layer(lying: LyingRegistry, packed: bytes) -> str:
     ],
 )
 def test_a_bomb_is_stopped_at_the_cap_and_the_disk_given_back(
-    lying: LyingRegistry, registry: DockerRegistry, work: Path, packed: object
+    lying: HostileRegistry, registry: DockerRegistry, work: Path, packed: object
 ) -> None:
     assert callable(packed)
     store = Store(work / "store", PullLimits(free_bytes=0, tries=1, unpacked_bytes=64 * MIB))
@@ -129,7 +129,7 @@ def test_a_bomb_is_stopped_at_the_cap_and_the_disk_given_back(
 
 
 def test_an_image_that_is_too_large_by_what_its_layers_are_together(
-    lying: LyingRegistry, registry: DockerRegistry, work: Path
+    lying: HostileRegistry, registry: DockerRegistry, work: Path
 ) -> None:
     store = Store(work / "store", PullLimits(free_bytes=0, unpacked_bytes=3 * MIB))
     layers = [Layer().file(name, bytes(2 * MIB)).archive() for name in "ab"]
@@ -143,7 +143,7 @@ def test_an_image_that_is_too_large_by_what_its_layers_are_together(
 
 
 def test_a_disk_that_would_be_full_is_not_begun_upon(
-    lying: LyingRegistry, registry: DockerRegistry, disk: Path
+    lying: HostileRegistry, registry: DockerRegistry, disk: Path
 ) -> None:
     store = Store(disk / "store", PullLimits(free_bytes=8 * MIB, free_files=0))
     honest, _ = lying.serve(one_file("honest", b"honest"), "honest")
@@ -158,7 +158,7 @@ def test_a_disk_that_would_be_full_is_not_begun_upon(
 
 
 def test_a_disk_that_becomes_full_on_the_way(
-    lying: LyingRegistry, registry: DockerRegistry, disk: Path
+    lying: HostileRegistry, registry: DockerRegistry, disk: Path
 ) -> None:
     honest, _ = lying.serve(one_file("honest", b"honest"), "honest")
     digest = serve_layer(lying, zeros(200 * MIB))
@@ -177,7 +177,7 @@ def test_a_disk_that_becomes_full_on_the_way(
 
 
 def test_a_disk_that_has_no_place_for_more_files(
-    lying: LyingRegistry, registry: DockerRegistry, disk: Path
+    lying: HostileRegistry, registry: DockerRegistry, disk: Path
 ) -> None:
     store = Store(disk / "store", PullLimits(free_bytes=0, free_files=500))
     honest, _ = lying.serve(one_file("honest", b"honest"), "honest")
@@ -193,7 +193,7 @@ def test_a_disk_that_has_no_place_for_more_files(
 
 
 def test_leftovers_go_before_a_pull_is_refused_for_want_of_room(
-    lying: LyingRegistry, registry: DockerRegistry, disk: Path
+    lying: HostileRegistry, registry: DockerRegistry, disk: Path
 ) -> None:
     store = Store(disk / "store", PullLimits(free_bytes=8 * MIB, free_files=0, tries=1))
     base = Layer().file("base", os.urandom(20 * MIB)).archive()
@@ -219,7 +219,7 @@ store.pull(DockerRegistry(sys.argv[2]), "tool", sys.argv[3])
 
 
 def test_a_killed_process_takes_its_pull_along_and_the_next_one_goes_on(
-    lying: LyingRegistry, registry: DockerRegistry, work: Path
+    lying: HostileRegistry, registry: DockerRegistry, work: Path
 ) -> None:
     digest, layers = lying.serve(
         Image(tuple(Layer().file(name, os.urandom(MIB)).archive() for name in "ab"))
@@ -259,7 +259,7 @@ def commands() -> Iterator[str]:
 
 
 def test_layers_that_were_half_written_are_removed(
-    lying: LyingRegistry, registry: DockerRegistry, work: Path
+    lying: HostileRegistry, registry: DockerRegistry, work: Path
 ) -> None:
     store = Store(work / "store", ROOMY)
     digest, _ = lying.serve(one_file("honest", b"honest"))
@@ -284,7 +284,7 @@ def test_layers_that_were_half_written_are_removed(
 
 
 def test_an_image_that_was_not_named_yet_is_removed(
-    lying: LyingRegistry, registry: DockerRegistry, work: Path
+    lying: HostileRegistry, registry: DockerRegistry, work: Path
 ) -> None:
     store = Store(work / "store", ROOMY)
     digests = [lying.serve(one_file(name, name.encode()), name)[0] for name in ("v1", "v2")]

@@ -1,4 +1,4 @@
-"""A router's core in a house of fake workers, with a clock that only the test moves."""
+"""A router's core in a harness of fake workers, with a clock that only the test moves."""
 
 import json
 from collections import defaultdict
@@ -45,8 +45,8 @@ SETTLED_S = 4.0
 class FakeWorker:
     """What a worker's side of the link saw, and what it can say."""
 
-    def __init__(self, house: "House", hello: Hello, peer: bytes) -> None:
-        self.house = house
+    def __init__(self, harness: "RouterHarness", hello: Hello, peer: bytes) -> None:
+        self.harness = harness
         self.hello = hello
         self.peer = peer
         self.told: list[tuple[ToWorker, bytes | None]] = []
@@ -57,7 +57,7 @@ class FakeWorker:
         return self.hello.identity
 
     def say(self, message: FromWorker, body: bytes = b"") -> None:
-        self.house.do(WorkerSaid(self.peer, message, body))
+        self.harness.do(WorkerSaid(self.peer, message, body))
 
     def heard(self, kind: Any) -> list[Any]:
         return [message for message, _ in self.told if isinstance(message, kind)]
@@ -94,7 +94,7 @@ class FakeWorker:
         return HeldJob(job.key, job.job, job.attempt, job.remaining_ms, done)
 
 
-class House:
+class RouterHarness:
     """A core and its history; `now` is seconds since its start."""
 
     V1, V2 = V1, V2
@@ -256,12 +256,12 @@ def result_body(code: int, said: str) -> bytes:
 
 
 @pytest.fixture
-def build() -> type[House]:
-    """A house of the test's own making."""
-    return House
+def build() -> type[RouterHarness]:
+    """A harness of the test's own making."""
+    return RouterHarness
 
 
 @pytest.fixture
-def house() -> House:
+def harness() -> RouterHarness:
     """A router past its start, with one version of one track deployed and no worker."""
-    return House()
+    return RouterHarness()

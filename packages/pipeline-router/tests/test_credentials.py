@@ -137,57 +137,57 @@ def test_a_router_without_the_extra_says_how_to_get_it(monkeypatch: pytest.Monke
 # --- who
 
 
-def configured(house: Any, config: Config) -> Any:
-    house.do(ConfigRead(config))
-    return house
+def configured(harness: Any, config: Config) -> Any:
+    harness.do(ConfigRead(config))
+    return harness
 
 
-def test_workers_get_what_is_minted_and_what_is_minted_next(house: Any) -> None:
-    worker = house.worker()
+def test_workers_get_what_is_minted_and_what_is_minted_next(harness: Any) -> None:
+    worker = harness.worker()
     assert worker.heard(Configure)[-1].credentials is None
-    configured(house, STS)
+    configured(harness, STS)
     assert worker.heard(Configure)[-1].credentials == NOT_YET_MINTED
     later = msgspec.structs.replace(MINTED, access_key_id="ASIA2")
     for credentials in (MINTED, later):
-        house.do(Minted(ROLE, credentials))
+        harness.do(Minted(ROLE, credentials))
         told = worker.heard(Configure)
         assert told[-1].credentials == credentials
-    assert house.worker("w2").heard(Configure)[-1].credentials == later
+    assert harness.worker("w2").heard(Configure)[-1].credentials == later
 
 
-def test_another_roles_credentials_are_not_mixed_up(house: Any) -> None:
-    worker = house.worker()
-    configured(house, STS)
-    house.do(Minted(ROLE, MINTED))
-    configured(house, Config(credentials="sts", sts=OTHER))
+def test_another_roles_credentials_are_not_mixed_up(harness: Any) -> None:
+    worker = harness.worker()
+    configured(harness, STS)
+    harness.do(Minted(ROLE, MINTED))
+    configured(harness, Config(credentials="sts", sts=OTHER))
     assert worker.heard(Configure)[-1].credentials == NOT_YET_MINTED
-    house.do(Minted(ROLE, MINTED))
+    harness.do(Minted(ROLE, MINTED))
     assert worker.heard(Configure)[-1].credentials == NOT_YET_MINTED
-    configured(house, Config())
+    configured(harness, Config())
     assert worker.heard(Configure)[-1].credentials is None
-    house.do(Minted(OTHER, MINTED))
+    harness.do(Minted(OTHER, MINTED))
     assert worker.heard(Configure)[-1].credentials is None
 
 
-def test_a_configuration_read_again_keeps_what_is_minted(house: Any) -> None:
-    worker = house.worker()
-    configured(house, STS)
-    house.do(Minted(ROLE, MINTED))
-    configured(house, STS)
+def test_a_configuration_read_again_keeps_what_is_minted(harness: Any) -> None:
+    worker = harness.worker()
+    configured(harness, STS)
+    harness.do(Minted(ROLE, MINTED))
+    configured(harness, STS)
     assert worker.heard(Configure)[-1].credentials == MINTED
 
 
-def test_no_answer_to_operators_has_a_secret(house: Any) -> None:
-    house.worker()
-    configured(house, STS)
-    house.do(Minted(ROLE, MINTED))
+def test_no_answer_to_operators_has_a_secret(harness: Any) -> None:
+    harness.worker()
+    configured(harness, STS)
+    harness.do(Minted(ROLE, MINTED))
     for action in ("current_config", "describe_workers", "current_worker_status"):
-        reply = house.reply(house.ask(action=action))
+        reply = harness.reply(harness.ask(action=action))
         assert reply is not None
         text = msgspec.json.encode(reply).decode()
         assert "hush" not in text
         assert "ASIA1" not in text
-    assert ROLE.role_arn in str(house.response(house.ask(action="current_config")))
+    assert ROLE.role_arn in str(harness.response(harness.ask(action="current_config")))
 
 
 # --- the thread

@@ -7,179 +7,179 @@ import pytest
 from pipeline_protocol.link import Readiness
 
 
-def test_a_scoped_worker_comes_before_a_generic_one(house: Any) -> None:
-    generic, scoped = house.worker("generic"), house.worker("scoped", "ruby")
-    house.ask()
+def test_a_scoped_worker_comes_before_a_generic_one(harness: Any) -> None:
+    generic, scoped = harness.worker("generic"), harness.worker("scoped", "ruby")
+    harness.ask()
     assert (len(scoped.jobs), len(generic.jobs)) == (1, 0)
 
 
-def test_a_generic_worker_helps_when_scoped_ones_are_busy(house: Any) -> None:
-    generic, scoped = house.worker("generic"), house.worker("scoped", "ruby")
-    house.ask()
-    house.ask()
+def test_a_generic_worker_helps_when_scoped_ones_are_busy(harness: Any) -> None:
+    generic, scoped = harness.worker("generic"), harness.worker("scoped", "ruby")
+    harness.ask()
+    harness.ask()
     assert (len(scoped.jobs), len(generic.jobs)) == (1, 1)
 
 
 def test_a_worker_with_many_topics_is_scoped_too(build: Any) -> None:
-    house = build(wanted=[("ruby", build.V1), ("bash", build.V1)])
-    generic, scoped = house.worker("generic"), house.worker("scoped", "ruby", "bash")
-    house.ask(track_slug="bash")
+    harness = build(wanted=[("ruby", build.V1), ("bash", build.V1)])
+    generic, scoped = harness.worker("generic"), harness.worker("scoped", "ruby", "bash")
+    harness.ask(track_slug="bash")
     assert (len(scoped.jobs), len(generic.jobs)) == (1, 0)
 
 
 def test_scoped_to_another_track_is_not_suitable(build: Any) -> None:
-    house = build(wanted=[("ruby", build.V1), ("bash", build.V1)])
-    house.worker("other", "bash")
-    client = house.ask()
-    assert house.code(client) == 503
-    assert house.reply(client).context.workers.scoped == 0
+    harness = build(wanted=[("ruby", build.V1), ("bash", build.V1)])
+    harness.worker("other", "bash")
+    client = harness.ask()
+    assert harness.code(client) == 503
+    assert harness.reply(client).context.workers.scoped == 0
 
 
-def test_the_least_recently_used_worker_is_next(house: Any) -> None:
-    workers = [house.worker(f"w{n}", slots=2) for n in range(3)]
+def test_the_least_recently_used_worker_is_next(harness: Any) -> None:
+    workers = [harness.worker(f"w{n}", slots=2) for n in range(3)]
     for _ in range(3):
-        house.ask()
+        harness.ask()
     assert [len(worker.jobs) for worker in workers] == [1, 1, 1]
     workers[1].finish()
-    house.ask()
+    harness.ask()
     assert [len(worker.jobs) for worker in workers] == [2, 1, 1]
 
 
-def test_a_worker_is_never_sent_more_than_its_free_slots(house: Any) -> None:
-    worker = house.worker(slots=2)
+def test_a_worker_is_never_sent_more_than_its_free_slots(harness: Any) -> None:
+    worker = harness.worker(slots=2)
     for _ in range(5):
-        house.ask()
+        harness.ask()
     assert len(worker.jobs) == 2
     worker.finish(0)
     assert len(worker.jobs) == 3
 
 
 def test_a_freed_slot_takes_the_job_that_came_first_over_all_tracks(build: Any) -> None:
-    house = build(wanted=[("ruby", build.V1), ("bash", build.V1), ("ruby", build.V2)])
-    worker = house.worker()
-    house.ask("running")
+    harness = build(wanted=[("ruby", build.V1), ("bash", build.V1), ("ruby", build.V2)])
+    worker = harness.worker()
+    harness.ask("running")
     for name, track, version in (
         ("a", "bash", build.V1),
         ("b", "ruby", build.V2),
         ("c", "ruby", build.V1),
         ("d", "bash", build.V1),
     ):
-        house.ask(name, track_slug=track, container_version=version)
+        harness.ask(name, track_slug=track, container_version=version)
     for _ in range(4):
         worker.finish()
     assert worker.bodies == ["running", "a", "b", "c", "d"]
 
 
-def test_background_work_waits_for_interactive_work(house: Any) -> None:
-    worker = house.worker()
-    house.ask("running")
-    house.ask("b1", priority="background")
-    house.ask("b2", priority="background")
-    house.ask("i1")
+def test_background_work_waits_for_interactive_work(harness: Any) -> None:
+    worker = harness.worker()
+    harness.ask("running")
+    harness.ask("b1", priority="background")
+    harness.ask("b2", priority="background")
+    harness.ask("i1")
     for _ in range(3):
         worker.finish()
     assert worker.bodies == ["running", "i1", "b1", "b2"]
 
 
 def test_a_scoped_worker_takes_only_its_tracks_from_the_queue(build: Any) -> None:
-    house = build(wanted=[("ruby", build.V1), ("bash", build.V1)])
-    ruby, bash = house.worker("r", "ruby"), house.worker("b", "bash")
+    harness = build(wanted=[("ruby", build.V1), ("bash", build.V1)])
+    ruby, bash = harness.worker("r", "ruby"), harness.worker("b", "bash")
     for name, track in (("r1", "ruby"), ("b1", "bash"), ("b2", "bash"), ("r2", "ruby")):
-        house.ask(name, track_slug=track)
+        harness.ask(name, track_slug=track)
     bash.finish()
     ruby.finish()
     assert (ruby.bodies, bash.bodies) == (["r1", "r2"], ["b1", "b2"])
 
 
-def test_no_worker_is_503_at_once_with_counts_and_a_command(house: Any) -> None:
-    client = house.ask()
-    assert house.code(client) == 503
-    assert "`pipeline-worker listen worker-1 tcp://localhost:5555/test_runners" in house.error(
+def test_no_worker_is_503_at_once_with_counts_and_a_command(harness: Any) -> None:
+    client = harness.ask()
+    assert harness.code(client) == 503
+    assert "`pipeline-worker listen worker-1 tcp://localhost:5555/test_runners" in harness.error(
         client
     )
-    context = house.reply(client).context
+    context = harness.reply(client).context
     assert (context.workers.scoped, context.workers.generic, context.workers.busy) == (0, 0, 0)
     assert context.retry_after_s > 0
 
 
 def test_a_full_queue_is_503_with_counts(build: Any) -> None:
-    house = build(queue=2)
-    house.worker("s", "ruby")
-    house.worker("g")
-    clients = [house.ask() for _ in range(5)]
-    assert [house.code(client) for client in clients] == [None] * 4 + [503]
-    context = house.reply(clients[-1]).context
+    harness = build(queue=2)
+    harness.worker("s", "ruby")
+    harness.worker("g")
+    clients = [harness.ask() for _ in range(5)]
+    assert [harness.code(client) for client in clients] == [None] * 4 + [503]
+    context = harness.reply(clients[-1]).context
     assert (context.workers.scoped, context.workers.generic, context.workers.busy) == (1, 1, 2)
     assert context.retry_after_s > 0
 
 
 def test_the_queue_is_bounded_in_bytes_too(build: Any) -> None:
-    house = build(queue_bytes=5000)
-    house.worker()
-    house.ask()
-    first, second = (house.ask(files={"big": "x" * 3000}) for _ in range(2))
-    assert (house.code(first), house.code(second)) == (None, 503)
+    harness = build(queue_bytes=5000)
+    harness.worker()
+    harness.ask()
+    first, second = (harness.ask(files={"big": "x" * 3000}) for _ in range(2))
+    assert (harness.code(first), harness.code(second)) == (None, 503)
 
 
 def test_queue_0_is_503_when_all_are_busy(build: Any) -> None:
-    house = build(queue=0)
-    house.worker()
-    assert [house.code(house.ask()) for _ in range(2)] == [None, 503]
+    harness = build(queue=0)
+    harness.worker()
+    assert [harness.code(harness.ask()) for _ in range(2)] == [None, 503]
 
 
-def test_a_version_that_is_not_wanted_is_505(house: Any) -> None:
-    house.worker()
-    client = house.ask(container_version="other")
-    assert house.code(client) == 505
-    assert house.V1 in house.error(client)
+def test_a_version_that_is_not_wanted_is_505(harness: Any) -> None:
+    harness.worker()
+    client = harness.ask(container_version="other")
+    assert harness.code(client) == 505
+    assert harness.V1 in harness.error(client)
 
 
-def test_while_a_worker_prepares_the_version_the_job_waits(house: Any) -> None:
-    worker = house.worker(ready=())
-    client = house.ask()
-    assert house.code(client) is None
-    worker.state("ruby", house.V1, Readiness.READY)
+def test_while_a_worker_prepares_the_version_the_job_waits(harness: Any) -> None:
+    worker = harness.worker(ready=())
+    client = harness.ask()
+    assert harness.code(client) is None
+    worker.state("ruby", harness.V1, Readiness.READY)
     assert len(worker.jobs) == 1
 
 
-def test_if_every_suitable_worker_failed_it_is_511_at_once(house: Any) -> None:
-    workers = [house.worker("w1", ready=()), house.worker("w2", "ruby", ready=())]
-    waiting = house.ask()
+def test_if_every_suitable_worker_failed_it_is_511_at_once(harness: Any) -> None:
+    workers = [harness.worker("w1", ready=()), harness.worker("w2", "ruby", ready=())]
+    waiting = harness.ask()
     for worker in workers:
-        assert house.code(waiting) is None
-        worker.state("ruby", house.V1, Readiness.FAILED, reason="disk full")
-    assert house.code(waiting) == 511
-    assert house.code(house.ask()) == 511
+        assert harness.code(waiting) is None
+        worker.state("ruby", harness.V1, Readiness.FAILED, reason="disk full")
+    assert harness.code(waiting) == 511
+    assert harness.code(harness.ask()) == 511
 
 
-def test_a_deadline_that_comes_while_they_prepare_is_511(house: Any) -> None:
-    house.worker(ready=())
-    client = house.ask(timeout_s=2)
-    house.wait(2.5)
-    assert house.code(client) == 511
+def test_a_deadline_that_comes_while_they_prepare_is_511(harness: Any) -> None:
+    harness.worker(ready=())
+    client = harness.ask(timeout_s=2)
+    harness.wait(2.5)
+    assert harness.code(client) == 511
 
 
 @pytest.mark.parametrize("action", ["build_container", "list_available_containers"])
-def test_builders_serve_all_tracks_without_versions(house: Any, action: str) -> None:
-    builder = house.worker("b", channel="builders")
+def test_builders_serve_all_tracks_without_versions(harness: Any, action: str) -> None:
+    builder = harness.worker("b", channel="builders")
     more = {"git_reference": "master"} if action == "build_container" else {}
-    client = house.ask(action=action, track_slug="ruby", channel="test_runners", **more)
+    client = harness.ask(action=action, track_slug="ruby", channel="test_runners", **more)
     builder.finish()
-    assert house.code(client) == 200
+    assert harness.code(client) == 200
 
 
-def test_channels_do_not_serve_each_other(house: Any) -> None:
-    house.worker("b", channel="builders")
-    assert house.code(house.ask()) == 503
+def test_channels_do_not_serve_each_other(harness: Any) -> None:
+    harness.worker("b", channel="builders")
+    assert harness.code(harness.ask()) == 503
 
 
-def test_worker_room_is_found_again_after_it_was_full(house: Any) -> None:
-    worker = house.worker(slots=2)
+def test_worker_room_is_found_again_after_it_was_full(harness: Any) -> None:
+    worker = harness.worker(slots=2)
     for _ in range(10):
-        house.ask()
-        house.ask()
+        harness.ask()
+        harness.ask()
         worker.finish(-1)
         worker.finish(-2)
     assert len(worker.jobs) == 20
-    pool = house.core.dispatcher.schedulers["test_runners"].lanes["ruby", house.V1].generic[0]
+    pool = harness.core.dispatcher.schedulers["test_runners"].lanes["ruby", harness.V1].generic[0]
     assert len(pool.free) == 1, "one entry a worker, however often it is used"

@@ -23,13 +23,13 @@ from pipeline_router.events import WorkerGarbled
 REPLY = b'{"status": {"code": 200, "message": "OK"}, "response": "held"}'
 
 
-def test_a_hello_is_answered_by_welcome_then_configure(house: Any) -> None:
-    worker = house.worker("w1", "ruby")
+def test_a_hello_is_answered_by_welcome_then_configure(harness: Any) -> None:
+    worker = harness.worker("w1", "ruby")
     first, second = (message for message, _ in worker.told[:2])
     assert isinstance(first, Welcome)
     assert first.epoch == 7
     assert isinstance(second, Configure)
-    assert [want.version for want in second.settings.versions] == [house.V1]
+    assert [want.version for want in second.settings.versions] == [harness.V1]
 
 
 @pytest.mark.parametrize(
@@ -39,95 +39,95 @@ def test_a_hello_is_answered_by_welcome_then_configure(house: Any) -> None:
         ({"channel": "builders", "topics": True}, RefusalReason.TOPICS_ON_BUILDERS),
     ],
 )
-def test_some_are_refused(house: Any, hello: dict[str, Any], why: RefusalReason) -> None:
+def test_some_are_refused(harness: Any, hello: dict[str, Any], why: RefusalReason) -> None:
     topics = ("ruby",) if hello.pop("topics", False) else ()
-    worker = house.worker("w1", *topics, **hello)
+    worker = harness.worker("w1", *topics, **hello)
     assert [refused.why for refused in worker.heard(Refused)] == [why]
     assert not worker.heard(Welcome)
 
 
-def test_heartbeats_carry_the_epoch(house: Any) -> None:
-    worker = house.worker()
-    house.wait(3)
+def test_heartbeats_carry_the_epoch(harness: Any) -> None:
+    worker = harness.worker()
+    harness.wait(3)
     assert set(worker.heard(RouterHeartbeat)) == {RouterHeartbeat(7)}
     assert 2 <= len(worker.heard(RouterHeartbeat)) <= 4
 
 
-def test_a_live_worker_keeps_its_name(house: Any) -> None:
-    house.worker("w1", peer=b"old", instance="a")
-    newcomer = house.worker("w1", peer=b"new", instance="b")
+def test_a_live_worker_keeps_its_name(harness: Any) -> None:
+    harness.worker("w1", peer=b"old", instance="a")
+    newcomer = harness.worker("w1", peer=b"new", instance="b")
     assert [refused.why for refused in newcomer.heard(Refused)] == [RefusalReason.IDENTITY_ALIVE]
     assert not newcomer.heard(Welcome)
 
 
-def test_a_dead_workers_name_is_free_at_once_and_its_jobs_are_suspects(house: Any) -> None:
-    old = house.worker("w1", peer=b"old", instance="a")
-    house.ask()
-    house.cut(old)
-    newcomer = house.worker("w1", peer=b"new", instance="b")
+def test_a_dead_workers_name_is_free_at_once_and_its_jobs_are_suspects(harness: Any) -> None:
+    old = harness.worker("w1", peer=b"old", instance="a")
+    harness.ask()
+    harness.cut(old)
+    newcomer = harness.worker("w1", peer=b"new", instance="b")
     assert newcomer.heard(Welcome)
     assert [job.alone for job in newcomer.jobs] == [True]
 
 
-def test_the_same_process_on_a_new_connection_goes_on(house: Any) -> None:
-    old = house.worker("w1", peer=b"old", slots=2)
-    clients = [house.ask(), house.ask()]
-    new = house.worker("w1", peer=b"new", slots=2, jobs=(old.held(0),))
+def test_the_same_process_on_a_new_connection_goes_on(harness: Any) -> None:
+    old = harness.worker("w1", peer=b"old", slots=2)
+    clients = [harness.ask(), harness.ask()]
+    new = harness.worker("w1", peer=b"new", slots=2, jobs=(old.held(0),))
     assert [job.attempt for job in new.jobs] == [2], "what it does not have is sent again"
     assert not new.jobs[0].alone
     new.finish()
     new.say(Result(old.jobs[0].job, 1, 200), REPLY)
-    assert [house.code(client) for client in clients] == [200, 200]
+    assert [harness.code(client) for client in clients] == [200, 200]
 
 
-def test_a_hello_again_on_the_same_connection_keeps_the_ledger(house: Any) -> None:
-    worker = house.worker("w1")
-    house.ask()
-    again = house.worker("w1", jobs=(worker.held(),))
-    house.ask()
+def test_a_hello_again_on_the_same_connection_keeps_the_ledger(harness: Any) -> None:
+    worker = harness.worker("w1")
+    harness.ask()
+    again = harness.worker("w1", jobs=(worker.held(),))
+    harness.ask()
     assert not again.jobs
     again.told += worker.told
     again.finish(0)
     assert len(again.jobs) == 2
 
 
-def test_an_unknown_peer_that_cannot_be_understood_is_told(house: Any) -> None:
-    worker = house.worker("w1")
-    house.do(WorkerGarbled(worker.peer, "not msgpack"))
+def test_an_unknown_peer_that_cannot_be_understood_is_told(harness: Any) -> None:
+    worker = harness.worker("w1")
+    harness.do(WorkerGarbled(worker.peer, "not msgpack"))
     assert not worker.heard(Refused), "a known one is only noted"
-    assert "not msgpack" in house.notes[-1]
-    assert house.core.counters.garbled == 1
+    assert "not msgpack" in harness.notes[-1]
+    assert harness.core.counters.garbled == 1
 
 
 # --- after a start
 
 
 def test_after_a_start_nothing_is_sent_for_one_heartbeat(build: Any) -> None:
-    house = build(settled=False)
-    worker = house.worker()
-    house.ask()
-    house.wait(0.9)
+    harness = build(settled=False)
+    worker = harness.worker()
+    harness.ask()
+    harness.wait(0.9)
     assert not worker.jobs
-    house.wait(0.2)
+    harness.wait(0.2)
     assert len(worker.jobs) == 1
 
 
 def test_what_waited_for_a_start_goes_to_a_scoped_worker_first(build: Any) -> None:
-    house = build(settled=False)
-    generic, scoped = house.worker("generic", slots=2), house.worker("scoped", "ruby")
-    house.ask("first")
-    house.ask("second")
-    house.wait(1.5)
+    harness = build(settled=False)
+    generic, scoped = harness.worker("generic", slots=2), harness.worker("scoped", "ruby")
+    harness.ask("first")
+    harness.ask("second")
+    harness.wait(1.5)
     assert (scoped.bodies, generic.bodies) == (["first"], ["second"])
 
 
 def test_after_a_start_nothing_is_refused_for_want_of_workers_for_a_while(build: Any) -> None:
-    house = build(settled=False)
-    client = house.ask()
-    house.wait(2.9)
-    assert house.code(client) is None
-    house.wait(1.6)
-    assert house.code(client) == 503
+    harness = build(settled=False)
+    client = harness.ask()
+    harness.wait(2.9)
+    assert harness.code(client) is None
+    harness.wait(1.6)
+    assert harness.code(client) == 503
 
 
 @pytest.mark.parametrize("hello_first", [True, False])
@@ -182,25 +182,25 @@ def test_what_was_cancelled_before_its_worker_came_back_is_cancelled_there_too(b
 
 
 def test_an_earlier_routers_job_occupies_its_slot(build: Any) -> None:
-    house = build(epoch=8)
-    worker = house.worker(jobs=(HeldJob(b"k" * 16, 7 << 40, 1, 10_000),), epoch=7)
-    house.ask()
+    harness = build(epoch=8)
+    worker = harness.worker(jobs=(HeldJob(b"k" * 16, 7 << 40, 1, 10_000),), epoch=7)
+    harness.ask()
     assert not worker.jobs
     worker.say(Result(7 << 40, 1, 200), REPLY)
     assert len(worker.jobs) == 1
 
 
 def test_an_earlier_routers_job_that_nobody_can_ask_for_again_is_cancelled(build: Any) -> None:
-    house = build(epoch=8)
-    worker = house.worker(jobs=(HeldJob(b"", 7 << 40, 1, 10_000),), epoch=7)
+    harness = build(epoch=8)
+    worker = harness.worker(jobs=(HeldJob(b"", 7 << 40, 1, 10_000),), epoch=7)
     assert worker.heard(CancelJob) == [CancelJob(7 << 40, 1)]
 
 
-def test_a_job_that_ended_while_its_worker_was_away_is_cancelled(house: Any) -> None:
-    worker = house.worker()
-    house.ask("mine")
-    house.ask("mine", action="cancel")
-    again = house.worker(peer=b"again", jobs=(worker.held(),))
+def test_a_job_that_ended_while_its_worker_was_away_is_cancelled(harness: Any) -> None:
+    worker = harness.worker()
+    harness.ask("mine")
+    harness.ask("mine", action="cancel")
+    again = harness.worker(peer=b"again", jobs=(worker.held(),))
     assert len(again.heard(CancelJob)) == 1
 
 
@@ -208,12 +208,12 @@ def test_an_adopted_job_whose_worker_is_lost_is_done_by_another(build: Any) -> N
     before = build()
     worker = before.worker()
     before.ask("same")
-    house = build(epoch=8)
-    worker = house.worker(jobs=(worker.held(),), epoch=7)
-    house.ask("same")
-    other = house.worker("other")
-    house.cut(worker)
-    house.wait(1.5)
+    harness = build(epoch=8)
+    worker = harness.worker(jobs=(worker.held(),), epoch=7)
+    harness.ask("same")
+    other = harness.worker("other")
+    harness.cut(worker)
+    harness.wait(1.5)
     assert other.bodies == ["same"]
     assert other.jobs[0].attempt == 2
 
@@ -222,41 +222,41 @@ def test_an_adopted_job_whose_worker_is_lost_is_done_by_another(build: Any) -> N
 
 
 def test_force_worker_restart_is_for_workers_of_another_router(build: Any) -> None:
-    house = build(epoch=8, force_worker_restart=True)
-    old, fresh, own = (house.worker(f"w{epoch}", epoch=epoch) for epoch in (7, 0, 8))
+    harness = build(epoch=8, force_worker_restart=True)
+    old, fresh, own = (harness.worker(f"w{epoch}", epoch=epoch) for epoch in (7, 0, 8))
     assert [len(worker.heard(Restart)) for worker in (old, fresh, own)] == [1, 0, 0]
     assert isinstance(old.told[0][0], Welcome)
     for _ in range(3):
-        house.ask()
+        harness.ask()
     assert not old.jobs, "it is to bootstrap first"
-    back = house.worker("w7", epoch=0, instance="new", peer=b"w7")
+    back = harness.worker("w7", epoch=0, instance="new", peer=b"w7")
     assert len(back.heard(Job)) == 1
 
 
-def test_restart_workers_lets_running_jobs_end(house: Any) -> None:
-    worker = house.worker(slots=2)
-    client = house.ask()
-    assert house.response(house.ask(action="restart_workers")) == {"workers": ["w1"]}
+def test_restart_workers_lets_running_jobs_end(harness: Any) -> None:
+    worker = harness.worker(slots=2)
+    client = harness.ask()
+    assert harness.response(harness.ask(action="restart_workers")) == {"workers": ["w1"]}
     assert len(worker.heard(Restart)) == 1
-    waiting = house.ask()
+    waiting = harness.ask()
     assert len(worker.jobs) == 1
     worker.finish()
-    assert house.code(client) == 200
-    assert house.code(waiting) is None, "its workers will be back"
-    back = house.worker(instance="second")
+    assert harness.code(client) == 200
+    assert harness.code(waiting) is None, "its workers will be back"
+    back = harness.worker(instance="second")
     assert len(back.jobs) == 1
 
 
 # --- leaving of their own
 
 
-def test_a_worker_that_says_it_drains_gets_no_more_jobs(house: Any) -> None:
-    worker = house.worker(slots=2)
-    running = house.ask()
+def test_a_worker_that_says_it_drains_gets_no_more_jobs(harness: Any) -> None:
+    worker = harness.worker(slots=2)
+    running = harness.ask()
     worker.say(WorkerHeartbeat(1, 0.0, True))
-    assert house.code(house.ask()) == 503, "a draining worker is not suitable"
+    assert harness.code(harness.ask()) == 503, "a draining worker is not suitable"
     worker.finish()
-    assert house.code(running) == 200
+    assert harness.code(running) == 200
     assert len(worker.jobs) == 1
 
 
@@ -264,32 +264,32 @@ def test_a_worker_that_drains_gets_no_more_jobs_from_the_next_router_either(buil
     before = build()
     worker = before.worker(slots=2)
     before.ask("same")
-    house = build(epoch=8)
-    back = house.worker(slots=2, jobs=(worker.held(),), epoch=7, draining=True)
-    same = house.ask("same")
-    assert house.code(house.ask()) == 503
+    harness = build(epoch=8)
+    back = harness.worker(slots=2, jobs=(worker.held(),), epoch=7, draining=True)
+    same = harness.ask("same")
+    assert harness.code(harness.ask()) == 503
     back.say(Result(worker.jobs[0].job, 1, 200), REPLY)
-    assert house.response(same) == "held"
+    assert harness.response(same) == "held"
     assert not back.jobs
 
 
-def test_a_worker_told_to_restart_is_still_waited_for_when_it_says_it_drains(house: Any) -> None:
-    worker = house.worker(slots=2)
-    house.ask()
-    house.ask(action="restart_workers")
+def test_a_worker_told_to_restart_is_still_waited_for_when_it_says_it_drains(harness: Any) -> None:
+    worker = harness.worker(slots=2)
+    harness.ask()
+    harness.ask(action="restart_workers")
     worker.say(WorkerHeartbeat(1, 0.0, True))
-    waiting = house.ask()
-    again = house.worker(slots=2, jobs=(worker.held(),), peer=b"again", draining=True)
-    house.wait(5)
-    assert house.code(waiting) is None
+    waiting = harness.ask()
+    again = harness.worker(slots=2, jobs=(worker.held(),), peer=b"again", draining=True)
+    harness.wait(5)
+    assert harness.code(waiting) is None
     again.say(Goodbye())
-    back = house.worker(slots=2, instance="second")
+    back = harness.worker(slots=2, instance="second")
     assert len(back.jobs) == 2
 
 
-def test_what_troubles_a_worker_is_shown(house: Any) -> None:
-    worker = house.worker()
+def test_what_troubles_a_worker_is_shown(harness: Any) -> None:
+    worker = harness.worker()
     worker.say(WorkerHeartbeat(0, 0.0, True, "this host failed its check"))
-    (described,) = house.response(house.ask(action="describe_workers"))["workers"]
+    (described,) = harness.response(harness.ask(action="describe_workers"))["workers"]
     assert described["trouble"] == "this host failed its check"
     assert described["draining"]

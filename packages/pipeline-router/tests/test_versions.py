@@ -12,143 +12,146 @@ TRACK = {"track_slug": "ruby", "channel": "test_runners"}
 A, B = "sha256:" + "a" * 64, "sha256:" + "b" * 64
 
 
-def deploy(house: Any, version: str, **more: str) -> bytes:
-    client: bytes = house.ask(
+def deploy(harness: Any, version: str, **more: str) -> bytes:
+    client: bytes = harness.ask(
         action="deploy_container_version", new_version=version, **(TRACK | more)
     )
     return client
 
 
-def check(house: Any) -> Any:
-    return house.response(house.ask(action="deployment_check", **TRACK))
+def check(harness: Any) -> Any:
+    return harness.response(harness.ask(action="deployment_check", **TRACK))
 
 
 def wanted(worker: Any) -> list[str]:
     return [want.version for want in worker.heard(Configure)[-1].settings.versions]
 
 
-def test_a_deploy_is_saved_before_it_is_answered_and_before_workers_hear(house: Any) -> None:
-    house.saves_at_once = False
-    worker = house.worker()
-    client = deploy(house, house.V2)
-    assert house.code(client) is None
-    assert house.saves[-1].versions["test_runners"]["ruby"] == {house.V1: None, house.V2: None}
-    assert wanted(worker) == [house.V1]
-    assert house.code(house.ask(container_version=house.V2)) == 505
-    house.do(Saved())
-    assert house.response(client)["versions"] == [house.V1, house.V2]
-    assert house.response(client)["workers"] == 1
-    assert wanted(worker) == [house.V1, house.V2]
+def test_a_deploy_is_saved_before_it_is_answered_and_before_workers_hear(harness: Any) -> None:
+    harness.saves_at_once = False
+    worker = harness.worker()
+    client = deploy(harness, harness.V2)
+    assert harness.code(client) is None
+    assert harness.saves[-1].versions["test_runners"]["ruby"] == {
+        harness.V1: None,
+        harness.V2: None,
+    }
+    assert wanted(worker) == [harness.V1]
+    assert harness.code(harness.ask(container_version=harness.V2)) == 505
+    harness.do(Saved())
+    assert harness.response(client)["versions"] == [harness.V1, harness.V2]
+    assert harness.response(client)["workers"] == 1
+    assert wanted(worker) == [harness.V1, harness.V2]
 
 
-def test_a_deploy_that_cannot_be_saved_is_512_and_changes_nothing(house: Any) -> None:
-    house.saves_at_once = False
-    worker = house.worker()
-    client = deploy(house, house.V2)
-    house.do(Saved(error="No space left on device"))
-    assert house.code(client) == 512
-    assert "No space left" in house.error(client)
-    assert wanted(worker) == [house.V1]
-    assert house.code(house.ask(container_version=house.V2)) == 505
+def test_a_deploy_that_cannot_be_saved_is_512_and_changes_nothing(harness: Any) -> None:
+    harness.saves_at_once = False
+    worker = harness.worker()
+    client = deploy(harness, harness.V2)
+    harness.do(Saved(error="No space left on device"))
+    assert harness.code(client) == 512
+    assert "No space left" in harness.error(client)
+    assert wanted(worker) == [harness.V1]
+    assert harness.code(harness.ask(container_version=harness.V2)) == 505
 
 
-def test_changes_that_come_during_a_save_are_saved_together_next(house: Any) -> None:
-    house.saves_at_once = False
-    clients = [deploy(house, version) for version in ("v1", "v2", "v3")]
-    assert len(house.saves) == 1
-    house.do(Saved())
-    assert [house.code(client) for client in clients] == [200, None, None]
-    assert len(house.saves) == 2
-    house.do(Saved())
-    assert [house.code(client) for client in clients] == [200, 200, 200]
-    assert list(house.saves[1].versions["test_runners"]["ruby"]) == [house.V1, "v1", "v2", "v3"]
+def test_changes_that_come_during_a_save_are_saved_together_next(harness: Any) -> None:
+    harness.saves_at_once = False
+    clients = [deploy(harness, version) for version in ("v1", "v2", "v3")]
+    assert len(harness.saves) == 1
+    harness.do(Saved())
+    assert [harness.code(client) for client in clients] == [200, None, None]
+    assert len(harness.saves) == 2
+    harness.do(Saved())
+    assert [harness.code(client) for client in clients] == [200, 200, 200]
+    assert list(harness.saves[1].versions["test_runners"]["ruby"]) == [harness.V1, "v1", "v2", "v3"]
 
 
-def test_a_deploy_for_a_new_track_adds_it(house: Any) -> None:
-    deploy(house, "v1", track_slug="bash")
-    worker = house.worker("w", "bash")
+def test_a_deploy_for_a_new_track_adds_it(harness: Any) -> None:
+    deploy(harness, "v1", track_slug="bash")
+    worker = harness.worker("w", "bash")
     assert wanted(worker) == ["v1"]
 
 
 def test_scoped_workers_hear_only_of_their_tracks(build: Any) -> None:
-    house = build(wanted=[("ruby", build.V1), ("bash", build.V2)])
-    assert wanted(house.worker("a", "ruby")) == [house.V1]
-    assert wanted(house.worker("b")) == [house.V1, house.V2]
+    harness = build(wanted=[("ruby", build.V1), ("bash", build.V2)])
+    assert wanted(harness.worker("a", "ruby")) == [harness.V1]
+    assert wanted(harness.worker("b")) == [harness.V1, harness.V2]
 
 
-def test_other_channels_hear_nothing_of_it(house: Any) -> None:
-    builder = house.worker("b", channel="builders")
-    deploy(house, "v1")
+def test_other_channels_hear_nothing_of_it(harness: Any) -> None:
+    builder = harness.worker("b", channel="builders")
+    deploy(harness, "v1")
     assert len(builder.heard(Configure)) == 1
 
 
-def test_unloading_refuses_what_waits_for_it_and_lets_the_rest_go_on(house: Any) -> None:
-    worker = house.worker()
-    running, waiting = house.ask(), house.ask()
-    client = house.ask(action="unload_container_version", version=house.V1, **TRACK)
-    assert house.response(client)["versions"] == []
-    assert house.code(waiting) == 505
+def test_unloading_refuses_what_waits_for_it_and_lets_the_rest_go_on(harness: Any) -> None:
+    worker = harness.worker()
+    running, waiting = harness.ask(), harness.ask()
+    client = harness.ask(action="unload_container_version", version=harness.V1, **TRACK)
+    assert harness.response(client)["versions"] == []
+    assert harness.code(waiting) == 505
     worker.finish()
-    assert house.code(running) == 200
-    assert house.code(house.ask()) == 505
+    assert harness.code(running) == 200
+    assert harness.code(harness.ask()) == 505
 
 
-def test_a_lost_job_of_an_unloaded_version_is_505(house: Any) -> None:
-    worker = house.worker("w", "ruby")
-    house.worker("other")
-    client = house.ask()
-    house.ask(action="unload_container_version", version=house.V1, **TRACK)
-    house.cut(worker)
-    house.wait(1.5)
-    assert house.code(client) == 505
+def test_a_lost_job_of_an_unloaded_version_is_505(harness: Any) -> None:
+    worker = harness.worker("w", "ruby")
+    harness.worker("other")
+    client = harness.ask()
+    harness.ask(action="unload_container_version", version=harness.V1, **TRACK)
+    harness.cut(worker)
+    harness.wait(1.5)
+    assert harness.code(client) == 505
 
 
-def test_a_version_that_comes_back_is_served_by_who_has_it_still(house: Any) -> None:
-    worker = house.worker()
-    house.ask(action="unload_container_version", version=house.V1, **TRACK)
-    deploy(house, house.V1)
-    house.ask()
+def test_a_version_that_comes_back_is_served_by_who_has_it_still(harness: Any) -> None:
+    worker = harness.worker()
+    harness.ask(action="unload_container_version", version=harness.V1, **TRACK)
+    deploy(harness, harness.V1)
+    harness.ask()
     assert len(worker.jobs) == 1
 
 
-def test_update_wants_exactly_those(house: Any) -> None:
-    client = house.ask(action="update_container_versions", versions=["v1", "v2", "v1"], **TRACK)
-    assert house.response(client)["versions"] == ["v1", "v2"]
+def test_update_wants_exactly_those(harness: Any) -> None:
+    client = harness.ask(action="update_container_versions", versions=["v1", "v2", "v1"], **TRACK)
+    assert harness.response(client)["versions"] == ["v1", "v2"]
 
 
-def test_there_is_a_bound(house: Any) -> None:
+def test_there_is_a_bound(harness: Any) -> None:
     versions = [f"v{n}" for n in range(100)]
-    house.ask(action="update_container_versions", versions=versions, **TRACK)
-    client = deploy(house, "one-more")
-    assert house.code(client) == 400
+    harness.ask(action="update_container_versions", versions=versions, **TRACK)
+    client = deploy(harness, "one-more")
+    assert harness.code(client) == 400
 
 
-def test_the_first_ready_digest_is_saved_and_sent_to_all(house: Any) -> None:
-    first, second = house.worker("first", ready=()), house.worker("second", ready=())
-    first.state("ruby", house.V1, Readiness.READY, digest=A)
-    assert house.saves[-1].versions["test_runners"]["ruby"] == {house.V1: A}
+def test_the_first_ready_digest_is_saved_and_sent_to_all(harness: Any) -> None:
+    first, second = harness.worker("first", ready=()), harness.worker("second", ready=())
+    first.state("ruby", harness.V1, Readiness.READY, digest=A)
+    assert harness.saves[-1].versions["test_runners"]["ruby"] == {harness.V1: A}
     assert second.heard(Configure)[-1].settings.versions[0].digest == A
 
 
-def test_another_digest_is_a_failure(house: Any) -> None:
-    first, second = house.worker("first", ready=()), house.worker("second", ready=())
-    first.state("ruby", house.V1, Readiness.READY, digest=A)
-    second.state("ruby", house.V1, Readiness.READY, digest=B)
-    house.ask()
-    house.ask()
+def test_another_digest_is_a_failure(harness: Any) -> None:
+    first, second = harness.worker("first", ready=()), harness.worker("second", ready=())
+    first.state("ruby", harness.V1, Readiness.READY, digest=A)
+    second.state("ruby", harness.V1, Readiness.READY, digest=B)
+    harness.ask()
+    harness.ask()
     assert (len(first.jobs), len(second.jobs)) == (1, 0)
-    states = {worker["worker"]: worker for worker in check(house)["versions"][0]["workers"]}
+    states = {worker["worker"]: worker for worker in check(harness)["versions"][0]["workers"]}
     assert states["second"]["state"] == "failed"
     assert A in states["second"]["reason"]
 
 
-def test_a_digest_known_during_a_save_is_not_lost(house: Any) -> None:
-    worker = house.worker(ready=())
-    house.saves_at_once = False
-    deploy(house, house.V2)
-    worker.state("ruby", house.V1, Readiness.READY, digest=A)
-    house.do(Saved())
-    assert house.saves[-1].versions["test_runners"]["ruby"] == {house.V1: A, house.V2: None}
+def test_a_digest_known_during_a_save_is_not_lost(harness: Any) -> None:
+    worker = harness.worker(ready=())
+    harness.saves_at_once = False
+    deploy(harness, harness.V2)
+    worker.state("ruby", harness.V1, Readiness.READY, digest=A)
+    harness.do(Saved())
+    assert harness.saves[-1].versions["test_runners"]["ruby"] == {harness.V1: A, harness.V2: None}
 
 
 @pytest.mark.parametrize(
@@ -163,60 +166,60 @@ def test_a_digest_known_during_a_save_is_not_lost(house: Any) -> None:
         ([Readiness.FAILED, Readiness.FAILED], "failed"),
     ],
 )
-def test_a_deployment_check(house: Any, states: list[Readiness | None], overall: str) -> None:
+def test_a_deployment_check(harness: Any, states: list[Readiness | None], overall: str) -> None:
     for number, state in enumerate(states):
-        worker = house.worker(f"w{number}", ready=())
+        worker = harness.worker(f"w{number}", ready=())
         if state is not None:
-            worker.state("ruby", house.V1, state, percent=30, reason="because")
-    checked = check(house)
+            worker.state("ruby", harness.V1, state, percent=30, reason="because")
+    checked = check(harness)
     assert checked["state"] == checked["versions"][0]["state"] == overall
     assert len(checked["versions"][0]["workers"]) == len(states)
 
 
-def test_a_check_says_how_far_and_why_not(house: Any) -> None:
-    house.worker("w1", ready=()).state("ruby", house.V1, Readiness.PREPARING, percent=30)
-    house.worker("w2", ready=()).state("ruby", house.V1, Readiness.FAILED, reason="disk full")
-    workers = check(house)["versions"][0]["workers"]
+def test_a_check_says_how_far_and_why_not(harness: Any) -> None:
+    harness.worker("w1", ready=()).state("ruby", harness.V1, Readiness.PREPARING, percent=30)
+    harness.worker("w2", ready=()).state("ruby", harness.V1, Readiness.FAILED, reason="disk full")
+    workers = check(harness)["versions"][0]["workers"]
     assert [worker["percent"] for worker in workers] == [30, 0]
     assert [worker["reason"] for worker in workers] == ["", "disk full"]
 
 
-def test_a_check_of_a_track_without_versions(house: Any) -> None:
-    client = house.ask(action="deployment_check", track_slug="bash", channel="test_runners")
-    assert house.response(client)["state"] == "nothing_wanted"
+def test_a_check_of_a_track_without_versions(harness: Any) -> None:
+    client = harness.ask(action="deployment_check", track_slug="bash", channel="test_runners")
+    assert harness.response(client)["state"] == "nothing_wanted"
 
 
-def test_a_removed_version_is_served_no_more(house: Any) -> None:
-    worker = house.worker()
-    worker.state("ruby", house.V1, Readiness.REMOVED)
-    client = house.ask()
+def test_a_removed_version_is_served_no_more(harness: Any) -> None:
+    worker = harness.worker()
+    worker.state("ruby", harness.V1, Readiness.REMOVED)
+    client = harness.ask()
     assert not worker.jobs
-    assert house.code(client) is None, "it is wanted: the worker will prepare it"
+    assert harness.code(client) is None, "it is wanted: the worker will prepare it"
 
 
-def test_a_configuration_read_again_is_in_force_and_sent(house: Any) -> None:
-    worker = house.worker()
-    house.do(ConfigRead(Config(router=RouterOptions(queue=0))))
+def test_a_configuration_read_again_is_in_force_and_sent(harness: Any) -> None:
+    worker = harness.worker()
+    harness.do(ConfigRead(Config(router=RouterOptions(queue=0))))
     assert len(worker.heard(Configure)) == 2
-    house.ask()
-    assert house.code(house.ask()) == 503
+    harness.ask()
+    assert harness.code(harness.ask()) == 503
 
 
-def test_a_configuration_changed_by_hand_comes_with_a_save(house: Any) -> None:
-    house.worker()
-    house.saves_at_once = False
-    deploy(house, "v1")
-    house.do(Saved(config=Config(router=RouterOptions(queue=0))))
-    house.ask()
-    assert house.code(house.ask()) == 503
+def test_a_configuration_changed_by_hand_comes_with_a_save(harness: Any) -> None:
+    harness.worker()
+    harness.saves_at_once = False
+    deploy(harness, "v1")
+    harness.do(Saved(config=Config(router=RouterOptions(queue=0))))
+    harness.ask()
+    assert harness.code(harness.ask()) == 503
 
 
-def test_a_failed_version_that_is_tried_again_is_noted_once_for_each_reason(house: Any) -> None:
-    worker = house.worker("w1", ready=())
+def test_a_failed_version_that_is_tried_again_is_noted_once_for_each_reason(harness: Any) -> None:
+    worker = harness.worker("w1", ready=())
     for percent in (0, 30, 60):
-        worker.state("ruby", house.V1, Readiness.FAILED, reason="disk full", percent=percent)
-    (state,) = check(house)["versions"][0]["workers"]
+        worker.state("ruby", harness.V1, Readiness.FAILED, reason="disk full", percent=percent)
+    (state,) = check(harness)["versions"][0]["workers"]
     assert (state["state"], state["percent"], state["reason"]) == ("failed", 60, "disk full")
-    worker.state("ruby", house.V1, Readiness.FAILED, reason="registry down")
-    failures = [note for note in house.notes if "could not prepare" in note]
+    worker.state("ruby", harness.V1, Readiness.FAILED, reason="registry down")
+    failures = [note for note in harness.notes if "could not prepare" in note]
     assert [note.rpartition(": ")[2] for note in failures] == ["disk full", "registry down"]

@@ -18,7 +18,7 @@ IMAGE = StoredImage(f"sha256:{'1' * 64}", (Path("/nowhere"),))
 
 
 @dataclass
-class House:
+class ImageCheckHarness:
     """A image_check whose trials end as a test says."""
 
     folder: Path
@@ -40,8 +40,8 @@ class House:
 
 
 @pytest.fixture
-def house(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> House:
-    made = House(tmp_path)
+def harness(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ImageCheckHarness:
+    made = ImageCheckHarness(tmp_path)
     monkeypatch.setattr(image_check, "validate", made.validate)
     return made
 
@@ -50,27 +50,29 @@ def prove(opened: ImageCheck) -> None:
     opened.prove(IMAGE, threading.Event())
 
 
-def test_what_did_once_is_not_tried_again_by_the_next_worker(house: House) -> None:
+def test_what_did_once_is_not_tried_again_by_the_next_worker(harness: ImageCheckHarness) -> None:
     for _ in range(2):
-        prove(house.open())
-    assert house.trials == 1
-    prove(house.open("analyser"))
-    assert house.trials == 2
+        prove(harness.open())
+    assert harness.trials == 1
+    prove(harness.open("analyser"))
+    assert harness.trials == 2
 
 
-def test_what_a_dead_worker_left_of_a_trial_goes_when_the_next_one_starts(house: House) -> None:
-    half = house.folder / "scratch-dead"
+def test_what_a_dead_worker_left_of_a_trial_goes_when_the_next_one_starts(
+    harness: ImageCheckHarness,
+) -> None:
+    half = harness.folder / "scratch-dead"
     half.mkdir()
-    house.open()
+    harness.open()
     assert not half.exists()
 
 
-def test_what_was_forgotten_is_tried_again(house: House) -> None:
-    opened = house.open()
+def test_what_was_forgotten_is_tried_again(harness: ImageCheckHarness) -> None:
+    opened = harness.open()
     prove(opened)
     opened.forget(IMAGE.digest)
     prove(opened)
-    assert (house.trials, house.forgotten) == (2, [IMAGE.digest])
+    assert (harness.trials, harness.forgotten) == (2, [IMAGE.digest])
 
 
 @pytest.mark.parametrize(
@@ -83,20 +85,20 @@ def test_what_was_forgotten_is_tried_again(house: House) -> None:
     ],
 )
 def test_a_failure_is_not_remembered_and_puts_the_host_in_doubt_only_if_it_is_the_hosts(
-    house: House, failure: Exception, raised: type[Exception], is_doubtful: bool
+    harness: ImageCheckHarness, failure: Exception, raised: type[Exception], is_doubtful: bool
 ) -> None:
-    house.failure = failure
-    opened = house.open()
+    harness.failure = failure
+    opened = harness.open()
     for _ in range(2):
         with pytest.raises(raised):
             prove(opened)
-    assert house.trials == 2
-    assert len(house.doubts) == (2 if is_doubtful else 0)
-    house.failure = None
+    assert harness.trials == 2
+    assert len(harness.doubts) == (2 if is_doubtful else 0)
+    harness.failure = None
     prove(opened)
 
 
-def test_a_trial_leaves_nothing_but_its_mark(house: House) -> None:
-    prove(house.open())
-    left = [file.name for file in house.folder.iterdir() if file.name != ".lock"]
+def test_a_trial_leaves_nothing_but_its_mark(harness: ImageCheckHarness) -> None:
+    prove(harness.open())
+    left = [file.name for file in harness.folder.iterdir() if file.name != ".lock"]
     assert left == [f"test_runner-sha256-{'1' * 64}"]

@@ -101,7 +101,7 @@ class FakeStore:
         return sorted(gone)
 
 
-class House:
+class VersionManagerHarness:
     """VersionManager, and what they say."""
 
     def __init__(self) -> None:
@@ -154,8 +154,8 @@ def ruby(version: str, pinned: str | None = None) -> WantedVersion:
 
 
 @pytest.fixture
-def house(monkeypatch: pytest.MonkeyPatch) -> Iterator[House]:
-    made = House()
+def harness(monkeypatch: pytest.MonkeyPatch) -> Iterator[VersionManagerHarness]:
+    made = VersionManagerHarness()
     made.store.tags |= {f"v{letter}": digest(letter) for letter in "123"}
     made.store.tags |= {f"git-{number}": digest(f"{number:x}") for number in range(5, 15)}
     registry = FakeRegistry(made.store.tags)
@@ -165,95 +165,101 @@ def house(monkeypatch: pytest.MonkeyPatch) -> Iterator[House]:
     made.version_manager.close()
 
 
-def test_a_version_is_pulled_proved_and_only_then_ready(house: House) -> None:
+def test_a_version_is_pulled_proved_and_only_then_ready(harness: VersionManagerHarness) -> None:
     seen: list[str | None] = []
-    house.prove = lambda *_: seen.append(house.ready("v1"))
-    house.store.progress = [PullProgress(0, 10), PullProgress(5, 10), PullProgress(10, 10)]
-    house.want(ruby("v1"))
-    state = house.await_state("v1", Readiness.READY)
+    harness.prove = lambda *_: seen.append(harness.ready("v1"))
+    harness.store.progress = [PullProgress(0, 10), PullProgress(5, 10), PullProgress(10, 10)]
+    harness.want(ruby("v1"))
+    state = harness.await_state("v1", Readiness.READY)
     assert (state.digest, state.percent) == (digest("1"), 100)
     assert seen == [None]
-    assert house.ready("v1") == digest("1")
-    assert house.store.pulls == ["ruby-test-runner:v1"]
-    phases = [(one.phase, one.percent) for one in house.said[:-1]]
+    assert harness.ready("v1") == digest("1")
+    assert harness.store.pulls == ["ruby-test-runner:v1"]
+    phases = [(one.phase, one.percent) for one in harness.said[:-1]]
     assert phases[0] == ("pulling", 0)
     assert phases[-1] == ("checking", 99)
 
 
-def test_jobs_do_not_wait_for_the_disk(house: House) -> None:
-    house.store.disk.clear()
-    house.want(ruby("v1"))
-    house.await_state("v1", Readiness.READY)
-    assert house.ready("v1") == digest("1")
-    house.store.disk.set()
+def test_jobs_do_not_wait_for_the_disk(harness: VersionManagerHarness) -> None:
+    harness.store.disk.clear()
+    harness.want(ruby("v1"))
+    harness.await_state("v1", Readiness.READY)
+    assert harness.ready("v1") == digest("1")
+    harness.store.disk.set()
 
 
 def test_a_disk_that_fails_when_all_is_here_costs_no_version(
-    house: House, caplog: pytest.LogCaptureFixture
+    harness: VersionManagerHarness, caplog: pytest.LogCaptureFixture
 ) -> None:
-    house.store.disk_failure = OSError(5, "Input/output error")
-    house.want(ruby("v1"))
-    house.await_state("v1", Readiness.READY)
-    house.await_that(lambda: "the disk may not have all" in caplog.text)
-    house.await_that(lambda: house.store.collected)
-    assert house.ready("v1") == digest("1")
+    harness.store.disk_failure = OSError(5, "Input/output error")
+    harness.want(ruby("v1"))
+    harness.await_state("v1", Readiness.READY)
+    harness.await_that(lambda: "the disk may not have all" in caplog.text)
+    harness.await_that(lambda: harness.store.collected)
+    assert harness.ready("v1") == digest("1")
 
 
 def test_an_image_that_is_no_such_tool_fails_with_its_reason_and_is_not_ready(
-    house: House,
+    harness: VersionManagerHarness,
 ) -> None:
     def refuse(*_: object) -> None:
         raise ImageInvalid("not a usable test_runner image: opt/test-runner/bin/run.sh is missing")
 
-    house.prove = refuse
-    house.want(ruby("v1"))
-    assert "bin/run.sh is missing" in house.await_state("v1", Readiness.FAILED).reason
-    assert house.ready("v1") is None
-    assert house.version_manager.is_wanted("ruby", "v1")
+    harness.prove = refuse
+    harness.want(ruby("v1"))
+    assert "bin/run.sh is missing" in harness.await_state("v1", Readiness.FAILED).reason
+    assert harness.ready("v1") is None
+    assert harness.version_manager.is_wanted("ruby", "v1")
 
 
-def test_what_was_pulled_stays_here_for_the_next_try(house: House) -> None:
+def test_what_was_pulled_stays_here_for_the_next_try(harness: VersionManagerHarness) -> None:
     def refuse(*_: object) -> None:
         raise SandboxError("no cgroups")
 
-    house.prove = refuse
-    house.want(ruby("v1"))
-    assert "could not be tried on this host" in house.await_state("v1", Readiness.FAILED).reason
-    house.await_that(lambda: house.store.collected)
-    assert house.store.here == {digest("1")}
-    house.prove = lambda *_: None
-    house.version_manager.prepare(ruby("v1"))
-    house.await_state("v1", Readiness.READY)
+    harness.prove = refuse
+    harness.want(ruby("v1"))
+    assert "could not be tried on this host" in harness.await_state("v1", Readiness.FAILED).reason
+    harness.await_that(lambda: harness.store.collected)
+    assert harness.store.here == {digest("1")}
+    harness.prove = lambda *_: None
+    harness.version_manager.prepare(ruby("v1"))
+    harness.await_state("v1", Readiness.READY)
 
 
-def test_what_a_failed_pull_brought_is_kept_until_the_version_is_not_wanted(house: House) -> None:
-    house.store.failures = [StoreError("the registry went away")]
-    house.want(ruby("v1"))
-    house.await_state("v1", Readiness.FAILED)
-    house.version_manager.keep([ruby("v1")])
-    house.await_that(lambda: house.store.collected and digest("1") in house.store.collected[-1])
-    house.want()
-    house.await_that(lambda: house.store.collected[-1] == set())
+def test_what_a_failed_pull_brought_is_kept_until_the_version_is_not_wanted(
+    harness: VersionManagerHarness,
+) -> None:
+    harness.store.failures = [StoreError("the registry went away")]
+    harness.want(ruby("v1"))
+    harness.await_state("v1", Readiness.FAILED)
+    harness.version_manager.keep([ruby("v1")])
+    harness.await_that(
+        lambda: harness.store.collected and digest("1") in harness.store.collected[-1]
+    )
+    harness.want()
+    harness.await_that(lambda: harness.store.collected[-1] == set())
 
 
-def test_a_version_that_was_never_built_is_told_so(house: House) -> None:
-    house.want(ruby("never"))
-    reason = house.await_state("never", Readiness.FAILED).reason
+def test_a_version_that_was_never_built_is_told_so(harness: VersionManagerHarness) -> None:
+    harness.want(ruby("never"))
+    reason = harness.await_state("never", Readiness.FAILED).reason
     assert reason == "registry.example/ruby-test-runner has no never: build it first"
 
 
-def test_one_that_hangs_and_one_that_fails_do_not_stop_the_others(house: House) -> None:
-    house.store.close_gate("git-5")
-    house.want(ruby("git-5"), ruby("v1"), ruby("v2"))
-    house.await_state("v1", Readiness.READY)
-    house.await_state("v2", Readiness.READY)
-    house.store.failures = [StoreError("the disk is full")]
-    house.version_manager.prepare(ruby("v3"))
-    assert house.await_state("v3", Readiness.FAILED).reason == "the disk is full"
-    assert house.ready("v1") == digest("1")
+def test_one_that_hangs_and_one_that_fails_do_not_stop_the_others(
+    harness: VersionManagerHarness,
+) -> None:
+    harness.store.close_gate("git-5")
+    harness.want(ruby("git-5"), ruby("v1"), ruby("v2"))
+    harness.await_state("v1", Readiness.READY)
+    harness.await_state("v2", Readiness.READY)
+    harness.store.failures = [StoreError("the disk is full")]
+    harness.version_manager.prepare(ruby("v3"))
+    assert harness.await_state("v3", Readiness.FAILED).reason == "the disk is full"
+    assert harness.ready("v1") == digest("1")
 
 
-def test_ten_at_once_are_prepared_a_few_at_a_time(house: House) -> None:
+def test_ten_at_once_are_prepared_a_few_at_a_time(harness: VersionManagerHarness) -> None:
     most = 0
     running = 0
     lock = threading.Lock()
@@ -267,162 +273,168 @@ def test_ten_at_once_are_prepared_a_few_at_a_time(house: House) -> None:
         with lock:
             running -= 1
 
-    house.prove = count
+    harness.prove = count
     many = [ruby(f"git-{number}") for number in range(5, 15)]
-    house.want(*many)
+    harness.want(*many)
     for one in many:
-        house.await_state(one.version, Readiness.READY)
+        harness.await_state(one.version, Readiness.READY)
     assert most <= AT_A_TIME
 
 
-def test_a_pull_of_what_is_not_wanted_any_more_is_given_up(house: House) -> None:
-    house.store.close_gate("v1")
-    house.want(ruby("v1"), ruby("v2"))
-    assert house.store.hanging["v1"].wait(WAIT_S)
-    house.await_state("v2", Readiness.READY)
-    house.version_manager.keep([ruby("v2")])
-    house.await_that(lambda: house.store.collected)  # nothing is under way any more
-    assert {one.version for one in house.said if one.state is Readiness.FAILED} == set()
-    assert not house.version_manager.is_wanted("ruby", "v1")
+def test_a_pull_of_what_is_not_wanted_any_more_is_given_up(harness: VersionManagerHarness) -> None:
+    harness.store.close_gate("v1")
+    harness.want(ruby("v1"), ruby("v2"))
+    assert harness.store.hanging["v1"].wait(WAIT_S)
+    harness.await_state("v2", Readiness.READY)
+    harness.version_manager.keep([ruby("v2")])
+    harness.await_that(lambda: harness.store.collected)  # nothing is under way any more
+    assert {one.version for one in harness.said if one.state is Readiness.FAILED} == set()
+    assert not harness.version_manager.is_wanted("ruby", "v1")
 
 
-def test_deployed_again_while_its_first_pull_hangs_it_is_ready_by_the_second(house: House) -> None:
-    house.store.close_gate("v1")
-    house.want(ruby("v1"))
-    assert house.store.hanging["v1"].wait(WAIT_S)
-    house.want()
-    del house.store.gates["v1"]
-    house.want(ruby("v1"))
-    house.await_state("v1", Readiness.READY)
-    assert house.ready("v1") == digest("1")
+def test_deployed_again_while_its_first_pull_hangs_it_is_ready_by_the_second(
+    harness: VersionManagerHarness,
+) -> None:
+    harness.store.close_gate("v1")
+    harness.want(ruby("v1"))
+    assert harness.store.hanging["v1"].wait(WAIT_S)
+    harness.want()
+    del harness.store.gates["v1"]
+    harness.want(ruby("v1"))
+    harness.await_state("v1", Readiness.READY)
+    assert harness.ready("v1") == digest("1")
 
 
-def test_closing_gives_up_what_hangs_without_calling_it_failed(house: House) -> None:
-    house.store.close_gate("v1")
-    house.want(ruby("v1"))
-    assert house.store.hanging["v1"].wait(WAIT_S)
-    house.version_manager.close()
-    assert not [one for one in house.said if one.state is Readiness.FAILED]
+def test_closing_gives_up_what_hangs_without_calling_it_failed(
+    harness: VersionManagerHarness,
+) -> None:
+    harness.store.close_gate("v1")
+    harness.want(ruby("v1"))
+    assert harness.store.hanging["v1"].wait(WAIT_S)
+    harness.version_manager.close()
+    assert not [one for one in harness.said if one.state is Readiness.FAILED]
     assert not [thread for thread in threading.enumerate() if thread.name.startswith("release")]
 
 
-def test_an_unloaded_image_stays_until_its_last_job_ends(house: House) -> None:
-    house.want(ruby("v1"), ruby("v2"))
+def test_an_unloaded_image_stays_until_its_last_job_ends(harness: VersionManagerHarness) -> None:
+    harness.want(ruby("v1"), ruby("v2"))
     for version in ("v1", "v2"):
-        house.await_state(version, Readiness.READY)
-    with house.version_manager.use("ruby", "v1") as image:
+        harness.await_state(version, Readiness.READY)
+    with harness.version_manager.use("ruby", "v1") as image:
         assert image is not None
-        collections = len(house.store.collected)
-        house.version_manager.keep([ruby("v2")])
-        house.await_that(lambda: len(house.store.collected) > collections)
-        assert house.ready("v1") is None
-        assert digest("1") in house.store.here
-    house.await_that(lambda: digest("1") not in house.store.here)
-    assert house.forgotten == [digest("1")]
-    assert house.store.here == {digest("2")}
+        collections = len(harness.store.collected)
+        harness.version_manager.keep([ruby("v2")])
+        harness.await_that(lambda: len(harness.store.collected) > collections)
+        assert harness.ready("v1") is None
+        assert digest("1") in harness.store.here
+    harness.await_that(lambda: digest("1") not in harness.store.here)
+    assert harness.forgotten == [digest("1")]
+    assert harness.store.here == {digest("2")}
 
 
-def test_unloaded_and_deployed_again_while_a_job_runs_it_is_not_forgotten(house: House) -> None:
-    house.want(ruby("v1"))
-    house.await_state("v1", Readiness.READY)
-    with house.version_manager.use("ruby", "v1"):
-        house.want()
-        assert house.ready("v1") is None
-        house.want(ruby("v1"))
-        house.await_state("v1", Readiness.READY, times=2)
-    assert house.ready("v1") == digest("1")
-    assert house.forgotten == []
+def test_unloaded_and_deployed_again_while_a_job_runs_it_is_not_forgotten(
+    harness: VersionManagerHarness,
+) -> None:
+    harness.want(ruby("v1"))
+    harness.await_state("v1", Readiness.READY)
+    with harness.version_manager.use("ruby", "v1"):
+        harness.want()
+        assert harness.ready("v1") is None
+        harness.want(ruby("v1"))
+        harness.await_state("v1", Readiness.READY, times=2)
+    assert harness.ready("v1") == digest("1")
+    assert harness.forgotten == []
 
 
 def test_a_worker_that_starts_keeps_what_is_wanted_and_removes_what_the_last_one_left(
-    house: House,
+    harness: VersionManagerHarness,
 ) -> None:
-    house.store.here = {digest("1"), digest("9")}
-    house.store.failures = [StoreError("the registry is down")]
-    house.want(ruby("v1", digest("1")))
-    house.await_state("v1", Readiness.FAILED)
-    house.await_that(lambda: digest("9") not in house.store.here)
-    assert house.store.here == {digest("1")}
-    assert house.forgotten == [digest("9")]
+    harness.store.here = {digest("1"), digest("9")}
+    harness.store.failures = [StoreError("the registry is down")]
+    harness.want(ruby("v1", digest("1")))
+    harness.await_state("v1", Readiness.FAILED)
+    harness.await_that(lambda: digest("9") not in harness.store.here)
+    assert harness.store.here == {digest("1")}
+    assert harness.forgotten == [digest("9")]
 
 
 def test_another_digest_of_a_version_replaces_the_one_that_serves_only_when_it_is_ready(
-    house: House,
+    harness: VersionManagerHarness,
 ) -> None:
-    house.want(ruby("v1"))
-    house.await_state("v1", Readiness.READY)
-    house.store.close_gate("v2")
-    house.want(ruby("v1", digest("2")))
-    assert house.store.hanging["v2"].wait(WAIT_S)
-    assert house.ready("v1") == digest("1")
-    house.store.gates["v2"].set()
-    house.await_state("v1", Readiness.READY, times=2)
-    assert house.ready("v1") == digest("2")
-    house.await_that(lambda: house.store.here == {digest("2")})
+    harness.want(ruby("v1"))
+    harness.await_state("v1", Readiness.READY)
+    harness.store.close_gate("v2")
+    harness.want(ruby("v1", digest("2")))
+    assert harness.store.hanging["v2"].wait(WAIT_S)
+    assert harness.ready("v1") == digest("1")
+    harness.store.gates["v2"].set()
+    harness.await_state("v1", Readiness.READY, times=2)
+    assert harness.ready("v1") == digest("2")
+    harness.await_that(lambda: harness.store.here == {digest("2")})
 
 
 def test_what_is_unloaded_while_others_are_removed_is_removed_too(
-    house: House, monkeypatch: pytest.MonkeyPatch
+    harness: VersionManagerHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    house.want(ruby("v1"), ruby("v2"))
+    harness.want(ruby("v1"), ruby("v2"))
     for version in ("v1", "v2"):
-        house.await_state(version, Readiness.READY)
-    collect, begun, go_on = house.store.collect, threading.Event(), threading.Event()
+        harness.await_state(version, Readiness.READY)
+    collect, begun, go_on = harness.store.collect, threading.Event(), threading.Event()
 
     def take_long(keep: set[str]) -> list[str]:
         begun.set()
         assert go_on.wait(WAIT_S)
         return collect(keep)
 
-    monkeypatch.setattr(house.store, "collect", take_long)
-    house.version_manager.keep([ruby("v2")])
+    monkeypatch.setattr(harness.store, "collect", take_long)
+    harness.version_manager.keep([ruby("v2")])
     assert begun.wait(WAIT_S)
-    asked = len(house.store.collected)
-    house.version_manager.keep([])
-    house.version_manager._threads.submit(
+    asked = len(harness.store.collected)
+    harness.version_manager.keep([])
+    harness.version_manager._threads.submit(
         go_on.set
     )  # once the one before it has looked, and found it busy
-    house.await_that(lambda: len(house.store.collected) > asked and not house.store.here)
+    harness.await_that(lambda: len(harness.store.collected) > asked and not harness.store.here)
 
 
 def test_old_versions_that_could_not_be_removed_are_removed_next_time(
-    house: House, monkeypatch: pytest.MonkeyPatch
+    harness: VersionManagerHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    house.want(ruby("v1"), ruby("v2"))
+    harness.want(ruby("v1"), ruby("v2"))
     for version in ("v1", "v2"):
-        house.await_state(version, Readiness.READY)
-    collect, failed = house.store.collect, threading.Event()
+        harness.await_state(version, Readiness.READY)
+    collect, failed = harness.store.collect, threading.Event()
 
     def fail(_: set[str]) -> list[str]:
         failed.set()
         raise StoreError("locked")
 
-    monkeypatch.setattr(house.store, "collect", fail)
-    house.version_manager.keep([ruby("v2")])
+    monkeypatch.setattr(harness.store, "collect", fail)
+    harness.version_manager.keep([ruby("v2")])
     assert failed.wait(WAIT_S)
-    monkeypatch.setattr(house.store, "collect", collect)
-    with house.version_manager.use("ruby", "v2"):
+    monkeypatch.setattr(harness.store, "collect", collect)
+    with harness.version_manager.use("ruby", "v2"):
         pass
-    house.version_manager.prepare(ruby("v2"))
-    house.await_that(lambda: house.store.here == {digest("2")})
+    harness.version_manager.prepare(ruby("v2"))
+    harness.await_that(lambda: harness.store.here == {digest("2")})
 
 
 def test_a_registry_is_opened_once_until_the_settings_name_another(
-    house: House, monkeypatch: pytest.MonkeyPatch
+    harness: VersionManagerHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     opened: list[str] = []
 
     def open_registry(_: str, location: str, __: Any) -> object:
         opened.append(location)
-        return FakeRegistry(house.store.tags)
+        return FakeRegistry(harness.store.tags)
 
     monkeypatch.setattr(registries, "open_registry", open_registry)
     for location in ("one", "one", "two"):
-        house.version_manager.adopt(Settings(registry=RegistrySettings("folder", location)), None)
-        house.version_manager.prepare(ruby("v1"))
-        house.await_state("v1", Readiness.READY, times=len(house.store.pulls) or 1)
-        house.await_that(lambda: house.ready("v1"))
-    house.await_that(lambda: opened[-1] == "two")
+        harness.version_manager.adopt(Settings(registry=RegistrySettings("folder", location)), None)
+        harness.version_manager.prepare(ruby("v1"))
+        harness.await_state("v1", Readiness.READY, times=len(harness.store.pulls) or 1)
+        harness.await_that(lambda: harness.ready("v1"))
+    harness.await_that(lambda: opened[-1] == "two")
     assert opened == ["one", "two"]
 
 

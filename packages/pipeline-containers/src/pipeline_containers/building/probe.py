@@ -1,6 +1,6 @@
 """A script of our own in the place of the tool, to see what the tool would find there.
 
-It runs as the tool would, in the same image, as the same user, by the same road, and says what is
+It runs as the tool would, in the same image, as the same user, in the same way, and says what is
 not as it should be: the network off, the root folder read-only, the job folder and /tmp writable,
 /dev, /proc and /sys real folders.
 """

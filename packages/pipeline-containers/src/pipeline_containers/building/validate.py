@@ -150,7 +150,7 @@ def _behaviour(candidate: ImageCandidate, trials: _Trials, say: OnLine) -> Itera
         try:
             for problem in judge(fixture, candidate.kind, trials.run(run)):
                 yield f"tests/{fixture.name}: {problem}"
-        except (OSError, SandboxError) as error:  # the probe went the same road before it
+        except (OSError, SandboxError) as error:  # the probe went the same way before it
             yield f"tests/{fixture.name}: the tool does not start: {error}"
     if not fixtures:
         names = " or ".join(f"expected_{output.file}" for output in candidate.kind.outputs)

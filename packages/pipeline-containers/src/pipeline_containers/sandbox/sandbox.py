@@ -159,7 +159,7 @@ class Sandbox:
         self._roots.forget(digest)
 
     def self_test(self) -> RunReport:
-        """Prove the whole road with a tiny tool of our own; `SandboxError` says where it broke."""
+        """Run a tiny tool of our own the whole way; `SandboxError` says where that failed."""
         report = self.run(
             ToolRun(
                 image=self_test.make_image(self._folders.self_test),
@@ -190,7 +190,7 @@ class Sandbox:
         return notes
 
     def prove(self) -> None:
-        """Clear away what stayed, and prove the road anew; `SandboxError` says what is wrong."""
+        """Clear away what stayed, and run the self-test; `SandboxError` says what is wrong."""
         try:
             self.sweep()
         except OSError as error:

@@ -1,4 +1,4 @@
-"""A tiny tool of our own, whose run proves the road that every run takes."""
+"""A tiny tool of our own: that it runs shows that this host can run jobs."""
 
 import shutil
 from pathlib import Path

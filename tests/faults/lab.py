@@ -1,4 +1,4 @@
-"""A router, echo workers and a crowd of clients in one folder: what every fault is done to."""
+"""A router, echo workers and a group of clients in one folder: what every fault is done to."""
 
 import random
 import signal
@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-from faults.crowd import Crowd
+from faults.client_group import ClientGroup
 from faults.history import Asked, History, Terms
 from faults.waiting import again_and_again, await_that
 from support.bare import say
@@ -44,7 +44,7 @@ HASTY_S = 1.5
 """The shortest liveness, where somebody has to be lost."""
 
 
-class Yard:
+class FaultLab:
     """Everything is asked of the router that is there now; `close` judges the whole."""
 
     def __init__(self, own: Machine, seed: int) -> None:
@@ -59,7 +59,7 @@ class Yard:
         self.enter: Callable[[], None] = lambda: None
         """Takes a thread into the clients' network."""
         own.port, own.link_port = (free_port(random.Random()) for _ in range(2))
-        self._crowds: list[Crowd] = []
+        self._groups: list[ClientGroup] = []
         self._routers: list[Process] = []
         self._workers: dict[str, Process] = {}
         self.asked = 0
@@ -195,11 +195,11 @@ class Yard:
             }
         )
 
-    def crowd(self, **options: Any) -> Crowd:
+    def group(self, **options: Any) -> ClientGroup:
         """Let clients in, whose requests are judged at the end."""
-        crowd = Crowd(self.address, self.history, enter=self.enter, **options)
-        self._crowds.append(crowd)
-        return crowd
+        group = ClientGroup(self.address, self.history, enter=self.enter, **options)
+        self._groups.append(group)
+        return group
 
     def request(
         self,
@@ -276,10 +276,10 @@ class Yard:
 
     def judge(self) -> None:
         """Hold everything that was asked to the promise; the router must have lived through it."""
-        for crowd in self._crowds:
-            crowd.wait()
+        for group in self._groups:
+            group.wait()
             if self.router.alive:
-                crowd.settle()
+                group.settle()
         self.history.check(self.journal.executions(), self.terms)
         if self.router.alive:
             self.router.send(signal.SIGTERM)
@@ -288,8 +288,8 @@ class Yard:
 
     def close(self) -> None:
         """Leave no thread and no process."""
-        for crowd in self._crowds:
-            crowd.close()
+        for group in self._groups:
+            group.close()
         for process in self.own.processes:
             process.kill()
         self.journal.close()

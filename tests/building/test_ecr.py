@@ -27,7 +27,7 @@ def amazon(module_folder: Path) -> Iterator[Ecr]:
 
 
 @pytest.fixture(scope="module")
-def road(module_folder: Path, base_images: Path, amazon: Ecr) -> Iterator[Machine]:
+def platform(module_folder: Path, base_images: Path, amazon: Ecr) -> Iterator[Machine]:
     """A router that is configured for ECR, and a builder that believes it."""
     repositories = module_folder / "repositories"
     make_repository(TOOL, repositories)
@@ -42,18 +42,18 @@ def road(module_folder: Path, base_images: Path, amazon: Ecr) -> Iterator[Machin
         yield own
 
 
-def build(road: Machine, reference: str) -> dict[str, Any]:
+def build(platform: Machine, reference: str) -> dict[str, Any]:
     request = {"action": "build_container", "track_slug": "bash", "channel": "test_runners"}
-    return say(road.address, request | {"git_reference": reference}, 60)
+    return say(platform.address, request | {"git_reference": reference}, 60)
 
 
-def test_every_kind_of_reference_goes_to_amazon(road: Machine, amazon: Ecr) -> None:
+def test_every_kind_of_reference_goes_to_amazon(platform: Machine, amazon: Ecr) -> None:
     """The issue's "it is done when"."""
-    repository = road.folder / "repositories" / TOOL
+    repository = platform.folder / "repositories" / TOOL
     first = git(repository, "rev-parse", "HEAD")
 
     def built(reference: str, sha: str, outcome: str = "built") -> str:
-        reply = build(road, reference)
+        reply = build(platform, reference)
         assert reply["status"]["code"] == 200, reply
         assert reply["response"]["outcome"] == outcome
         assert reply["response"]["git_sha"] == sha
@@ -90,19 +90,19 @@ def test_every_kind_of_reference_goes_to_amazon(road: Machine, amazon: Ecr) -> N
         assert (again == digest) is (sha == first)
 
     listing = {"action": "list_available_containers", "track_slug": "bash"}
-    reply = say(road.address, listing | {"channel": "test_runners"})
+    reply = say(platform.address, listing | {"channel": "test_runners"})
     assert reply["response"]["versions"] == sorted(f"git-{sha}" for sha in (first, second, third))
-    nothing = say(road.address, listing | {"channel": "representers"})
+    nothing = say(platform.address, listing | {"channel": "representers"})
     assert nothing["response"] == {"image": "bash-representer", "versions": []}
 
 
 def test_the_command_line_pulls_from_amazon_and_tries_what_it_got(
-    road: Machine, amazon: Ecr
+    platform: Machine, amazon: Ecr
 ) -> None:
-    sha = build(road, "master")["response"]["git_sha"]
+    sha = build(platform, "master")["response"]["git_sha"]
     amazon.await_tag(TOOL, f"git-{sha}")
-    repository = road.folder / "repositories" / TOOL
-    options = ("--registry", "ecr", "--work", str(road.folder / "by-hand"), "--json")
+    repository = platform.folder / "repositories" / TOOL
+    options = ("--registry", "ecr", "--work", str(platform.folder / "by-hand"), "--json")
 
     def call(*arguments: str) -> dict[str, Any]:
         command = [*amazon.command(), str(BIN / "pipeline-containers"), *arguments, *options]
@@ -116,10 +116,10 @@ def test_the_command_line_pulls_from_amazon_and_tries_what_it_got(
     assert found == {"digest": amazon.digest(TOOL, f"git-{sha}"), "valid": True}
 
 
-def test_no_secret_is_told(road: Machine, amazon: Ecr) -> None:
-    build(road, "master")
-    log = (road.folder / "builder-1.log").read_text()
+def test_no_secret_is_told(platform: Machine, amazon: Ecr) -> None:
+    build(platform, "master")
+    log = (platform.folder / "builder-1.log").read_text()
     assert "auth-token" not in log
     assert "QVdTO" not in log
-    reply = say(road.address, {"action": "current_config"})
+    reply = say(platform.address, {"action": "current_config"})
     assert "auth-token" not in str(reply)

@@ -10,7 +10,7 @@ from support.processes import Machine, Process
 from support.tracks import SOLUTIONS
 
 
-class Road:
+class BashTrack:
     """A machine on which the bash track can be tested."""
 
     def __init__(self, own: Machine, builder: Process, sha: str) -> None:
@@ -92,14 +92,14 @@ class Road:
             time.sleep(0.05)
 
 
-def build_road(own: Machine, base_images: Path, sha: str) -> Road:
+def build_road(own: Machine, base_images: Path, sha: str) -> BashTrack:
     """Start a builder and worker-1, build and deploy the bash track."""
     builder = own.worker("builder-1", "builders", "--base-images", str(base_images))
-    road = Road(own, builder, sha)
-    built = road.build()
+    track = BashTrack(own, builder, sha)
+    built = track.build()
     assert built["status"]["code"] == 200, built
-    assert built["response"]["image_tag"] == road.version
-    road.worker("worker-1")
-    assert road.deploy()["status"]["code"] == 200
-    road.await_workers("worker-1")
-    return road
+    assert built["response"]["image_tag"] == track.version
+    track.worker("worker-1")
+    assert track.deploy()["status"]["code"] == 200
+    track.await_workers("worker-1")
+    return track

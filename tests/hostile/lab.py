@@ -72,7 +72,7 @@ class Answer:
         return "\n".join(text for text in said if text)
 
 
-class Arena:
+class HostileLab:
     """The hostile tool's machine; jobs go through it one by one."""
 
     def __init__(self, own: Machine, image: Image, user: User | None = None) -> None:

@@ -29,7 +29,7 @@ class _Seat:
         self.resend_at = float("inf")
 
 
-class Crowd:
+class ClientGroup:
     """Clients on one thread of their own; at most `seats` requests are in flight at a time."""
 
     def __init__(
@@ -55,7 +55,7 @@ class Crowd:
         self._free: list[_Seat] = []
         self._sendings: dict[bytes, Asked] = {}
         self._counter = count()
-        self._thread = threading.Thread(target=self._run, name="crowd", daemon=True)
+        self._thread = threading.Thread(target=self._run, name="group", daemon=True)
         self._thread.start()
 
     def ask(self, *requests: Asked) -> None:

@@ -16,7 +16,7 @@ class Exchange(BaseHTTPRequestHandler):
     """One request; a trick may answer it in its own way."""
 
     protocol_version = "HTTP/1.1"
-    registry: "LyingRegistry"
+    registry: "HostileRegistry"
 
     def do_GET(self) -> None:
         self.registry.requests.append(self.path)
@@ -58,7 +58,7 @@ class Exchange(BaseHTTPRequestHandler):
 Trick = Callable[[Exchange], None]
 
 
-class LyingRegistry:
+class HostileRegistry:
     """Honest until `tricks` has something for a part of a request's path."""
 
     def __init__(self, address: str) -> None:
@@ -87,7 +87,7 @@ class LyingRegistry:
 
 
 @contextmanager
-def lying_registry() -> Iterator[LyingRegistry]:
+def lying_registry() -> Iterator[HostileRegistry]:
     """Give one for as long as the block lasts."""
 
     class Handler(Exchange):
@@ -100,7 +100,7 @@ def lying_registry() -> Iterator[LyingRegistry]:
             """Whoever asked has gone."""
 
     with Server(("127.0.0.1", 0), Handler) as server:
-        Handler.registry = LyingRegistry(f"127.0.0.1:{server.server_port}")
+        Handler.registry = HostileRegistry(f"127.0.0.1:{server.server_port}")
         thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
         thread.start()
         try:
