@@ -47,7 +47,7 @@ def test_build_publish_list_validate_run(
     valid = call("validate", f"x:git-{sha}", "--source", repository, *places, "--work", work)
     assert valid.stdout.startswith("valid sha256:"), valid.stderr
     other = call("validate", f"x:git-{sha}", "--kind", "analyser", *places, "--work", work)
-    assert other.returncode == 3
+    assert other.returncode == 4
     assert "not a usable analyser image" in other.stderr
     ran = call("run", f"x:git-{sha}", "two-fer", repository, *places, "--work", work, "--json")
     assert ran.returncode == 0, ran.stderr
@@ -66,7 +66,7 @@ def test_run_a_folder_that_gives_no_result(
     (top / "bin/sh").chmod(0o755)
     (work / "solution").mkdir()
     ran = call("run", top, "two-fer", work / "solution", "--work", work)
-    assert ran.returncode == 1
+    assert ran.returncode == 4
     assert "exited, status 3" in ran.stderr
     assert ran.stdout == "results.json is missing\n"
     assert list((work / "sandboxes").iterdir()) == []
@@ -78,7 +78,7 @@ def test_errors_are_one_line(work: Path) -> None:
     assert failed.returncode == 2
     options: list[str | Path] = ["--repository", "x", "--work", work]
     failed = call("publish", *options, "--", f"file://{work}/none", "--upload-pack=x")
-    assert failed.returncode == 3
+    assert failed.returncode == 1
     assert failed.stderr.startswith("error: '--upload-pack=x' is not a git reference")
     assert len(failed.stderr.splitlines()) == 1
 

@@ -67,7 +67,7 @@ def test_a_report_to_read(work: Path, solution: Path, root: Callable[[str], Path
 def test_a_report_for_programs(work: Path, solution: Path, root: Callable[[str], Path]) -> None:
     limits = ["--limit", f"wall_s={paced(0.5)}", "--limit", "memory_bytes=64MiB"]
     ran = call("run", root("sleep 600"), "a", solution, "--work", work, "--json", *limits)
-    assert ran.returncode == 1
+    assert ran.returncode == 4
     report = json.loads(ran.stdout)
     assert (report["ending"], report["which_limit"]) == (
         "timed_out",

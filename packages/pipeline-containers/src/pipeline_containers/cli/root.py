@@ -1,8 +1,6 @@
-"""The command line: images are made in `build_cli`, kept in `images_cli`, run in `run_cli`.
+"""The command line: images are made in `build`, kept in `images`, run in `run`.
 
-`doctor_cli` says whether the host can.
-
-Exit statuses: 0 done; 1 the tool did not succeed; 2 a wrong call; 3 an error, said in one line.
+`doctor` says whether the host can. `exits` has the exit statuses; click adds 2, a wrong call.
 """
 
 import sys
@@ -12,6 +10,7 @@ import click
 
 from pipeline_containers.cli import build as build_cli
 from pipeline_containers.cli import doctor as doctor_cli
+from pipeline_containers.cli import exits
 from pipeline_containers.cli import images as images_cli
 from pipeline_containers.cli import run as run_cli
 from pipeline_containers.errors import ContainersError
@@ -38,5 +37,5 @@ def main() -> NoReturn:
         commands(standalone_mode=True)
     except (ContainersError, PermissionError) as error:
         click.echo(f"error: {error}", err=True)
-        sys.exit(3)
-    sys.exit(0)
+        sys.exit(exits.exit_status(error))
+    sys.exit(exits.DONE)

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import click
 
+from pipeline_containers.cli import exits
 from pipeline_containers.cli.options import JSON, KIND, REGISTRY, WORK, on_host
 from pipeline_containers.cli.sandbox import command_sandbox
 from pipeline_containers.images.image import StoredImage
@@ -97,7 +98,7 @@ def run(
         click.echo(json.dumps(told))
     else:
         _tell(report, tool_run.limits)
-    sys.exit(0 if report.succeeded else 1)
+    sys.exit(exits.DONE if report.succeeded else exits.JOB_FAILED)
 
 
 @click.command()
