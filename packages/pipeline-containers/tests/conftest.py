@@ -135,7 +135,8 @@ def traces(first_host_id: int) -> Callable[[Path], list[str]]:
             *(job for own in own_cgroups(folder.parent) for job in own.glob("*/job-*")),
             *mounts_below(folder / "jobs"),
             *(folder / "jobs").iterdir(),
-            *(folder / "runtime").iterdir(),
+            # but for what crun keeps of filters that it has compiled
+            *(place for place in (folder / "runtime").iterdir() if place.name != ".cache"),
         ]
         return [str(place) for place in found] + [f"process {pid}" for pid in guests()]
 
