@@ -45,7 +45,7 @@ def _count(worker_folder: Path, worker: int, user: User | None) -> Traces:
         processes=len(_processes(cgroups) if user is None else user.processes()),
         mounts=len(mounts),
         cgroups=len(cgroups),
-        folders=sum(len(os.listdir(run / name)) for name in ("jobs", "runtime")),
+        folders=sum(len(list((run / name).glob("[!.]*"))) for name in ("jobs", "runtime")),
         files=_count_files(worker_folder, set(mounts)),
         descriptors=_count_descriptors(worker),
     )
