@@ -1,8 +1,11 @@
 """The client on real sockets. Times are generous: what is shown is an order, not a speed."""
 
+import inspect
 import random
+import re
 import threading
 import time
+import typing
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -11,6 +14,7 @@ from typing import Any
 import pytest
 import zmq
 
+import pipeline_client
 from pipeline_client import BadAddress, PipelineClient, errors
 from pipeline_client._transport.connection import Connection
 from pipeline_client.testing import FakeRouter
@@ -408,3 +412,14 @@ def test_ipv6() -> None:
             socket.recv()
             socket.send(codec.answer(PONG))
             assert answer.result() == PONG
+
+
+def test_the_face_has_all_that_calls_return_and_the_version() -> None:
+    for name in pipeline_client.__all__:
+        assert getattr(pipeline_client, name) is not None, name
+    assert re.fullmatch(r"\d+\.\d+\.\d+.*", pipeline_client.__version__)
+    for name, method in inspect.getmembers(PipelineClient, inspect.isfunction):
+        result = inspect.signature(method).return_annotation
+        result = typing.get_origin(result) or result
+        if not name.startswith("_") and getattr(result, "__module__", "").startswith("pipeline_"):
+            assert getattr(pipeline_client, result.__name__) is result, name

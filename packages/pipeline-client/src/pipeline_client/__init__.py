@@ -18,31 +18,63 @@ from pipeline_client.errors import (
 )
 from pipeline_client.sync import PipelineClient
 from pipeline_protocol import BadAddress
+from pipeline_protocol.responses import (
+    Analysis,
+    AvailableContainers,
+    Build,
+    Cancelled,
+    Deployment,
+    Pong,
+    Recommendations,
+    Representation,
+    Told,
+    WantedVersions,
+    Workers,
+    WorkerStatus,
+)
 
 if TYPE_CHECKING:
+    __version__: str
     from pipeline_client.aio import AsyncPipelineClient
 
 __all__ = [
+    "Analysis",
     "Answer",
     "AsyncPipelineClient",
+    "AvailableContainers",
     "BadAddress",
+    "Build",
     "CallerError",
+    "Cancelled",
     "ClientTimedOut",
+    "Deployment",
     "LimitError",
     "MalformedReply",
     "MissingReply",
     "PipelineClient",
     "PipelineError",
     "PlatformError",
+    "Pong",
+    "Recommendations",
+    "Representation",
     "RequestError",
     "Retries",
     "SolutionOptions",
+    "Told",
     "ToolError",
+    "WantedVersions",
+    "WorkerStatus",
+    "Workers",
+    "__version__",
 ]
 
 
 def __getattr__(name: str) -> Any:
-    """Import asyncio, which takes longer than all the rest, for those alone who use it."""
+    """Load what takes long, asyncio and the installed version, for those alone who use it."""
+    if name == "__version__":
+        from importlib.metadata import version
+
+        return version("pipeline-client")
     if name == "AsyncPipelineClient":
         from pipeline_client.aio import AsyncPipelineClient
 
