@@ -446,6 +446,6 @@ def test_a_command_loads_no_more_than_it_needs() -> None:
             check=True,
         )
     loaded = set(done.stdout.split())
-    assert "pipeline_client.cli.fleet" in loaded
-    heavy = {"asyncio", "boto3", "rich.console", "pipeline_client.cli.watch"}
+    assert "pipeline_client.cli.commands.fleet" in loaded
+    heavy = {"asyncio", "boto3", "rich.console", "pipeline_client.cli.commands.watch"}
     assert not heavy & loaded

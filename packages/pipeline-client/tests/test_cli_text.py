@@ -5,9 +5,9 @@ from typing import Any
 import click
 import pytest
 
-from pipeline_client.cli import results, rollouts, roster, scene, text
-from pipeline_client.cli.solutions import chosen
-from pipeline_client.cli.versions import versions_lines
+from pipeline_client.cli.commands.solutions import chosen
+from pipeline_client.cli.commands.versions import versions_lines
+from pipeline_client.cli.views import results, rollouts, roster, scene, text
 from pipeline_client.errors import PipelineError, error_of
 from pipeline_protocol.link import Readiness, VersionState
 from pipeline_protocol.replies import Context, Timing

@@ -5,7 +5,7 @@ from typing import Any
 
 import msgspec
 
-from pipeline_client.cli.text import block, clean
+from pipeline_client.cli.views.text import block, clean
 from pipeline_client.errors import PipelineError
 from pipeline_protocol import status
 from pipeline_protocol.replies import Context

@@ -1,57 +1,19 @@
-"""Arguments and options that several commands share, and what they become: a `Session`."""
+"""Arguments and options that several commands share."""
 
 import functools
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
-from functools import cached_property
+from collections.abc import Callable
 from typing import Any, TypeVar
 
 import click
 
-from pipeline_client import PipelineClient
-from pipeline_client.cli import completion
+from pipeline_client.cli import completers
 from pipeline_client.cli.exits import STATUSES_IN_SHORT
 from pipeline_client.cli.output import OUTPUT, CommandOutput
-from pipeline_client.cli.reach import reach
+from pipeline_client.cli.session import Session
 from pipeline_client.cli.values import Seconds, channel_name, named, router_address
 from pipeline_protocol import RouterAddress, names
 
-_REACH_S = 5.0
-"""How long a connection may take to come about."""
-
 Function = TypeVar("Function", bound=Callable[..., Any])
-
-
-@dataclass(frozen=True)
-class Session:
-    """A router to ask, and where the answers are printed."""
-
-    address: RouterAddress
-    timeout_s: float | None
-    out: CommandOutput
-    upload_to: str | None = None
-    """Where folders are uploaded that are too large to be sent along."""
-
-    @cached_property
-    def client(self) -> PipelineClient:
-        """The router's client, once it is known that somebody listens there."""
-        reach(self.address, min(self.timeout_s or _REACH_S, _REACH_S))
-        # tried once: a person is told at once what is missing, a script can try again
-        client = PipelineClient(
-            str(self.address), timeout_s=self.timeout_s, retries=None, upload_to=self.upload_to
-        )
-        click.get_current_context().call_on_close(client.close)
-        return client
-
-    @contextmanager
-    def said(self, on_interrupt: str) -> Iterator[None]:
-        """Say what an interrupt leaves behind."""
-        try:
-            yield
-        except KeyboardInterrupt:
-            self.out.line(on_interrupt)
-            raise
 
 
 def command(*examples: str) -> Callable[[Callable[..., None]], click.Command]:
@@ -101,8 +63,8 @@ def common(function: Callable[..., None]) -> Callable[..., None]:
     return decorated
 
 
-TRACK = click.argument("track", type=named(names.Slug), shell_complete=completion.tracks)
-CHANNEL = click.argument("channel", type=channel_name, shell_complete=completion.channels)
+TRACK = click.argument("track", type=named(names.Slug), shell_complete=completers.tracks)
+CHANNEL = click.argument("channel", type=channel_name, shell_complete=completers.channels)
 OPTIONAL_CHANNEL = click.argument(
-    "channel", type=channel_name, required=False, shell_complete=completion.channels
+    "channel", type=channel_name, required=False, shell_complete=completers.channels
 )

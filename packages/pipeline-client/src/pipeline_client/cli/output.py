@@ -14,7 +14,7 @@ import click
 import msgspec
 
 from pipeline_client.cli import exits
-from pipeline_client.cli.text import block, coloured
+from pipeline_client.cli.views.text import block, coloured
 from pipeline_client.errors import PipelineError
 
 OUTPUT = "pipeline_client.cli.output"

@@ -49,7 +49,7 @@ class Root(click.Group):
         """Import a command."""
         if cmd_name not in COMMANDS:
             return None
-        module = import_module(f"pipeline_client.cli.{COMMANDS[cmd_name]}")
+        module = import_module(f"pipeline_client.cli.commands.{COMMANDS[cmd_name]}")
         command: click.Command = getattr(module, cmd_name)
         return command
 

@@ -7,10 +7,11 @@ from typing import Any
 import click
 
 from pipeline_client import Answer
-from pipeline_client.cli import completion, exits, results, values
-from pipeline_client.cli.jobs import awaited
-from pipeline_client.cli.options import TRACK, Session, command, common, option
+from pipeline_client.cli import completers, exits, values
+from pipeline_client.cli.options import TRACK, command, common, option
+from pipeline_client.cli.session import Session, awaited
 from pipeline_client.cli.values import Seconds, named
+from pipeline_client.cli.views import results
 from pipeline_client.errors import PipelineError, error_of
 from pipeline_protocol import names, status
 from pipeline_protocol.channels import CHANNEL_OF_ACTION
@@ -26,7 +27,7 @@ _TOOL = (
         type=named(names.Version),
         metavar="VERSION",
         envvar="PIPELINE_CONTAINER_VERSION",
-        shell_complete=completion.versions,
+        shell_complete=completers.versions,
         help="The tool's; else the newest deployed one that is ready.",
     ),
     option(

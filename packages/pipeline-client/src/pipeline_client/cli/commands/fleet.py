@@ -5,17 +5,18 @@ import time
 
 import click
 
-from pipeline_client.cli import completion, exits
-from pipeline_client.cli.options import Session, command, common, option
-from pipeline_client.cli.roster import (
+from pipeline_client.cli import completers, exits
+from pipeline_client.cli.options import command, common, option
+from pipeline_client.cli.session import Session
+from pipeline_client.cli.values import Seconds, named
+from pipeline_client.cli.views.roster import (
     channel_lines,
     roster_data,
     roster_lines,
     router_line,
     wanted_of,
 )
-from pipeline_client.cli.text import cell, count
-from pipeline_client.cli.values import Seconds, named
+from pipeline_client.cli.views.text import cell, count
 from pipeline_protocol import names
 from pipeline_protocol.channels import CHANNEL_OF_ACTION
 
@@ -41,7 +42,7 @@ def status(session: Session) -> None:
 
 
 @command()
-@click.argument("identity", type=named(names.Identity), shell_complete=completion.identities)
+@click.argument("identity", type=named(names.Identity), shell_complete=completers.identities)
 @common
 def drain(session: Session, identity: str) -> None:
     """Have a worker finish what it runs, and leave."""

@@ -2,10 +2,10 @@
 
 import click
 
-from pipeline_client.cli.jobs import awaited
-from pipeline_client.cli.options import CHANNEL, TRACK, Session, command, common
-from pipeline_client.cli.text import cell
+from pipeline_client.cli.options import CHANNEL, TRACK, command, common
+from pipeline_client.cli.session import Session, awaited
 from pipeline_client.cli.values import named
+from pipeline_client.cli.views.text import cell
 from pipeline_protocol import names
 from pipeline_protocol.responses import Build
 

@@ -7,16 +7,17 @@ from contextlib import contextmanager
 import click
 
 from pipeline_client import ClientTimedOut, PipelineError
-from pipeline_client.cli import completion, exits
-from pipeline_client.cli.options import CHANNEL, TRACK, Session, command, common, option
+from pipeline_client.cli import completers, exits
+from pipeline_client.cli.options import CHANNEL, TRACK, command, common, option
 from pipeline_client.cli.output import CommandOutput
-from pipeline_client.cli.rollouts import find, news, outlook, progress_of
-from pipeline_client.cli.text import cell, span
+from pipeline_client.cli.session import Session
 from pipeline_client.cli.values import named
+from pipeline_client.cli.views.rollouts import find, news, outlook, progress_of
+from pipeline_client.cli.views.text import cell, span
 from pipeline_protocol import names, status
 from pipeline_protocol.responses import Deployment, WantedVersions
 
-_VERSION = click.argument("version", type=named(names.Version), shell_complete=completion.versions)
+_VERSION = click.argument("version", type=named(names.Version), shell_complete=completers.versions)
 
 Watcher = Callable[[Deployment], None]
 

@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
-from pipeline_client.cli.text import block, cell, coloured, count, span
+from pipeline_client.cli.views.text import block, cell, coloured, count, span
 from pipeline_protocol import responses
 from pipeline_protocol.replies import Context
 

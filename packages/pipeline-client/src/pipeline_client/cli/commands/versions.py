@@ -7,13 +7,13 @@ from pipeline_client.cli import exits
 from pipeline_client.cli.options import (
     OPTIONAL_CHANNEL,
     TRACK,
-    Session,
     command,
     common,
 )
-from pipeline_client.cli.rollouts import ready_of, state_words
-from pipeline_client.cli.text import Cell, cell, table
+from pipeline_client.cli.session import Session
 from pipeline_client.cli.values import CHANNELS_WITH_TOOLS
+from pipeline_client.cli.views.rollouts import ready_of, state_words
+from pipeline_client.cli.views.text import Cell, cell, table
 from pipeline_protocol.responses import AvailableContainers, Deployment
 
 _NOT_THERE = "-"

@@ -1,4 +1,4 @@
-"""Completion in a shell: the script for it, and names that the router knows.
+"""Completion in a shell: names that the router knows.
 
 A router that does not answer at once completes nothing: a shell must not hang.
 """
@@ -7,34 +7,16 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 import click
-from click.shell_completion import CompletionItem, get_completion_class
+from click.shell_completion import CompletionItem
 
-from pipeline_client.cli.reach import reach
+from pipeline_client.cli.session import reach
 from pipeline_protocol import BadAddress, RouterAddress
 from pipeline_protocol.channels import CHANNEL_OF_ACTION, CHANNELS
 
 _PATIENCE_S = 0.5
 """For the connection, and for the router; the client adds its second."""
 
-_HOW = {
-    "bash": 'eval "$(pipeline completion bash)"  # in ~/.bashrc',
-    "zsh": 'eval "$(pipeline completion zsh)"  # in ~/.zshrc',
-    "fish": "pipeline completion fish | source  # in ~/.config/fish/config.fish",
-}
-
 Completer = Callable[[click.Context, click.Parameter, str], list[CompletionItem]]
-
-
-@click.command(epilog="\b\n" + "\n".join(_HOW.values()))
-@click.argument("shell", type=click.Choice(list(_HOW)))
-@click.pass_context
-def completion(ctx: click.Context, shell: str) -> None:
-    """Print what has a shell complete commands and names."""
-    kind = get_completion_class(shell)
-    if kind is None:
-        raise click.ClickException(f"this version of click knows no completion for {shell}")
-    root = ctx.find_root()
-    click.echo(kind(root.command, {}, "pipeline", "_PIPELINE_COMPLETE").source())
 
 
 def _completer(known: Callable[[Any, click.Context], Iterable[str]]) -> Completer:

@@ -2,7 +2,7 @@
 
 from typing import Protocol
 
-from pipeline_client.cli.text import cell, count
+from pipeline_client.cli.views.text import cell, count
 from pipeline_protocol.link import Readiness
 from pipeline_protocol.responses import Deployment, VersionDeployment, WorkerVersion
 

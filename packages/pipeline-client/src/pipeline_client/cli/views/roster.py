@@ -6,8 +6,8 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
-from pipeline_client.cli.rollouts import state_words
-from pipeline_client.cli.text import Cell, cell, span, table
+from pipeline_client.cli.views.rollouts import state_words
+from pipeline_client.cli.views.text import Cell, cell, span, table
 from pipeline_protocol.link import Readiness
 from pipeline_protocol.responses import ChannelStatus, Pong, WorkerDescription
 

@@ -7,8 +7,8 @@ import click
 import msgspec
 from msgspec import Struct
 
-from pipeline_client.cli.rollouts import state_words
-from pipeline_client.cli.roster import (
+from pipeline_client.cli.views.rollouts import state_words
+from pipeline_client.cli.views.roster import (
     Wanted,
     channel_lines,
     deployed,
@@ -18,7 +18,7 @@ from pipeline_client.cli.roster import (
     router_line,
     state_of,
 )
-from pipeline_client.cli.text import cell, coloured, span
+from pipeline_client.cli.views.text import cell, coloured, span
 from pipeline_protocol.responses import ChannelStatus, Pong, WorkerDescription
 
 UP = "up"

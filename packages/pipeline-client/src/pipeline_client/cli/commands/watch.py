@@ -14,10 +14,11 @@ from datetime import UTC, datetime
 import click
 
 from pipeline_client import PipelineClient, PipelineError
-from pipeline_client.cli.options import Session, command, common, option
-from pipeline_client.cli.roster import wanted_of
-from pipeline_client.cli.scene import Facts, Scene, change_data, changes, facts, screen
+from pipeline_client.cli.options import command, common, option
+from pipeline_client.cli.session import Session
 from pipeline_client.cli.values import Seconds
+from pipeline_client.cli.views.roster import wanted_of
+from pipeline_client.cli.views.scene import Facts, Scene, change_data, changes, facts, screen
 
 _ANSWER_S = 1.0
 """What a router may take for an answer before it is said to be silent."""

@@ -1,0 +1,1 @@
+"""What is shown, as lines and as data: functions of the answers alone. Pure."""
