@@ -12,7 +12,7 @@ from hostile.test_families import check
 from support.bash_track import BashTrack
 from support.leftovers import find_leftovers
 
-from pipeline_containers.sandbox.host.hierarchies import UNIFIED, find_mounts
+from pipeline_containers.sandbox.host.hierarchies import UNIFIED, find_cgroup_mounts
 
 pytestmark = pytest.mark.e2e
 
@@ -42,11 +42,11 @@ def test_a_job_of_every_ending_with_its_counters(lab: HostileLab, case: Case) ->
 def test_the_workers_host_is_described(lab: HostileLab) -> None:
     (worker,) = lab.say({"action": "describe_workers"})["response"]["workers"]
     assert worker["host"]["kernel"] == os.uname().release
-    version = "version 1" if "memory" in find_mounts() else "version 2"
+    version = "version 1" if "memory" in find_cgroup_mounts() else "version 2"
     assert worker["host"]["cgroups"].startswith(version)
     assert worker["host"]["layers"] == "mapped mounts"
     assert worker["host"]["runtime"].split()[0] in ("runc", "crun")
-    assert UNIFIED in find_mounts() or version == "version 1"
+    assert UNIFIED in find_cgroup_mounts() or version == "version 1"
 
 
 def test_a_killed_worker_comes_back_and_has_cleared_what_it_left(lab: HostileLab) -> None:

@@ -247,8 +247,12 @@ TO_WORKER: dict[str, link.ToWorker] = {
             sources=settings.SourceSettings("https://git.test/{tool}"),
             inputs=settings.InputSettings(("s3://submissions/",)),
             tools={"test_runners": "{track}-test-runner"},
-            defaults=settings.TrackLimits(EVERY_LIMIT, settings.LimitSettings(wall_s=60.0)),
-            tracks={"ruby": settings.TrackLimits(settings.LimitSettings(cpus=2.0), EVERY_LIMIT)},
+            defaults=settings.TrackLimits(EVERY_LIMIT, settings.CeilingSettings(wall_s=60.0)),
+            tracks={
+                "ruby": settings.TrackLimits(
+                    settings.LimitSettings(cpus=2.0), settings.CeilingSettings(10.0)
+                )
+            },
             versions=(settings.WantedVersion("ruby", VERSION, DIGEST),),
         ),
         credentials=settings.Credentials("AKIAEXAMPLE", "secret", "token", 1.75e9),

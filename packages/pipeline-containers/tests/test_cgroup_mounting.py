@@ -13,11 +13,12 @@ pytestmark = pytest.mark.e2e
 
 PROGRAM = """
 from pathlib import Path
-from pipeline_containers.sandbox.host.hierarchies import find_hierarchies, find_mounts, find_own
+from pipeline_containers.sandbox.host.hierarchies import find_cgroup_mounts
+from pipeline_containers.sandbox.host.hierarchies import find_hierarchies, find_own
 from pipeline_containers.sandbox.host.rootless import enter
 print(len(find_hierarchies().mounts))
 enter()
-own, mounts = find_own(), find_mounts()
+own, mounts = find_own(), find_cgroup_mounts()
 print(len(mounts), all((mounts[name].folder(path) / "cgroup.procs").exists()
                        for name, path in own.items() if name in mounts))
 """

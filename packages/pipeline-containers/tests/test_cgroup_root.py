@@ -14,7 +14,7 @@ from pipeline_containers.sandbox.host.hierarchies import (
     UNIFIED,
     CgroupMount,
     find_own,
-    parse_mounts,
+    parse_cgroup_mounts,
     parse_own_cgroups,
 )
 from pipeline_containers.sandbox.host.placement import LEAF
@@ -54,7 +54,7 @@ def test_how_hierarchies_are_mounted() -> None:
         "31 22 0:27 /docker/1 /sys/fs/cgroup/cpu,cpuacct rw - cgroup cgroup rw,cpu,cpuacct\n"
         "32 22 0:27 / /sys/fs/cgroup/pids rw - cgroup cgroup ro,pids\n"
     )
-    assert parse_mounts(text) == {
+    assert parse_cgroup_mounts(text) == {
         UNIFIED: CgroupMount(Path("/sys/fs/cgroup"), is_read_only=True),
         "cpu": CgroupMount(Path("/sys/fs/cgroup/cpu,cpuacct"), "/docker/1"),
         "cpuacct": CgroupMount(Path("/sys/fs/cgroup/cpu,cpuacct"), "/docker/1"),
@@ -100,7 +100,7 @@ def version_2(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Tree:
             fill(folder, names)
         (tmp_path / "cgroup.type").unlink()
         mounts = {UNIFIED: mount or CgroupMount(tmp_path)}
-        monkeypatch.setattr(cgroup_root, "find_mounts", lambda: mounts)
+        monkeypatch.setattr(cgroup_root, "find_cgroup_mounts", lambda: mounts)
         monkeypatch.setattr(cgroup_root, "find_own", lambda: {UNIFIED: own})
         for name, function in (("write_text", write), ("mkdir", mkdir), ("rmdir", rmdir)):
             monkeypatch.setattr(Path, name, function)
@@ -144,7 +144,7 @@ def test_another_namespaces_cgroups_are_named(version_2: Tree) -> None:
 
 
 def test_no_cgroups_at_all(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cgroup_root, "find_mounts", dict)
+    monkeypatch.setattr(cgroup_root, "find_cgroup_mounts", dict)
     everything("no cgroups are mounted: mount -t cgroup2", opened())
 
 
@@ -239,6 +239,6 @@ def test_one_file_that_is_mounted_again_is_not_the_hierarchy() -> None:
         "207 205 0:26 / /sys/fs/cgroup ro,nosuid shared:148 - cgroup2 cgroup2 rw\n"
         f"202 207 0:26 {own} /sys/fs/cgroup{own} rw,nosuid shared:149 - cgroup2 cgroup2 rw\n"
     )
-    assert parse_mounts(text)[UNIFIED] == CgroupMount(
+    assert parse_cgroup_mounts(text)[UNIFIED] == CgroupMount(
         Path("/sys/fs/cgroup"), "/", is_read_only=True
     )

@@ -14,7 +14,7 @@ from pipeline_containers.sandbox.host.cgroups import (
     remove_if_empty,
     swap_is_counted,
 )
-from pipeline_containers.sandbox.host.hierarchies import UNIFIED, Hierarchies, parse_mountinfo
+from pipeline_containers.sandbox.host.hierarchies import UNIFIED, Hierarchies, parse_hierarchies
 from pipeline_containers.sandbox.limits import Limits
 from pipeline_containers.sandbox.result.report import Ending, Evidence, classify, describe_limit
 from pipeline_containers.system.units import MIB
@@ -32,7 +32,7 @@ ODD = "30 22 0:26 / /sys/fs/a\\040b rw - cgroup2 cgroup2 rw\n"
 
 
 def test_a_hybrid_host() -> None:
-    found = parse_mountinfo(HYBRID)
+    found = parse_hierarchies(HYBRID)
     assert found.is_v1("memory")
     assert not found.is_v1("pids")
     assert found.folder("memory", "/p/a") == Path("/sys/fs/cgroup/memory/p/a")
@@ -42,14 +42,14 @@ def test_a_hybrid_host() -> None:
 
 
 def test_a_host_of_version_2() -> None:
-    found = parse_mountinfo(PURE)
+    found = parse_hierarchies(PURE)
     assert found == Hierarchies({UNIFIED: Path("/sys/fs/cgroup")})
     assert found.folder("memory", "/p/a") == Path("/sys/fs/cgroup/p/a")
-    assert parse_mountinfo(ODD).mounts[UNIFIED] == Path("/sys/fs/a b")
+    assert parse_hierarchies(ODD).mounts[UNIFIED] == Path("/sys/fs/a b")
 
 
 def test_a_host_without_cgroups() -> None:
-    found = parse_mountinfo("")
+    found = parse_hierarchies("")
     assert found.folder("memory", "/p") is None
     assert read_counters(found, "/p") == CgroupCounters()
 

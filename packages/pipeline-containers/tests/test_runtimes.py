@@ -20,7 +20,7 @@ from pipeline_containers.sandbox.container.runtimes import (
     identify,
     parse_version,
 )
-from pipeline_containers.sandbox.host.hierarchies import UNIFIED, find_mounts
+from pipeline_containers.sandbox.host.hierarchies import UNIFIED, find_cgroup_mounts
 from pipeline_containers.sandbox.limits import Limits
 from pipeline_containers.sandbox.result.report import Ending
 from pipeline_containers.sandbox.sandbox import Sandbox
@@ -149,7 +149,7 @@ def test_each_runtime_runs_jobs_or_says_why_not_here(
     traces: Callable[[Path], list[str]],
 ) -> None:
     assert shutil.which(name), "the tests install it"
-    mounts = find_mounts()
+    mounts = find_cgroup_mounts()
     if name == "crun" and "memory" in mounts:
         with pytest.raises(SandboxError, match="crun needs version 2 of cgroups"):
             open_sandbox(runtime=name)

@@ -14,9 +14,10 @@ import pytest
 from support.s3 import Answer, MadeUp, login, made_up, without_aws
 
 from pipeline_containers.sandbox.limits import Limits
+from pipeline_containers.system.deadline import Deadline
 from pipeline_protocol.requests import TestSolution as Request
 from pipeline_protocol.settings import NOT_YET_MINTED, Credentials, InputSettings, Settings
-from pipeline_worker.inputs.deadline import InputDeadline, OutOfTime, TakenBack
+from pipeline_worker.inputs.deadline import InputCancelled, InputTimedOut, input_deadline
 from pipeline_worker.inputs.fetch import Inputs
 from pipeline_worker.inputs.quota import InputUnavailable, UnusableInput
 from pipeline_worker.inputs.s3_file import IncomingFile
@@ -103,8 +104,8 @@ def request(place: str = "bucket/in/1/") -> Request:
     )
 
 
-def deadline(seconds: float = 60, cancelled: threading.Event | None = None) -> InputDeadline:
-    return InputDeadline(time.monotonic() + seconds, cancelled or threading.Event())
+def deadline(seconds: float = 60, cancelled: threading.Event | None = None) -> Deadline:
+    return input_deadline(time.monotonic() + seconds, cancelled or threading.Event())
 
 
 def bring(
@@ -355,7 +356,7 @@ def stalled(s3: MadeUp) -> threading.Event:
 def test_a_cancelled_job_waits_for_nothing(s3: MadeUp, inputs: Inputs, job: Path) -> None:
     go_on, cancelled = stalled(s3), threading.Event()
     s3.on_list = lambda: threading.Timer(0.2, cancelled.set).start()
-    with pytest.raises(TakenBack):
+    with pytest.raises(InputCancelled):
         inputs.bring(request(), job, Limits(), deadline(60, cancelled))
     go_on.set()
 
@@ -376,7 +377,7 @@ def test_what_comes_too_late_leaves_nothing(tmp_path: Path) -> None:
 def test_the_deadline_holds_whatever_s3_does(s3: MadeUp, inputs: Inputs, job: Path) -> None:
     stalled(s3)
     began = time.monotonic()
-    with pytest.raises(OutOfTime):
+    with pytest.raises(InputTimedOut):
         inputs.bring(request(), job, Limits(), deadline(0.5))
     assert time.monotonic() - began < 30
 
@@ -393,7 +394,7 @@ def test_however_many_wait_for_a_stalled_s3_each_keeps_its_deadline(
     def attempt(folder: Path) -> None:
         try:
             inputs.bring(request(), folder, Limits(), deadline(0.5))
-        except OutOfTime as error:
+        except InputTimedOut as error:
             ended.append(type(error))
 
     threads = []
@@ -404,7 +405,7 @@ def test_however_many_wait_for_a_stalled_s3_each_keeps_its_deadline(
         threads[-1].start()
     for thread in threads:
         thread.join(30)
-    assert ended == [OutOfTime] * jobs
+    assert ended == [InputTimedOut] * jobs
     s3.let_go()
     s3.objects.clear()
     s3.put("in/2/a", b"next")
@@ -421,7 +422,7 @@ def test_a_listing_that_stalls_holds_nobody_up(s3: MadeUp, inputs: Inputs, job: 
         go_on.wait(60)
 
     s3.on_list = wait
-    with pytest.raises(OutOfTime):
+    with pytest.raises(InputTimedOut):
         inputs.bring(request(), job, Limits(), deadline(0.3))
     go_on.set()
     bring(inputs, job)

@@ -16,7 +16,7 @@ from pipeline_containers.sandbox.sandbox import Sandbox
 from pipeline_containers.sandbox.tool_run import ToolRun
 from pipeline_containers.sandbox.tools import TOOLS
 from pipeline_protocol import status
-from pipeline_protocol.settings import LimitSettings, Settings, TrackLimits
+from pipeline_protocol.settings import CeilingSettings, LimitSettings, Settings, TrackLimits
 from pipeline_worker.executor import Assignment
 from pipeline_worker.inputs.fetch import Inputs
 from pipeline_worker.tool_jobs import ToolJobs, explain, judge
@@ -131,8 +131,8 @@ def test_a_reply_says_how_the_run_can_be_repeated() -> None:
     assert (context["worker"], context["attempt"]) == ("worker-1", 2)
 
 
-DEFAULTS = TrackLimits(LimitSettings(wall_s=20, pids=10), LimitSettings(wall_s=30, pids=99))
-SLOW = TrackLimits(LimitSettings(wall_s=40), LimitSettings(wall_s=60))
+DEFAULTS = TrackLimits(LimitSettings(wall_s=20, pids=10), CeilingSettings(wall_s=30))
+SLOW = TrackLimits(LimitSettings(wall_s=40), CeilingSettings(wall_s=60))
 
 
 @pytest.mark.parametrize(
@@ -157,7 +157,7 @@ def test_time_may_be_asked_for_up_to_the_tracks_ceiling_and_nothing_else(
 
 
 def test_limits_that_no_container_starts_with_are_the_operators_affair() -> None:
-    small = TrackLimits(LimitSettings(memory_bytes=1), LimitSettings())
+    small = TrackLimits(LimitSettings(memory_bytes=1), CeilingSettings())
     _, reply = perform(report(outputs=RESULT), Settings(defaults=small))
     assert reply["status"]["code"] == status.SETUP_FAILED
     assert "limits of ruby: memory_bytes must be at least" in reply["status"]["error"]

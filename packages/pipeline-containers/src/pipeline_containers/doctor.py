@@ -22,7 +22,7 @@ from pipeline_containers.sandbox.container.seccomp import load_filter
 from pipeline_containers.sandbox.host.cgroup_root import CONTROLLERS, open_cgroup_root
 from pipeline_containers.sandbox.host.cgroups import remove_if_empty, swap_is_counted
 from pipeline_containers.sandbox.host.enforcement import IDS, NAMES, find_enforcement
-from pipeline_containers.sandbox.host.hierarchies import UNIFIED, find_mounts
+from pipeline_containers.sandbox.host.hierarchies import UNIFIED, find_cgroup_mounts
 from pipeline_containers.sandbox.host.ids import IdMap, find_ids
 from pipeline_containers.sandbox.host.options import HostOptions
 from pipeline_containers.sandbox.host.rights import lack_of_rights
@@ -146,7 +146,7 @@ def _wants_netavark(buildah: str) -> bool:
 def _runtime(binary: str) -> Need:
     try:
         found = runtimes.identify(binary)
-        mounts = find_mounts()
+        mounts = find_cgroup_mounts()
         runtimes.check(found, has_version_1="memory" in mounts, has_version_2=UNIFIED in mounts)
     except ContainersError as error:
         return _failed("runtime", error)

@@ -83,11 +83,18 @@ class WantedVersion(Struct, frozen=True):
     """What the first worker to have it ready found; another digest is then a failure."""
 
 
+class CeilingSettings(Struct, frozen=True, omit_defaults=True):
+    """How far a request may raise a limit: those limits that it can name, and no others."""
+
+    wall_s: Seconds = LimitSettings().wall_s
+    """Of `execution_timeout`."""
+
+
 class TrackLimits(Struct, frozen=True):
     """What a track's tools are held to, and how far a request may raise it."""
 
     limits: LimitSettings
-    ceilings: LimitSettings
+    ceilings: CeilingSettings
 
 
 class Settings(Struct, frozen=True, omit_defaults=True):
@@ -98,7 +105,7 @@ class Settings(Struct, frozen=True, omit_defaults=True):
     inputs: InputSettings = InputSettings()
     tools: dict[str, str] = {}
     """Channel to tool name, ``{track}`` to be filled in: builders serve all channels."""
-    defaults: TrackLimits = TrackLimits(LimitSettings(), LimitSettings())
+    defaults: TrackLimits = TrackLimits(LimitSettings(), CeilingSettings())
     """For the tracks that `tracks` does not name."""
     tracks: dict[str, TrackLimits] = {}
     versions: tuple[WantedVersion, ...] = ()

@@ -14,6 +14,7 @@ from pipeline_protocol.channels import CHANNELS
 from pipeline_protocol.settings import (
     GIB,
     MIB,
+    CeilingSettings,
     InputSettings,
     LimitSettings,
     RegistrySettings,
@@ -70,11 +71,14 @@ class ChannelConfig(Struct, frozen=True):
 
 def default_channels() -> dict[str, ChannelConfig]:
     """Return what a configuration without a word about channels means."""
-    limits = {"builders": LimitSettings(wall_s=1800, memory_bytes=6 * GIB)}
-    return {
-        name: ChannelConfig(row.tool, TrackLimits(*[limits.get(name, LimitSettings())] * 2))
-        for name, row in CHANNELS.items()
-    }
+    own = {"builders": LimitSettings(wall_s=1800, memory_bytes=6 * GIB)}
+    channels = {}
+    for name, row in CHANNELS.items():
+        limits = own.get(name, LimitSettings())
+        channels[name] = ChannelConfig(
+            row.tool, TrackLimits(limits, CeilingSettings(limits.wall_s))
+        )
+    return channels
 
 
 class Config(Struct, frozen=True):

@@ -12,6 +12,7 @@ from msgspec.structs import asdict, fields, replace
 from pipeline_protocol.channels import CHANNELS, channel_named, tool_channel_named
 from pipeline_protocol.names import Digest, Slug, Version, described, nearest
 from pipeline_protocol.settings import (
+    CeilingSettings,
     InputSettings,
     LimitSettings,
     RegistrySettings,
@@ -59,10 +60,20 @@ class LimitsText(
         """Return `limits`, changed where this says something."""
         return replace(limits, **_said(self))
 
-    def above(self, limits: LimitSettings) -> LimitSettings:
+
+class CeilingsText(Struct, frozen=True):
+    """CeilingSettings as people write them; what is left out is inherited."""
+
+    wall_s: Seconds | UnsetType = UNSET
+
+    def above(self, limits: LimitSettings) -> CeilingSettings:
         """Return ceilings: never lower than `limits`, higher where this says so."""
-        said = _said(self)
-        return replace(limits, **{name: max(said[name], getattr(limits, name)) for name in said})
+        return CeilingSettings(
+            **{
+                name: max(getattr(limits, name), _said(self).get(name, 0))
+                for name in CeilingSettings.__struct_fields__
+            }
+        )
 
 
 class _Track(Struct, frozen=True):
@@ -169,7 +180,7 @@ def _channel(
     # the channel's own default, builders' longer time, stands above what holds for every tool
     common = default.defaults.limits if tool is None else limits.over(default.defaults.limits)
     own = _limits(said.limits, f"{path}.limits").over(common)
-    ceilings = _limits(said.ceilings, f"{path}.ceilings")
+    ceilings = _struct(said.ceilings, CeilingsText, f"{path}.ceilings")
     tracks = {}
     for track, data in (said.tracks or {}).items():
         where = f"{path}.tracks.{track}"
@@ -178,7 +189,9 @@ def _channel(
             raise BadConfig(f"{where}: {name} serve all tracks")
         told = _struct(data, _Track, where)
         held_to = _limits(told.limits, f"{where}.limits").over(own)
-        own_ceilings = replace(ceilings, **_said(_limits(told.ceilings, f"{where}.ceilings")))
+        own_ceilings = replace(
+            ceilings, **_said(_struct(told.ceilings, CeilingsText, f"{where}.ceilings"))
+        )
         tracks[track] = TrackLimits(held_to, own_ceilings.above(held_to))
     return ChannelConfig(tool, TrackLimits(own, ceilings.above(own)), tracks)
 

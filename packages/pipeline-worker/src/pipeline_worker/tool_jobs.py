@@ -18,7 +18,7 @@ from pipeline_protocol.replies import Context, JobUsage, Logs, Timing
 from pipeline_protocol.requests import SolutionRequest
 from pipeline_protocol.settings import Credentials, Settings
 from pipeline_worker.executor import Assignment, Finished
-from pipeline_worker.inputs.deadline import InputDeadline, OutOfTime, TakenBack
+from pipeline_worker.inputs.deadline import InputCancelled, InputTimedOut, input_deadline
 from pipeline_worker.inputs.fetch import Inputs
 from pipeline_worker.inputs.quota import InputUnavailable, UnusableInput
 from pipeline_worker.versions.manager import VersionManager
@@ -35,8 +35,8 @@ _CODES = {
 
 _INPUT_CODES: dict[type[Exception], int] = {
     UnusableInput: status.UNUSABLE,
-    TakenBack: status.CANCELLED,
-    OutOfTime: status.DEADLINE_PASSED,
+    InputCancelled: status.CANCELLED,
+    InputTimedOut: status.DEADLINE_PASSED,
     InputUnavailable: status.SETUP_FAILED,
 }
 """THE table of inputs that were not had."""
@@ -79,7 +79,7 @@ class ToolJobs:
         with self._version_manager.use(request.track_slug, request.container_version) as image:
             if image is None:
                 return self._without_image(request, context)
-            timeouts = InputDeadline(assignment.deadline, assignment.cancelled)
+            timeouts = input_deadline(assignment.deadline, assignment.cancelled)
             try:
                 limits = self._limits(request)
                 run = ToolRun(

@@ -1,6 +1,5 @@
 """The commands for the images of a host, by hand: fetch, mount, gc."""
 
-import fcntl
 import json
 import os
 import sys
@@ -18,6 +17,7 @@ from pipeline_containers.registries.registry import Registry
 from pipeline_containers.sandbox.host.rootless import enter
 from pipeline_containers.store.progress import PullProgress
 from pipeline_containers.store.store import Store
+from pipeline_containers.system import owner_lock
 
 
 class DigestType(click.ParamType[str]):
@@ -215,15 +215,14 @@ def _unowned(folder: Path) -> Iterator[None]:
     if not lock.exists():
         yield
         return
-    descriptor = os.open(lock, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        yield
-    except BlockingIOError:
-        holder = os.pread(descriptor, 200, 0).decode(errors="replace").strip()
+        descriptor = owner_lock.borrow(lock)
+    except owner_lock.AlreadyOwned as error:
         raise StoreError(
-            f"{folder} belongs to {holder or 'another process'}, which collects what is not "
-            "wanted by itself: unload versions, or stop it first"
+            f"{folder} belongs to {error.owner}, which collects what is not wanted by itself: "
+            "unload versions, or stop it first"
         ) from None
+    try:
+        yield
     finally:
         os.close(descriptor)

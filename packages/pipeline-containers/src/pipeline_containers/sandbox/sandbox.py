@@ -32,7 +32,7 @@ from pipeline_containers.sandbox.host.background import Background
 from pipeline_containers.sandbox.host.cgroup_root import open_cgroup_root
 from pipeline_containers.sandbox.host.enforcement import find_enforcement, host_ceilings
 from pipeline_containers.sandbox.host.folders import SandboxFolders
-from pipeline_containers.sandbox.host.hierarchies import UNIFIED, find_mounts
+from pipeline_containers.sandbox.host.hierarchies import UNIFIED, find_cgroup_mounts
 from pipeline_containers.sandbox.host.ids import OWN_ONLY, find_ids
 from pipeline_containers.sandbox.result.report import RunReport
 from pipeline_containers.sandbox.tool_run import ToolRun
@@ -241,7 +241,7 @@ class Sandbox:
 
     @staticmethod
     def _identified(binary: str) -> Identified:
-        runtime, mounts = identify(binary), find_mounts()
+        runtime, mounts = identify(binary), find_cgroup_mounts()
         runtimes.check(runtime, has_version_1="memory" in mounts, has_version_2=UNIFIED in mounts)
         return runtime
 

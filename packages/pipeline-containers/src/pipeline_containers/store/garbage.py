@@ -1,12 +1,11 @@
 """What nobody wants of a store any more, and what is looked at by somebody meanwhile."""
 
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from pipeline_containers.images.image import is_digest
-from pipeline_containers.system.mountinfo import place_of
+from pipeline_containers.system.mountinfo import find_mounts
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,22 +19,7 @@ class Garbage:
 def mounts_by_hand() -> dict[str, list[Path]]:
     """List where images are mounted to be looked at, by digest."""
     found: dict[str, list[Path]] = {}
-    for line in Path("/proc/self/mountinfo").read_text().splitlines():
-        before, _, after = line.partition(" - ")
-        kind, source, *_ = after.split()
-        if kind == "overlay" and is_digest(source):
-            found.setdefault(source, []).append(place_of(before))
+    for mount in find_mounts():
+        if mount.kind == "overlay" and is_digest(mount.source):
+            found.setdefault(mount.source, []).append(mount.place)
     return found
-
-
-def disk_bytes(folder: Path) -> int:
-    """Add up what a folder takes on the disk, each file once."""
-    seen: set[int] = set()
-    total = 0
-    for parent, _, files in os.walk(folder):
-        for name in ("", *files):
-            status = os.lstat(os.path.join(parent, name))
-            if status.st_ino not in seen:
-                seen.add(status.st_ino)
-                total += status.st_blocks * 512
-    return total

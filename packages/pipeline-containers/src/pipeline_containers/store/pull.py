@@ -3,9 +3,7 @@
 What has arrived whole stays for the next try: a layer is fetched once, however often it takes.
 """
 
-import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
@@ -18,35 +16,17 @@ from pipeline_containers.images.storage import Storage, stored_name
 from pipeline_containers.registries.registry import Registry
 from pipeline_containers.store.progress import OnProgress, PullProgress
 from pipeline_containers.store.watch import CopyWatch, disk_full, disk_trouble
-from pipeline_containers.system.command import CancelFlag, OnStart, Stop
+from pipeline_containers.system.command import OnStart, Stop
+from pipeline_containers.system.deadline import Deadline, DeadlineErrors
 
-_TURN_S = 0.05
 _LONGEST_PAUSE_S = 30.0
 
 _Got = TypeVar("_Got")
 
 
-@dataclass(frozen=True, slots=True)
-class PullDeadline:
-    """How long a pull may take (by the monotonic clock), and who may end it."""
-
-    deadline: float
-    cancelled: CancelFlag | None
-
-    def left_s(self) -> float:
-        """Say how much time is left; `StoreError` when it is over, or not wanted any more."""
-        if self.cancelled is not None and self.cancelled.is_set():
-            raise StoreError("it was cancelled")
-        left = self.deadline - time.monotonic()
-        if left <= 0:
-            raise StoreError("it took longer than it may")
-        return left
-
-    def pause(self, pause_s: float) -> None:
-        """Wait, unless it is over before."""
-        until = time.monotonic() + pause_s
-        while (left := until - time.monotonic()) > 0:
-            time.sleep(min(_TURN_S, left, self.left_s()))
+PULL_ERRORS = DeadlineErrors(
+    lambda _: StoreError("it took longer than it may"), lambda: StoreError("it was cancelled")
+)
 
 
 class Pull:
@@ -59,7 +39,7 @@ class Pull:
         reference: str,
         storage: Storage,
         limits: PullLimits,
-        deadline: PullDeadline,
+        deadline: Deadline,
         on_progress: OnProgress | None,
         on_start: OnStart | None,
     ) -> None:

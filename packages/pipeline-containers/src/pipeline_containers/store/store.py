@@ -18,7 +18,6 @@ import fcntl
 import os
 import shutil
 import tempfile
-import time
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -31,14 +30,16 @@ from pipeline_containers.images.skopeo import delete_image, reason
 from pipeline_containers.images.storage import Storage, stored_name
 from pipeline_containers.registries.registry import Registry
 from pipeline_containers.sandbox.container.layers import mount_root
-from pipeline_containers.store.garbage import Garbage, disk_bytes, mounts_by_hand
+from pipeline_containers.store.garbage import Garbage, mounts_by_hand
 from pipeline_containers.store.progress import OnProgress
-from pipeline_containers.store.pull import Pull, PullDeadline
+from pipeline_containers.store.pull import PULL_ERRORS, Pull
 from pipeline_containers.store.sharing import Sharing
 from pipeline_containers.store.unfinished import Unfinished
 from pipeline_containers.store.watch import disk_trouble, too_large
 from pipeline_containers.system import syscalls
 from pipeline_containers.system.command import CancelFlag, OnStart
+from pipeline_containers.system.deadline import Deadline
+from pipeline_containers.system.disk import folder_bytes
 from pipeline_containers.system.mountinfo import unmount
 
 _DELETE_S = 60.0
@@ -80,7 +81,7 @@ class Store:
         """
         if is_digest(reference) and self.has(reference):
             return reference  # the registry may be down
-        deadline = PullDeadline(time.monotonic() + timeout_s, cancelled)
+        deadline = Deadline(timeout_s, cancelled, PULL_ERRORS)
         pull = Pull(
             registry,
             repository,
@@ -170,7 +171,7 @@ class Store:
         here = self.digests()
         used = {layer for digest in here if digest in kept for layer in self.image(digest).layers}
         layers = {
-            folder: disk_bytes(folder)
+            folder: folder_bytes(folder)
             for folder in self._storage.layers()
             if folder / "diff" not in used
         }
@@ -198,7 +199,7 @@ class Store:
         """
         return self._clear()
 
-    def _fetch(self, pull: Pull, manifest: Manifest, deadline: PullDeadline) -> None:
+    def _fetch(self, pull: Pull, manifest: Manifest, deadline: Deadline) -> None:
         """Lay an image down; what failed leaves whole layers at most."""
         if disk_trouble(self.folder, self._limits, 2 * pull.left_bytes(manifest)):
             self._clear({manifest.digest, *self.digests()})

@@ -10,6 +10,7 @@ from pathlib import Path
 from msgspec import Struct
 
 from pipeline_containers.errors import ContainersError
+from pipeline_containers.system.disk import folder_bytes
 
 _log = logging.getLogger(__name__)
 
@@ -111,20 +112,4 @@ class CacheKeeper:
     def _look(self) -> str:
         disk = os.statvfs(self._folder)
         free_bytes, disk_bytes = disk.f_bavail * disk.f_frsize, disk.f_blocks * disk.f_frsize
-        return too_much(self._limits, _size(self._folder), free_bytes, disk_bytes)
-
-
-def _size(folder: Path) -> int:
-    """Count what a folder takes on its disk; what vanishes meanwhile counts nothing."""
-    total, folders = 0, [os.fspath(folder)]
-    while folders:
-        try:
-            with os.scandir(folders.pop()) as entries:
-                for entry in entries:
-                    if entry.is_dir(follow_symlinks=False):
-                        folders.append(entry.path)
-                    else:
-                        total += entry.stat(follow_symlinks=False).st_blocks * 512
-        except OSError:
-            continue
-    return total
+        return too_much(self._limits, folder_bytes(self._folder), free_bytes, disk_bytes)

@@ -1,11 +1,11 @@
 """The working folder: one owner at a time, who can be named."""
 
-import fcntl
 import os
 import shutil
 from pathlib import Path
 
 from pipeline_containers.sandbox.host.rootless import host_pid
+from pipeline_containers.system import owner_lock
 
 
 class FolderInUse(Exception):
@@ -19,20 +19,12 @@ class WorkFolder:
         """Create and lock it; FolderInUse if another process has it, OSError if it cannot be."""
         path.mkdir(parents=True, exist_ok=True, mode=0o711)
         self.path = path.resolve()
-        self._lock = os.open(
-            self.path / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600
-        )
         try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            holder = os.pread(self._lock, 200, 0).decode(errors="replace").strip()
-            os.close(self._lock)
+            self._lock = owner_lock.take(self.path / "lock", f"{owner} (process {host_pid()})")
+        except owner_lock.AlreadyOwned as error:
             raise FolderInUse(
-                f"{self.path} is in use by {holder or 'another process'}: "
-                "give each worker a folder of its own"
+                f"{self.path} is in use by {error.owner}: give each worker a folder of its own"
             ) from None
-        os.ftruncate(self._lock, 0)
-        os.pwrite(self._lock, f"{owner} (process {host_pid()})\n".encode(), 0)
 
     def folder(self, name: str) -> Path:
         """Return a folder in it, made if need be."""

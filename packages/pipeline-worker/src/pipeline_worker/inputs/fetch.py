@@ -6,9 +6,9 @@ Nothing half: the input is there as a whole, or there is an error, and the job d
 from pathlib import Path
 
 from pipeline_containers.sandbox.limits import Limits
+from pipeline_containers.system.deadline import Deadline
 from pipeline_protocol.requests import SolutionRequest
 from pipeline_protocol.settings import Credentials, Settings
-from pipeline_worker.inputs.deadline import InputDeadline
 from pipeline_worker.inputs.local import copy_folder, write_files
 from pipeline_worker.inputs.quota import InputQuota
 from pipeline_worker.inputs.s3_clients import OpenBuckets
@@ -28,12 +28,12 @@ class Inputs:
         self._buckets.adopt(settings, credentials)
 
     def bring(
-        self, request: SolutionRequest, folder: Path, limits: Limits, deadline: InputDeadline
+        self, request: SolutionRequest, folder: Path, limits: Limits, deadline: Deadline
     ) -> None:
         """Put the request's files into its job folder.
 
-        UnusableInput where the request is to blame, InputUnavailable where it is not; OutOfTime
-        and TakenBack.
+        UnusableInput where the request is to blame, InputUnavailable where it is not; InputTimedOut
+        and InputCancelled.
         """
         if isinstance(request.files, dict):
             write_files(request.files, folder)

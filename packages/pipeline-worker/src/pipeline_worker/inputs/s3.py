@@ -18,7 +18,7 @@ from s3transfer.manager import TransferConfig, TransferManager
 from s3transfer.subscribers import BaseSubscriber
 
 from pipeline_containers.registries.registry import AwsCredentials
-from pipeline_worker.inputs.deadline import TURN_S, InputDeadline
+from pipeline_containers.system.deadline import TURN_S, Deadline
 from pipeline_worker.inputs.quota import (
     InputQuota,
     InputUnavailable,
@@ -82,11 +82,11 @@ class Buckets:
         """Connect ahead of the first job, and warn if a place cannot be read."""
         self._listers.submit(self._greet, place)
 
-    def copy(self, place: Place, folder: Path, quota: InputQuota, deadline: InputDeadline) -> None:
+    def copy(self, place: Place, folder: Path, quota: InputQuota, deadline: Deadline) -> None:
         """Copy what is beneath a place into the job folder, all of it or with an error.
 
         UnusableInput for what no job can have; InputUnavailable where S3 is to blame, or whoever
-        runs it; OutOfTime and TakenBack as soon as there is no point in going on.
+        runs it; InputTimedOut and InputCancelled as soon as there is no point in going on.
         """
         files = deadline.wait_for(self._listers.submit(self._plan, place, quota, deadline))
         _make_folders(files, folder)
@@ -109,8 +109,8 @@ class Buckets:
         except (BotoCoreError, ClientError) as error:
             _log.warning("inputs: %s", _unavailable(place, error))
 
-    def _plan(self, place: Place, quota: InputQuota, deadline: InputDeadline) -> list[InputFile]:
-        deadline.check()  # it may have stood in the queue behind listings that hang
+    def _plan(self, place: Place, quota: InputQuota, deadline: Deadline) -> list[InputFile]:
+        deadline.left_s()  # it may have stood in the queue behind listings that hang
         try:
             return plan_files(place, self._list(place, quota, deadline))
         except (BotoCoreError, ClientError) as error:
@@ -118,13 +118,13 @@ class Buckets:
         except msgspec.ValidationError as error:
             raise InputUnavailable(f"{place}: the listing makes no sense: {error}") from None
 
-    def _list(self, place: Place, quota: InputQuota, deadline: InputDeadline) -> Iterator[Listed]:
+    def _list(self, place: Place, quota: InputQuota, deadline: Deadline) -> Iterator[Listed]:
         """List page by page, no further than a job may have."""
         pages = self._client.get_paginator("list_objects_v2").paginate(
             Bucket=place.bucket, Prefix=place.prefix
         )
         for page in pages:
-            deadline.check()
+            deadline.left_s()
             for entry in page.get("Contents", ()):
                 listed = msgspec.convert(entry, Listed)
                 quota.take(listed.size)
@@ -135,7 +135,7 @@ class _Fetching:
     """One job's objects, a few at a time."""
 
     def __init__(
-        self, transfers: TransferManager, place: Place, folder: Path, deadline: InputDeadline
+        self, transfers: TransferManager, place: Place, folder: Path, deadline: Deadline
     ) -> None:
         self._transfers = transfers
         self._place = place
@@ -178,7 +178,7 @@ class _Fetching:
         """Wait until one has ended; return it if it is to be tried again."""
         future = None
         while future is None:
-            self._deadline.check()
+            self._deadline.left_s()
             try:
                 future = self._ended.get(timeout=TURN_S)
             except queue.Empty:

@@ -4,9 +4,9 @@ import threading
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
+from pipeline_containers.system.deadline import Deadline
 from pipeline_protocol.settings import Credentials, Settings
 from pipeline_worker.aws import aws_credentials, expired
-from pipeline_worker.inputs.deadline import InputDeadline
 from pipeline_worker.inputs.quota import InputUnavailable
 from pipeline_worker.inputs.s3_uri import find_place
 
@@ -39,7 +39,7 @@ class OpenBuckets:
             if self.allowed and expired(credentials) is None:
                 self._opening = self._open()
 
-    def get(self, deadline: InputDeadline) -> "Buckets":
+    def get(self, deadline: Deadline) -> "Buckets":
         """Give S3; InputUnavailable if the credentials, or what AWS is set up by, are of no use."""
         with self._lock:
             why = expired(self._credentials)

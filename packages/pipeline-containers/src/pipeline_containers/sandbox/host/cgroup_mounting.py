@@ -8,8 +8,14 @@ or are given one: nothing changes for others. Source: ip-netns(8), cgroup_namesp
 import contextlib
 from pathlib import Path
 
-from pipeline_containers.sandbox.host.hierarchies import PLACE, UNIFIED, find_mounts, find_own
+from pipeline_containers.sandbox.host.hierarchies import (
+    PLACE,
+    UNIFIED,
+    find_cgroup_mounts,
+    find_own,
+)
 from pipeline_containers.system import syscalls
+from pipeline_containers.system.mountinfo import parse_mounts
 
 _FLAGS = syscalls.MS_NOSUID | syscalls.MS_NODEV | syscalls.MS_NOEXEC
 
@@ -21,7 +27,7 @@ def mount_hidden_cgroups() -> None:
     found when cgroups are needed.
     """
     own = find_own()
-    mounts = find_mounts()
+    mounts = find_cgroup_mounts()
     seen = mounts.get(UNIFIED)
     if set(own) == {UNIFIED}:
         if seen is None or seen.folder(own[UNIFIED]) is None:
@@ -68,9 +74,7 @@ def _mount_version_2(place: Path) -> None:
 
 def version_2_options(text: str) -> str:
     """Take the options of a mounted cgroup version 2 from the text of a `mountinfo`."""
-    for line in text.splitlines():
-        _, _, rest = line.partition(" - ")
-        kind, *_, options = rest.split(" ") if rest else ("", "")
-        if kind == "cgroup2":
-            return ",".join(one for one in options.split(",") if one not in ("rw", "ro"))
+    for mount in parse_mounts(text):
+        if mount.kind == "cgroup2":
+            return ",".join(one for one in mount.kind_options if one not in ("rw", "ro"))
     return ""

@@ -19,7 +19,7 @@ from pipeline_containers.sandbox.host.hierarchies import (
     UNIFIED,
     CgroupMount,
     Hierarchies,
-    find_mounts,
+    find_cgroup_mounts,
     find_own,
 )
 from pipeline_containers.sandbox.host.placement import (
@@ -60,7 +60,7 @@ class CgroupRoot:
 
 def open_cgroup_root(name: str, parent: str = "") -> CgroupRoot:
     """Make it, named `name`, below this process' own cgroup or the named `parent`."""
-    mounts = find_mounts()
+    mounts = find_cgroup_mounts()
     if _is_version_2(mounts):
         return _open_version_2(mounts[UNIFIED], name, parent)
     if mounts:
@@ -79,7 +79,7 @@ def clear_own_cgroup() -> None:
     For who is about to start processes that must not stay behind. Where it cannot be done nothing
     is: what holds is found out when the root is opened.
     """
-    mounts = find_mounts()
+    mounts = find_cgroup_mounts()
     if _is_version_2(mounts):
         with contextlib.suppress(OSError):
             _clear(mounts[UNIFIED], _choose(mounts[UNIFIED]))

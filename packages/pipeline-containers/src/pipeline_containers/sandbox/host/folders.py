@@ -8,16 +8,15 @@ FOLDER/canary/    the layer of the canary's image
 FOLDER/cgroups    where its cgroups are, a line each, while it has an owner
 """
 
-import fcntl
 import hashlib
 import os
 from collections.abc import Iterable
-from contextlib import suppress
 from pathlib import Path
 
 from pipeline_containers.errors import SandboxError
 from pipeline_containers.sandbox.host.hierarchies import PLACE
 from pipeline_containers.sandbox.host.rootless import host_pid
+from pipeline_containers.system import owner_lock
 
 
 class SandboxFolders:
@@ -34,7 +33,12 @@ class SandboxFolders:
         self._make()
         if are_strangers:
             self._check_way()
-        self._lock = _own(self.folder / "lock")
+        try:
+            self._lock = owner_lock.take(self.folder / "lock", f"process {host_pid()}")
+        except owner_lock.AlreadyOwned as error:
+            raise SandboxError(
+                f"{self.folder} belongs to {error.owner}: choose another folder"
+            ) from error
 
     @property
     def key(self) -> str:
@@ -77,20 +81,3 @@ class SandboxFolders:
                     f"containers cannot get through {place}: chmod o+x {place}, "
                     "or choose another working folder"
                 )
-
-
-def _own(lock: Path) -> int:
-    """Take the lock; the file says whose it is."""
-    descriptor = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as error:
-        holder = os.read(descriptor, 32).decode(errors="replace").strip() or "unknown"
-        os.close(descriptor)
-        raise SandboxError(
-            f"{lock.parent} belongs to process {holder}: choose another folder"
-        ) from error
-    with suppress(OSError):
-        os.ftruncate(descriptor, 0)
-        os.write(descriptor, f"{host_pid()}\n".encode())
-    return descriptor

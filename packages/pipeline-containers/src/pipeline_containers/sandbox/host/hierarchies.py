@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from pipeline_containers.system.mountinfo import unescape
+from pipeline_containers.system.mountinfo import OWN, parse_mounts
 
 UNIFIED = ""
 """The name of version 2's one hierarchy, beside version 1's controllers."""
@@ -61,31 +61,27 @@ class Hierarchies:
         return controller in self.mounts
 
 
-def parse_mounts(text: str) -> dict[str, CgroupMount]:
+def parse_cgroup_mounts(text: str) -> dict[str, CgroupMount]:
     """Find the hierarchies in the text of `/proc/self/mountinfo`, by each of their names."""
     mounts: dict[str, CgroupMount] = {}
-    for line in text.splitlines():
-        before, _, after = line.partition(" - ")
-        fields, kind = before.split(), after.split()
-        if len(fields) < 6 or not kind:
-            continue
-        options = {*fields[5].split(","), *kind[-1].split(",")}
-        mount = CgroupMount(Path(unescape(fields[4])), unescape(fields[3]), "ro" in options)
-        if kind[0] == "cgroup2":
+    for found in parse_mounts(text):
+        is_read_only = "ro" in found.options or "ro" in found.kind_options
+        mount = CgroupMount(found.place, found.root, is_read_only)
+        if found.kind == "cgroup2":
             under = mounts.get(UNIFIED)
             # systemd 257 lays one file of a unit's cgroup over the read-only whole
             if under is None or under.place not in mount.place.parents:
                 mounts[UNIFIED] = mount  # the last one lies on top
-        elif kind[0] == "cgroup":
-            for option in kind[-1].split(","):
+        elif found.kind == "cgroup":
+            for option in found.kind_options:
                 if option in _CONTROLLERS or option.startswith("name="):
                     mounts.setdefault(option, mount)
     return mounts
 
 
-def parse_mountinfo(text: str) -> Hierarchies:
+def parse_hierarchies(text: str) -> Hierarchies:
     """Take whole hierarchies from the text of `/proc/self/mountinfo`."""
-    return Hierarchies({name: mount.place for name, mount in parse_mounts(text).items()})
+    return Hierarchies({name: mount.place for name, mount in parse_cgroup_mounts(text).items()})
 
 
 def parse_own_cgroups(text: str) -> dict[str, str]:
@@ -98,14 +94,14 @@ def parse_own_cgroups(text: str) -> dict[str, str]:
     return own
 
 
-def find_mounts() -> dict[str, CgroupMount]:
+def find_cgroup_mounts() -> dict[str, CgroupMount]:
     """Find how hierarchies are mounted for this process."""
-    return parse_mounts(Path("/proc/self/mountinfo").read_text())
+    return parse_cgroup_mounts(OWN.read_text())
 
 
 def find_hierarchies() -> Hierarchies:
     """Find this host's whole hierarchies."""
-    return parse_mountinfo(Path("/proc/self/mountinfo").read_text())
+    return parse_hierarchies(OWN.read_text())
 
 
 def find_own() -> dict[str, str]:
