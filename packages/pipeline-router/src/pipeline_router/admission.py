@@ -99,7 +99,6 @@ class Admission:
                 return
             scheduler.put(work)
         dispatcher.inflight.add(work)
-        dispatcher.counters.accepted += 1
 
     def _met(self, key: bytes, envelope: Envelope, now: float) -> bool:
         """Join the same request in flight, or send its stored reply again."""
@@ -112,7 +111,6 @@ class Admission:
             if reply is None:
                 return False
             self._out.append(SendReply(envelope, reply))
-        dispatcher.counters.merged += 1
         return True
 
     def _admit(
@@ -143,7 +141,6 @@ class Admission:
         return refusals.full(scheduler, work.lane, dispatcher.address, queue=queue)
 
     def _refuse(self, envelope: Envelope, why: Refusal) -> None:
-        self._dispatcher.counters.refused += 1
         self._out.append(SendReply(envelope, why.reply()))
 
 

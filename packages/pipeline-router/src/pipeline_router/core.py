@@ -24,7 +24,6 @@ from pipeline_protocol.settings import NOT_YET_MINTED
 from pipeline_router import config as configuration
 from pipeline_router.admission import SERVED, Admission
 from pipeline_router.commands import Command, Finish, Mint, Note, Reload, Save, Tell, TellAll
-from pipeline_router.counters import RouterCounters
 from pipeline_router.deployments import Deployments
 from pipeline_router.dispatch import Dispatcher
 from pipeline_router.events import (
@@ -126,11 +125,6 @@ class RouterCore:
             Goodbye: self._goodbye,
         }
 
-    @property
-    def counters(self) -> RouterCounters:
-        """What has been counted since the start."""
-        return self.dispatcher.counters
-
     def handle(self, event: Event, now: float) -> list[Command]:
         """Take in what happened; return what is to be done, in this order."""
         self.take_in(event, now)
@@ -201,7 +195,6 @@ class RouterCore:
         self.sessions.goodbye(worker, now)
 
     def _worker_garbled(self, event: WorkerGarbled, now: float) -> None:
-        self.counters.garbled += 1
         worker = self.sessions.presence.at(event.peer)
         if worker is None:
             self._out.append(Tell(event.peer, Refused(RefusalReason.MALFORMED, event.error)))

@@ -8,7 +8,6 @@ from pipeline_protocol.status import STATUSES
 from pipeline_router import refusals
 from pipeline_router.commands import Command, SendReply, Tell
 from pipeline_router.config import RouterOptions
-from pipeline_router.counters import RouterCounters
 from pipeline_router.inflight import Inflight
 from pipeline_router.model import Lane, Orphan, State, Work, Worker
 from pipeline_router.refusals import Refusal
@@ -24,7 +23,6 @@ class Dispatcher:
     def __init__(self, out: list[Command], options: RouterOptions, address: str) -> None:
         self.options = options
         self.address = address
-        self.counters = RouterCounters()
         self.inflight = Inflight()
         self.stored = ReplyCache()
         self.schedulers = {name: Scheduler(name) for name in CHANNELS}
@@ -170,7 +168,6 @@ class Dispatcher:
         """Let an earlier attempt that came to an end win over one that has not."""
         work = self.inflight.works.get(message.job)
         if work is None or message.attempt > work.attempt or message.code not in _STORED:
-            self.counters.late_results += 1
             return
         self._unplace(work, now)
         self._answer(work, message.code, body, now)
@@ -195,7 +192,6 @@ class Dispatcher:
                     refusal = refusals.worker_lost(held.lost, worker, attempt)
                     self._close(held, refusal.reply())
                 else:
-                    self.counters.retried += 1
                     self.again(held, now)
             elif held is not None:
                 self.orphans.pop(held.key, None)

@@ -55,7 +55,10 @@ _log = logging.getLogger("pipeline_router")
 
 
 class Mailbox:
-    """Events from other threads and from signal handlers; its pipe wakes the poller."""
+    """Events from other threads and from signal handlers; its pipe wakes the poller.
+
+    Not shared with the worker and the client: the protocol, which all have, does no I/O.
+    """
 
     def __init__(self) -> None:
         self._events: deque[Event] = deque()

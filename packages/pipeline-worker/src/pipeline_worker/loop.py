@@ -20,7 +20,11 @@ _GOODBYE_S = 1.0
 
 
 class _Bell:
-    """Wakes the loop up; whoever can still ring it keeps its descriptor from being another's."""
+    """Wakes the loop up; whoever can still ring it keeps its descriptor from being another's.
+
+    The router and the client have their own: packages share nothing but the protocol, and that does
+    no I/O.
+    """
 
     def __init__(self) -> None:
         self.descriptor = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)

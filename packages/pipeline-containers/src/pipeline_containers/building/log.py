@@ -10,7 +10,10 @@ _log = logging.getLogger(__name__)
 
 
 class BuildLog:
-    """Every line that a build and what surrounds it says."""
+    """Every line that a build and what surrounds it says, of several programs.
+
+    What one program prints, `system/command.py` keeps by itself, as bytes.
+    """
 
     def __init__(self, name: str, tail_bytes: int, on_line: OnLine | None) -> None:
         self._name = name

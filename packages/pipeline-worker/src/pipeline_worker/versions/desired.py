@@ -16,7 +16,7 @@ Key = tuple[str, str]
 """Track and version."""
 
 
-class Change(Struct, frozen=True):
+class WantedChange(Struct, frozen=True):
     """What a new configuration means."""
 
     prepare: tuple[WantedVersion, ...]
@@ -40,7 +40,7 @@ class DesiredVersions:
         self._topics = frozenset(topics)
         self._versions: dict[Key, _Version] = {}
 
-    def want(self, versions: Iterable[WantedVersion]) -> Change:
+    def want(self, versions: Iterable[WantedVersion]) -> WantedChange:
         """Take in what is wanted now; a scoped worker leaves out other tracks."""
         wanted = {
             (one.track, one.version): one
@@ -60,7 +60,7 @@ class DesiredVersions:
             )
             self._versions[one.track, one.version] = _Version(one, state)
         changed = [*removed, *(self._versions[one.track, one.version].state for one in prepare)]
-        return Change(tuple(prepare), tuple(changed))
+        return WantedChange(tuple(prepare), tuple(changed))
 
     def _must_prepare(self, key: Key, wanted: WantedVersion) -> bool:
         known = self._versions.get(key)
