@@ -1,4 +1,4 @@
-"""The image_check of a host, on a thread: what comes of each way in which it ends."""
+"""The image check of a host, on a thread: what comes of each way in which it ends."""
 
 from collections.abc import Callable
 from queue import Queue

@@ -19,7 +19,7 @@ IMAGE = StoredImage(f"sha256:{'1' * 64}", (Path("/nowhere"),))
 
 @dataclass
 class ImageCheckHarness:
-    """A image_check whose trials end as a test says."""
+    """An image check whose trials end as a test says."""
 
     folder: Path
     failure: Exception | None = None

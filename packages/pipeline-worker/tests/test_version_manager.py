@@ -1,4 +1,4 @@
-"""Versions on their way to being ready, with a store and a image_check that do as a test says."""
+"""Versions on their way to being ready, with a store and an image check that do as a test says."""
 
 import threading
 from collections.abc import Callable, Iterator

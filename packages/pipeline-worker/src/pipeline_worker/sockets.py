@@ -130,7 +130,7 @@ def _first_answer(frames: list[bytes]) -> LinkFound | BootstrapRefused:
     if link.protocol != PROTOCOL:
         return BootstrapRefused(
             f"the router speaks protocol {link.protocol}, this worker {PROTOCOL}: "
-            "install version_manager of both that match"
+            "install releases of both that match"
         )
     return LinkFound(link.link_port, link.warnings)
 

@@ -253,7 +253,7 @@ class VersionManager:
             return self._kept() | set(+self._used)
 
     def _end_collecting(self, *, is_pending: bool) -> None:
-        """Have others go on; what has become is_pending meanwhile is still to be removed."""
+        """Have others go on; what has become due meanwhile is still to be removed."""
         with self._lock:
             self._collecting = False
             self._gc_pending |= is_pending
