@@ -51,7 +51,7 @@ class Need:
 
     @property
     def is_lacking(self) -> bool:
-        """Say whether a worker would refuse to start for want of it."""
+        """Return whether a worker would refuse to start for want of it."""
         return self.is_required and not self.holds
 
 
@@ -76,7 +76,7 @@ def examine(folder: Path, host: HostOptions, *, builds: bool = False) -> Iterato
 
 
 def explain(needs: Iterable[Need], reason: str) -> str:
-    """Say what a worker lacks, a line each; where nothing is found lacking, the reason alone."""
+    """Return what a worker lacks, a line each; where nothing is found lacking, the reason alone."""
     lacking = [need for need in needs if need.is_lacking]
     if not lacking:
         return reason
@@ -133,7 +133,7 @@ def _programs(builds: bool) -> Iterator[Need]:
 
 
 def _wants_netavark(buildah: str) -> bool:
-    """Say whether a buildah has networks by netavark alone: since its version 1.35."""
+    """Return whether a buildah has networks by netavark alone: since its version 1.35."""
     with contextlib.suppress(OSError, subprocess.TimeoutExpired):
         said = subprocess.run(
             [buildah, "--version"], capture_output=True, text=True, timeout=_TRY_S, check=False

@@ -28,7 +28,7 @@ class RouterAddress(Struct, frozen=True):
 
     @classmethod
     def parse(cls, text: str) -> "RouterAddress":
-        """Read ``tcp://HOST:PORT``; BadAddress otherwise."""
+        """Read ``tcp://HOST:PORT``; raises BadAddress otherwise."""
         address, rest = _split(text, "tcp://localhost:5555")
         if rest.path not in ("", "/") or rest.query or rest.fragment:
             raise BadAddress(f"{text!r}: a router's address ends after its port")
@@ -53,7 +53,7 @@ class WorkerAddress(Struct, frozen=True):
 
     @classmethod
     def parse(cls, text: str) -> "WorkerAddress":
-        """Read ``tcp://HOST:PORT/CHANNEL?topic=TRACK``; BadAddress otherwise."""
+        """Read ``tcp://HOST:PORT/CHANNEL?topic=TRACK``; raises BadAddress otherwise."""
         example = "tcp://localhost:5555/test_runners?topic=ruby"
         router, rest = _split(text, example)
         name = rest.path.removeprefix("/")

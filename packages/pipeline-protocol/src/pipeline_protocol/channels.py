@@ -89,7 +89,7 @@ ROUTER_TIMEOUT_S = 10.0
 
 
 def channel_named(name: str) -> Channel:
-    """Return the row of that name; ValueError, with the nearest one, if there is none."""
+    """Return the row of that name; raises ValueError, with the nearest one, if there is none."""
     try:
         return CHANNELS[name]
     except KeyError:
@@ -100,7 +100,7 @@ def channel_named(name: str) -> Channel:
 
 
 def tool_channel_named(name: str) -> Channel:
-    """Return the row of a channel whose workers run tools; ValueError if it is another."""
+    """Return the row of a channel whose workers run tools; raises ValueError if it is another."""
     row = channel_named(name)
     if not row.scopable:
         raise ValueError(f"channel {name!r} has no versions: its workers run no tool")

@@ -47,7 +47,7 @@ _UNREADABLE = (ValueError, RecursionError)
 
 
 def decode_request(data: bytes | memoryview) -> Request:
-    """Read a client's JSON; BadRequest if it is not one."""
+    """Read a client's JSON; raises BadRequest if it is not one."""
     try:
         str(data, "utf-8")  # msgspec skips unknown fields unread
         request = _request.decode(data)
@@ -80,7 +80,7 @@ def _shortened(error: str) -> str:
 
 
 def decode_reply(data: bytes | memoryview) -> Reply:
-    """Read a terminal reply; BadMessage if it is not one."""
+    """Read a terminal reply; raises BadMessage if it is not one."""
     try:
         return _reply.decode(data)
     except _UNREADABLE as error:
@@ -96,7 +96,7 @@ def decode_progress(data: bytes | memoryview) -> tuple[str, ...] | None:
 
 
 def decode_from_worker(data: bytes | memoryview) -> FromWorker:
-    """Read a link header that a worker sent; BadMessage if it is none."""
+    """Read a link header that a worker sent; raises BadMessage if it is none."""
     try:
         return _from_worker.decode(data)
     except _UNREADABLE as error:
@@ -104,7 +104,7 @@ def decode_from_worker(data: bytes | memoryview) -> FromWorker:
 
 
 def decode_to_worker(data: bytes | memoryview) -> ToWorker:
-    """Read a link header that the router sent; BadMessage if it is none."""
+    """Read a link header that the router sent; raises BadMessage if it is none."""
     try:
         return _to_worker.decode(data)
     except _UNREADABLE as error:

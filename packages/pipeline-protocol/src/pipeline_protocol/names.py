@@ -92,7 +92,9 @@ class Seen(set[str]):
         self._matches = re.compile(self._kind.pattern or "").search
 
     def admit(self, name: str, where: str) -> None:
-        """Match a name that is not in the set, and put it there; ValueError if it is no such name.
+        """Match a name that is not in the set, and put it there.
+
+        Raises ValueError if it is no such name.
 
         `where` is the field, in the notation of msgspec's own messages.
         """
@@ -117,7 +119,7 @@ _DESCRIPTIONS = {
 
 
 def described(error: str) -> str:
-    """Say what a name should be in words, where a message of msgspec's says it by its pattern."""
+    """Return what a name should be in words, where msgspec's message has its pattern."""
     for pattern, description in _DESCRIPTIONS.items():
         error = error.replace(pattern, description)
     return error

@@ -44,7 +44,7 @@ class _Action(Struct, frozen=True, kw_only=True, tag_field="action", omit_defaul
     role: ClassVar[Role] = Role.CLIENT
 
     def match_names(self) -> None:
-        """Match the names that its decoder leaves alone; ValueError if one is bad."""
+        """Match the names that its decoder leaves alone; raises ValueError if one is bad."""
 
 
 # --- served by workers

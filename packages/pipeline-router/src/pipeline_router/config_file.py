@@ -43,7 +43,7 @@ class ConfigFile:
     # --- beginning and end
 
     def lock(self) -> None:
-        """Keep every other router out; ConfigLocked if one is in.
+        """Keep every other router out; raises ConfigLocked if one is in.
 
         The lock file is never unlinked: who had it open would hold a lock that nobody sees.
         """
@@ -68,7 +68,10 @@ class ConfigFile:
             self._lock = None
 
     def seed(self, seed: Path) -> bool:
-        """Create the file from a template if it is missing; BadConfig if the template is bad."""
+        """Create the file from a template if it is missing.
+
+        Raises BadConfig if the template is bad.
+        """
         if self._real.exists():
             return False
         text = _read(seed)
@@ -79,7 +82,7 @@ class ConfigFile:
     # --- reading
 
     def read(self) -> tuple[Config, Versions]:
-        """Read the file; BadConfig with one line if it is of no use."""
+        """Read the file; raises BadConfig with one line if it is of no use."""
         text = _read(self._real, self.path)
         config, entries = self._parse(text)
         self._text, self._entries = text, entries
@@ -111,7 +114,7 @@ class ConfigFile:
     def save(self, versions: Versions) -> Config | None:
         """Write the wanted versions; return the configuration if people had changed it meanwhile.
 
-        BadConfig or OSError: nothing was written.
+        Raises BadConfig or OSError: nothing was written then.
         """
         # the very text that is kept is the one that is looked at: somebody may be writing now
         text = _read(self._real, self.path)

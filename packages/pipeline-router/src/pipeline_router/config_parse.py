@@ -109,7 +109,7 @@ Entries = dict[str, dict[str, dict[str, Entry]]]
 
 
 def read_config(data: Any) -> Config:
-    """Return what people configured; BadConfig if a key or a value is wrong."""
+    """Return what people configured; raises BadConfig if a key or a value is wrong."""
     file = _struct(data, _File, "")
     if file.credentials not in ("ambient", "sts"):
         raise BadConfig(f"credentials: {file.credentials!r} is neither ambient nor sts")
@@ -137,7 +137,10 @@ def read_config(data: Any) -> Config:
 
 
 def read_entries(data: Any) -> Entries:
-    """Return the versions that the router wrote; BadConfig if they are not as it writes them."""
+    """Return the versions that the router wrote.
+
+    Raises BadConfig if they are not as it writes them.
+    """
     sections = _mapping(data, "")
     for key in sections:
         if key != "versions":
@@ -217,7 +220,7 @@ _S3_PREFIX: Final = re.compile(r"s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]/(?:[^\x00
 
 
 def size(value: object) -> int:
-    """Read a size: a number of bytes, or text like ``64MiB``; ValueError otherwise."""
+    """Read a size: a number of bytes, or text like ``64MiB``; raises ValueError otherwise."""
     found = _SIZE.fullmatch(str(value)) if not isinstance(value, bool) else None
     if found is None or found[2] not in _UNITS:
         raise ValueError(f"{value!r} is not a size like 64MiB or 500kB")

@@ -27,7 +27,7 @@ class _Loader(_Base):  # type: ignore[misc]  # a choice of two
 
 
 def load(text: str) -> Any:
-    """Read a document; BadYaml if it is none, or more than data."""
+    """Read a document; raises BadYaml if it is none, or more than data."""
     try:
         _refuse_tricks(text)
         return yaml.load(text, Loader=_Loader)  # noqa: S506 # a safe loader

@@ -67,7 +67,7 @@ class _Answer(Struct, frozen=True, rename="pascal"):
 
 
 def read_answer(answer: Any, now: float) -> Credentials:
-    """Read what STS calls `Credentials`; `now`: seconds since the epoch. BadAnswer."""
+    """Read what STS calls `Credentials`; `now`: seconds since the epoch. Raises BadAnswer."""
     try:
         read = msgspec.convert(answer, _Answer)
     except msgspec.ValidationError as error:
@@ -84,7 +84,7 @@ def read_answer(answer: Any, now: float) -> Credentials:
 
 
 def check_credentials(config: Config, *, link_is_private: bool) -> None:
-    """BadConfig if credentials could not be minted, or would be sent for others to read."""
+    """Raise BadConfig if credentials could not be minted, or would be sent for others to read."""
     if config.credentials != "sts":
         return
     if not link_is_private:
@@ -182,7 +182,7 @@ class Minter:
 
 
 def describe(error: Exception) -> str:
-    """Say what went wrong, by nothing that may hold what STS sent."""
+    """Return what went wrong, by nothing that may hold what STS sent."""
     from botocore.exceptions import BotoCoreError, ClientError
 
     if isinstance(error, BadAnswer | BotoCoreError | ClientError):

@@ -137,7 +137,7 @@ class Dispatcher:
     # --- from workers
 
     def result(self, worker: Worker, message: Result, body: bytes, now: float) -> None:
-        """SendReply with a result if it is the first, acknowledge it anyway, and use the slot."""
+        """Answer with a result if it is the first, acknowledge it anyway, and use the slot."""
         fence = (message.job, message.attempt)
         running = worker.running
         had_slot = fence in running
@@ -205,13 +205,13 @@ class Dispatcher:
     # --- endings
 
     def cancel(self, work: Work, now: float) -> None:
-        """SendReply work that is wanted no more; what an earlier router sent of it ends as well."""
+        """Answer work that is wanted no more; what an earlier router sent of it ends as well."""
         if not work.attempt:
             self.taken_back[work.key] = now + self.options.liveness_s
         self.end(work, refusals.TAKEN_BACK, now)
 
     def end(self, work: Work, why: Refusal, now: float) -> None:
-        """SendReply work before a worker did."""
+        """Answer work before a worker did."""
         self._unplace(work, now)
         self._close(work, why.reply())
 
@@ -247,7 +247,7 @@ class Dispatcher:
                 self.end(work, refusals.STOPPING, now)
 
     def abandon(self) -> None:
-        """SendReply what still runs; its worker holds the result for the next router."""
+        """Answer what still runs; its worker holds the result for the next router."""
         for work in list(self.inflight.works.values()):
             self._close(work, refusals.STOPPING.reply())
 
@@ -279,7 +279,7 @@ class Dispatcher:
             self.refuse_waiting(lane, refusal, now)
 
     def refuse_waiting(self, lane: Lane, why: Refusal, now: float) -> None:
-        """SendReply everything that waits in a lane."""
+        """Answer everything that waits in a lane."""
         for work in list(lane):
             self.end(work, why, now)
 

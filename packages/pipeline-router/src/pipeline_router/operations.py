@@ -67,7 +67,7 @@ class Operations:
         self._started = now
 
     def serve(self, event: Requested, now: float) -> None:
-        """SendReply a request, at once or when its change is saved."""
+        """Answer a request, at once or when its change is saved."""
         reply = HANDLERS[type(event.request)](self, event, event.request, now)
         if reply is not None:
             body = reply.reply() if isinstance(reply, Refusal) else answer(reply)
@@ -94,7 +94,7 @@ class Operations:
         return channels
 
     def not_saved(self, error: str) -> None:
-        """SendReply the changes that could not be saved: nothing has changed."""
+        """Answer the changes that could not be saved: nothing has changed."""
         why = Refusal(
             status.SETUP_FAILED, f"nothing was changed: the configuration was not saved: {error}"
         )
@@ -161,10 +161,10 @@ class Operations:
         if of_action and of_action not in CHANNEL_OF_ACTION:
             error = f"`of_action`: {of_action[:64]!r} is no action of a worker's"
             return Refusal(status.MALFORMED, error + nearest(of_action[:64], CHANNEL_OF_ACTION))
-        ledger = self._dispatcher.inflight
+        inflight = self._dispatcher.inflight
         actions = [of_action] if of_action else list(CHANNEL_OF_ACTION)
         names = ((event.sender, action, request.id) for action in actions)
-        works = [work for name in names if (work := ledger.named(name)) is not None]
+        works = [work for name in names if (work := inflight.named(name)) is not None]
         if len(works) > 1:
             error = f"several requests are called {request.id!r}: name the one meant by `of_action`"
             return Refusal(status.MALFORMED, error)

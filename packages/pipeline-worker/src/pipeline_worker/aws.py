@@ -17,7 +17,7 @@ def aws_credentials(credentials: Credentials | None) -> AwsCredentials | None:
 
 
 def expired(credentials: Credentials | None, now: float | None = None) -> str | None:
-    """Say what is to be done about minted credentials that are of no use any more; None: nothing.
+    """Return what is to be done about minted credentials that are of no use; None: nothing.
 
     `now`: seconds since the epoch; the present moment where it is left out.
     """

@@ -65,7 +65,7 @@ class Bootstrap:
             self._started_at = now
 
     def due(self, now: float) -> Step | None:
-        """Say what it is time for; `asked` and `greeted` then tell that it was done."""
+        """Return what it is time for; `asked` and `greeted` then tell that it was done."""
         waited = now - self._phase_at
         unanswered = not self.welcomed and self._refused_at is None
         if unanswered and now - (self._started_at or now) > self._timeouts.first_answer_s:

@@ -205,7 +205,7 @@ def _work(start: Start, path: Path) -> NoReturn:
 
 
 def _explained(error: ContainersError, start: Start, path: Path) -> str:
-    """Say all that this host lacks, where that is why the worker does not start."""
+    """Return all that this host lacks, where that is why the worker does not start."""
     is_builder = CHANNELS[start.address.channel].tool_kind is None
     try:
         needs = list(examine(path / "tmp", start.means.host, builds=is_builder))

@@ -62,7 +62,7 @@ class Flavour(Struct, frozen=True):
 def open_flavour(
     channel: str, identity: str, slots: int, folder: WorkFolder, means: Means
 ) -> Iterator[Flavour]:
-    """Open what the channel's workers need; ContainersError if the host lacks something."""
+    """Open what the channel's workers need; raises ContainersError if the host lacks something."""
     kind = CHANNELS[channel].tool_kind
     _require(*(("git", "skopeo") if kind is None else ("skopeo",)), means.host.runtime)
     most = slots if means.warm is None else min(means.warm, slots)

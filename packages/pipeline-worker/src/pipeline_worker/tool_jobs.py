@@ -127,7 +127,7 @@ class ToolJobs:
 
 
 def judge(report: RunReport) -> int:
-    """Say which status a run has earned."""
+    """Return which status a run has earned."""
     if report.succeeded:
         return status.OK
     if report.ending in _CODES:

@@ -90,7 +90,10 @@ class Call(Struct, Generic[T], frozen=True):
 
 
 def allowed(*seconds: float | None) -> float:
-    """Return the first time-out that is said; RequestError if it would never end, or begin."""
+    """Return the first time-out that is said.
+
+    Raises RequestError if it would never end, or begin.
+    """
     said = next(one for one in seconds if one is not None)
     if not 0 < said <= _MAX_TIMEOUT_S:
         why = f"`timeout_s` must be more than 0 and at most {_MAX_TIMEOUT_S:g}, not {said}"
@@ -106,7 +109,7 @@ def _usual_s(request: requests.Request) -> float:
 
 
 def made(kind: Callable[..., R], **fields: object) -> R:
-    """Make a request; RequestError where it contradicts itself."""
+    """Make a request; raises RequestError where it contradicts itself."""
     try:
         return kind(**fields)
     except ValueError as error:
@@ -114,7 +117,7 @@ def made(kind: Callable[..., R], **fields: object) -> R:
 
 
 def written(request: requests.Request, timeout_s: float) -> bytes:
-    """Return the request's bytes; RequestError if the router would refuse them."""
+    """Return the request's bytes; raises RequestError if the router would refuse them."""
     if isinstance(request, requests.WorkerServed):
         request = msgspec.structs.replace(request, timeout_s=timeout_s)
     try:

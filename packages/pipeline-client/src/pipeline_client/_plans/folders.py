@@ -25,7 +25,8 @@ def inputs_of(
 ) -> dict[str, Any]:
     """Return a request's `files` and `s3_uri` for what is in a folder, uploaded if need be.
 
-    RequestError when there is nothing in it, or what cannot be sent: links, pipes, odd names.
+    Raises RequestError when there is nothing in it, or what cannot be sent: links, pipes, odd
+    names.
     """
     root = Path(folder)
     try:

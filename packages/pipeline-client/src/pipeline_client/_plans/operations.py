@@ -25,9 +25,10 @@ def deploy_container_version(
     """Have every worker that serves the track prepare a version, and go on having it.
 
     Returns how far the workers are: with `wait`, when all that live have it ready. On the way there
-    `on_progress` is told of each change. PlatformError when it has failed on all of them (511, with
-    each one's reason) and when there is none (503, at once: those that come later prepare it
-    too); ClientTimedOut after `timeout_s`, which is that of the client or 600 s if not said.
+    `on_progress` is told of each change. Raises PlatformError when it has failed on all of them
+    (511, with each one's reason) and when there is none (503, at once: those that come later
+    prepare it too); raises ClientTimedOut after `timeout_s`, which is that of the client or 600 s
+    if not said.
     """
     request = made(
         requests.DeployContainerVersion,

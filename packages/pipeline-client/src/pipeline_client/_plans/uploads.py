@@ -26,7 +26,10 @@ _PREFIX = re.compile(r"s3://([a-z0-9][a-z0-9.-]{1,61}[a-z0-9])/([^\x00-\x1f\x7f]
 
 
 def parse_prefix(text: str) -> tuple[str, str]:
-    """Return the bucket and the prefix, which ends with a slash unless empty; else ValueError."""
+    """Return the bucket and the prefix, which ends with a slash unless empty.
+
+    Raises ValueError if it is none.
+    """
     found = _PREFIX.fullmatch(text)
     if not found:
         raise ValueError(f"upload_to must be like s3://bucket/prefix/, not {text!r}")
@@ -37,7 +40,7 @@ def parse_prefix(text: str) -> tuple[str, str]:
 def upload(folder: Path, names: Iterable[str], to: str, allowed_s: float) -> str:
     """Upload these files of a folder; return the `s3_uri` that they are found by.
 
-    PlatformError (512) when that fails, ClientTimedOut when it takes too long.
+    Raises PlatformError (512) when that fails, ClientTimedOut when it takes too long.
     """
     ends = time.monotonic() + allowed_s
     bucket, prefix = parse_prefix(to)

@@ -131,7 +131,7 @@ class Buildah:
 
 
 def image_policy(storage: Path) -> dict[str, Any]:
-    """Say where images may come from: registries, and the builder's own store.
+    """Return where images may come from: registries, and the builder's own store.
 
     Without it a Dockerfile's `FROM dir:/...` or `FROM oci:/...` reads folders of the host. Source:
     containers-policy.json(5).

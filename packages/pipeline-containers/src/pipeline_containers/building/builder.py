@@ -54,7 +54,8 @@ class Builder(Protocol):
     ) -> AbstractContextManager[BuiltImage]:
         """Build an image and name it; it can be used for as long as the block lasts.
 
-        `BuildFailed`, `BuildTimedOut`, `BuildOutputLimit` or `BuildCancelled` when there is none.
+        Raises `BuildFailed`, `BuildTimedOut`, `BuildOutputLimit` or `BuildCancelled` when there is
+        none.
         """
         ...
 

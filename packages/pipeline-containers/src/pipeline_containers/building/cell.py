@@ -75,7 +75,7 @@ class Cell:
 
 @contextmanager
 def open_cell(folder: Path, runtime: str) -> Iterator[Cell]:
-    """Give a cell beneath a folder, gone with all of its traces afterwards.
+    """Return a cell beneath a folder, gone with all of its traces afterwards.
 
     Makes this process the subreaper of its descendants.
     """
@@ -95,7 +95,7 @@ def _end_containers(cell: Cell) -> None:
 
 
 def failure_of(done: Completed, options: BuildOptions) -> ContainersError | None:
-    """Say which error a build's end is, if any."""
+    """Return which error a build's end is, if any."""
     if done.stop is Stop.CANCELLED:
         return BuildCancelled("the build was cancelled", done.tail)
     if done.stop is Stop.TIMED_OUT:

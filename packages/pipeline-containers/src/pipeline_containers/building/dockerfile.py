@@ -24,7 +24,7 @@ def directives(dockerfile: str) -> set[str]:
 
 
 def has_mount(dockerfile: str) -> bool:
-    """Say whether `--mount` may be in a Dockerfile, however it is written.
+    """Return whether `--mount` may be in a Dockerfile, however it is written.
 
     Rather once too often: the real parser's rules for escapes, quotes and comments within a
     continued line are many.
@@ -35,7 +35,7 @@ def has_mount(dockerfile: str) -> bool:
 
 
 def refusal(dockerfile: str, *, allow_syntax: bool = False, allow_mounts: bool = False) -> str:
-    """Say why a Dockerfile is not built; nothing when it is."""
+    """Return why a Dockerfile is not built; nothing when it is."""
     if "syntax" in directives(dockerfile) and not allow_syntax:
         return (
             "the Dockerfile asks for a foreign front end (# syntax=...), which is an image that "

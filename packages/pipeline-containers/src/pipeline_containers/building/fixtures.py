@@ -47,7 +47,10 @@ class Fixture:
 
 
 def find_fixtures(tests: Path, kind: ToolKind) -> list[Fixture]:
-    """List the fixtures for a kind of tool; `ImageInvalid` if what they promise is no data."""
+    """List the fixtures for a kind of tool.
+
+    Raises `ImageInvalid` if what they promise is no data.
+    """
     found = []
     for case in _folders(tests):
         for folder in (case, *_folders(case)):
@@ -80,7 +83,7 @@ def judge(fixture: Fixture, kind: ToolKind, report: RunReport) -> Iterator[str]:
 
 
 def first_difference(expected: Any, actual: Any, place: str = "$") -> str:
-    """Say where two JSON values first differ, and how; nothing when they do not."""
+    """Return where two JSON values first differ, and how; nothing when they do not."""
     if isinstance(expected, dict) and isinstance(actual, dict):
         for key in (*expected, *(key for key in actual if key not in expected)):
             where = f"{place}.{key}"

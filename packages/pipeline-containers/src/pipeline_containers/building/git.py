@@ -72,7 +72,7 @@ def checkout(
 ) -> str:
     """Write the files of a reference into `destination`, which is made; the commit's SHA.
 
-    `BadReference` when it names nothing, `SourceError` when the repository cannot be read.
+    Raises `BadReference` when it names nothing, `SourceError` when the repository cannot be read.
     """
     with fetched(url, reference, sources, deadline, on_line) as commit:
         commit.write(destination)
@@ -179,7 +179,7 @@ class _Git:
         return done
 
     def reason(self, done: Completed) -> str:
-        """Say why a call failed, and no secret."""
+        """Return why a call failed, and no secret."""
         said = self.keyring.redact(done.tail.strip())
         return done.stop.value if done.stop else said or "git said nothing"
 
@@ -227,7 +227,7 @@ def _resolve(git: _Git, reference: Reference) -> str:
 
 
 def _is_reachable(git: _Git, sha: str) -> bool:
-    """Say whether a branch or tag leads to a commit."""
+    """Return whether a branch or tag leads to a commit."""
     options = ["--count=1", "--format=%(refname)", f"--contains={sha}"]
     done = git.call(["for-each-ref", *options, "--", "refs/heads", "refs/tags"])
     return done.ok and bool(done.stdout.strip())

@@ -24,7 +24,10 @@ class Reference:
 
     @classmethod
     def parse(cls, text: str) -> "Reference":
-        """Check a reference against the allowlist; `BadReference` says what it may be."""
+        """Check a reference against the allowlist.
+
+        Raises `BadReference`, which says what it may be.
+        """
         if is_sha(text):
             return cls(text)
         if _NAME.fullmatch(text) is None or _BAD_PART.search(text):
@@ -54,7 +57,7 @@ class Reference:
 
 
 def is_sha(text: str) -> bool:
-    """Say whether this is a commit's full name."""
+    """Return whether this is a commit's full name."""
     return _SHA.fullmatch(text) is not None
 
 

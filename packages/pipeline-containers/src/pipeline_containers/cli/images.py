@@ -210,7 +210,10 @@ class _Bar:
 
 @contextmanager
 def _unowned(folder: Path) -> Iterator[None]:
-    """Hold the lock of a worker's folder, if the store is in one; `StoreError` if a worker does."""
+    """Hold the lock of a worker's folder, if the store is in one.
+
+    Raises `StoreError` if a worker does.
+    """
     lock = folder.absolute().parent / "lock"
     if not lock.exists():
         yield

@@ -38,17 +38,17 @@ class StoredImage:
 
 
 def is_digest(text: str) -> bool:
-    """Say whether this is `sha256:` and 64 hexadecimal digits."""
+    """Return whether this is `sha256:` and 64 hexadecimal digits."""
     return _DIGEST.fullmatch(text) is not None
 
 
 def is_repository(text: str) -> bool:
-    """Say whether this can name a repository: lower case, no `..`, no leading slash or dash."""
+    """Return whether this can name a repository: lower case, no `..`, no leading slash or dash."""
     return len(text) <= 255 and _REPOSITORY.fullmatch(text) is not None
 
 
 def is_tag(text: str) -> bool:
-    """Say whether this can name a tag."""
+    """Return whether this can name a tag."""
     return _TAG.fullmatch(text) is not None
 
 

@@ -62,12 +62,12 @@ class Manifest:
 
 
 def digest_of(content: bytes) -> str:
-    """Give the digest by which registries know a manifest with this content."""
+    """Return the digest by which registries know a manifest with this content."""
     return f"sha256:{hashlib.sha256(content).hexdigest()}"
 
 
 def parse_manifest(content: bytes) -> Manifest:
-    """Read an image's manifest; `RegistryError` for all that is none, or leads elsewhere."""
+    """Read an image's manifest; raises `RegistryError` for all that is none, or leads elsewhere."""
     try:
         document = json.loads(content)
     except (ValueError, RecursionError) as error:

@@ -105,7 +105,10 @@ def list_tags(name: str, options: Sequence[str] = ()) -> Completed:
 
 
 def parse_tags(printed: str) -> list[str]:
-    """Take the tags from what `list_tags` printed; `ValueError` if that was something else."""
+    """Take the tags from what `list_tags` printed.
+
+    Raises `ValueError` if that was something else.
+    """
     listing = json.loads(printed)
     tags = listing.get("Tags") if isinstance(listing, dict) else None
     if not isinstance(tags, list):

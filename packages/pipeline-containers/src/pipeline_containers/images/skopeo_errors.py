@@ -56,12 +56,12 @@ _KINDS = tuple((re.compile(said, re.IGNORECASE), passing, do) for said, passing,
 
 
 def is_disk_full(done: Completed) -> bool:
-    """Say whether it was this host's disk that made a call fail."""
+    """Return whether it was this host's disk that made a call fail."""
     return _FULL.search(done.tail.strip().rpartition("\n")[2]) is not None
 
 
 def is_passing(done: Completed) -> bool:
-    """Say whether what made a call fail may be over in a moment."""
+    """Return whether what made a call fail may be over in a moment."""
     if done.stop is not None:
         return done.stop is Stop.TIMED_OUT
     return _kind(done)[0]

@@ -60,7 +60,7 @@ class Storage:
                 yield str(name), str(entry.get("digest"))
 
     def load(self, image: str) -> StoredImage:
-        """Read an image by its id; `StoreError` when it is not here, or not whole."""
+        """Read an image by its id; raises `StoreError` when it is not here, or not whole."""
         for root in (self.root, *self.additional):
             for entry in _entries(self._images_file(root)):
                 if entry.get("id") == image:
@@ -71,7 +71,7 @@ class Storage:
         raise StoreError(f"{self.root} has no image {image}")
 
     def layer_sizes(self) -> dict[str, int]:
-        """Give the unpacked bytes of the whole layers that are here, by each digest they have."""
+        """Return the unpacked bytes of the whole layers that are here, by each digest they have."""
         sizes = {}
         for entry in _whole(self._layer_entries(self.root)):
             for key in _DIGESTS:

@@ -46,11 +46,11 @@ class DockerRegistry:
         self._login = login or HostLogin()
 
     def exists(self, repository: str, tag: str) -> bool:
-        """Say whether an image with this tag is there."""
+        """Return whether an image with this tag is there."""
         return self.digest(repository, tag) is not None
 
     def digest(self, repository: str, reference: str) -> str | None:
-        """Give the manifest digest that a tag, or a digest, stands for; None: not there."""
+        """Return the manifest digest that a tag, or a digest, stands for; None: not there."""
         content = self.manifest(repository, reference)
         return None if content is None else digest_of(content)
 
@@ -146,7 +146,7 @@ class DockerRegistry:
         )
 
     def authfile(self, folder: Path) -> Path | None:
-        """Give the file that other programs log in here by."""
+        """Return the file that other programs log in here by."""
         return self._login.authfile(folder)
 
     def _name(self, repository: str, reference: str = "") -> str:

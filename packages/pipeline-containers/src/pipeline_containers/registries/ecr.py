@@ -57,11 +57,11 @@ class EcrRegistry:
         return f"ECR in {self._client.meta.region_name}"
 
     def exists(self, repository: str, tag: str) -> bool:
-        """Say whether an image with this tag is there."""
+        """Return whether an image with this tag is there."""
         return self.digest(repository, tag) is not None
 
     def digest(self, repository: str, reference: str) -> str | None:
-        """Give the manifest digest that a tag, or a digest, stands for; None: not there."""
+        """Return the manifest digest that a tag, or a digest, stands for; None: not there."""
         _check_repository(repository)
         image: ImageIdentifierTypeDef
         if is_digest(reference):

@@ -47,11 +47,11 @@ class FolderRegistry:
         return str(self._location)
 
     def exists(self, repository: str, tag: str) -> bool:
-        """Say whether an image with this tag is there, and whole."""
+        """Return whether an image with this tag is there, and whole."""
         return self.digest(repository, tag) is not None
 
     def digest(self, repository: str, reference: str) -> str | None:
-        """Give the manifest digest that a tag, or a digest, stands for; None: not there."""
+        """Return the manifest digest that a tag, or a digest, stands for; None: not there."""
         name = _tag_of(reference) if is_digest(reference) else reference
         return self._tags(self._repository(repository)).get(name)
 

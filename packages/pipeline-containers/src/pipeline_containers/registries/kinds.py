@@ -8,7 +8,7 @@ from pipeline_containers.registries.registry import AwsCredentials, Registry
 
 
 def open_registry(kind: str, location: str, aws: AwsCredentials | None = None) -> Registry:
-    """Open a registry of a kind at a location; `RegistryError` for a kind that is not known.
+    """Open a registry of a kind at a location; raises `RegistryError` for a kind that is not known.
 
     `location` is a folder, or `host[/prefix]` of a docker registry; AWS says where its own is.
     Without `aws`, the host's own AWS credentials count.

@@ -13,7 +13,7 @@ class Login(Protocol):
     """The way in to one registry."""
 
     def authfile(self, folder: Path) -> Path | None:
-        """Give the auth file, perhaps written into a private folder; None: there is none."""
+        """Return the auth file, perhaps written into a private folder; None: there is none."""
         ...
 
     def renew(self) -> bool:

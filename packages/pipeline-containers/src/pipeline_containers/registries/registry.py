@@ -17,11 +17,11 @@ class Registry(Protocol):
         ...
 
     def exists(self, repository: str, tag: str) -> bool:
-        """Say whether an image with this tag is there, and whole."""
+        """Return whether an image with this tag is there, and whole."""
         ...
 
     def digest(self, repository: str, reference: str) -> str | None:
-        """Give the manifest digest that a tag, or a digest, stands for; None: not there."""
+        """Return the manifest digest that a tag, or a digest, stands for; None: not there."""
         ...
 
     def manifest(
@@ -69,7 +69,7 @@ class Registry(Protocol):
         ...
 
     def authfile(self, folder: Path) -> Path | None:
-        """Give the file that other programs log in here by, perhaps written into a folder."""
+        """Return the file that other programs log in here by, perhaps written into a folder."""
         ...
 
 

@@ -40,7 +40,7 @@ class Limits:
                 raise ValueError(f"{name} must be more than 0, is {getattr(self, name)!r}")
 
     def cpu_quota_us(self, period_us: int) -> int:
-        """Give the time on all cores together that it may have in each period."""
+        """Return the time on all cores together that it may have in each period."""
         return max(1_000, int(self.cpus * period_us))
 
     def cpu_shares(self) -> int:

@@ -51,10 +51,10 @@ class Sandbox:
 
     Up to `warm` containers are made ahead of their jobs. The containers' cgroups lie below
     `cgroup_parent`, in a cgroup of the sandbox's own. Makes this process the subreaper of its
-    descendants. `SandboxError` when a run cannot be set up, which says nothing about the tool;
-    `ImageInvalid` when the image is no such tool; `RuntimeMissing` when the runtime is not
-    installed. When something cannot be cleared away, `on_trouble` is told: the host wants to be
-    proved then (`prove`).
+    descendants. Raises `SandboxError` when a run cannot be set up, which says nothing about the
+    tool, `ImageInvalid` when the image is no such tool, `RuntimeMissing` when the
+    runtime is not installed. When something cannot be cleared away, `on_trouble` is told: the host
+    wants to be proved then (`prove`).
     """
 
     def __init__(
@@ -159,7 +159,10 @@ class Sandbox:
         self._roots.forget(digest)
 
     def self_test(self) -> RunReport:
-        """Run a tiny tool of our own the whole way; `SandboxError` says where that failed."""
+        """Run a tiny tool of our own the whole way.
+
+        Raises `SandboxError`, which says where that failed.
+        """
         report = self.run(
             ToolRun(
                 image=self_test.make_image(self._folders.self_test),
@@ -174,7 +177,7 @@ class Sandbox:
         return report
 
     def facts(self) -> dict[str, str]:
-        """Say how this host runs jobs, as it was found out by trying."""
+        """Return how this host runs jobs, as it was found out by trying."""
         return {
             "kernel": os.uname().release,
             "runtime": str(self._runtime),
@@ -183,14 +186,17 @@ class Sandbox:
         }
 
     def notes(self) -> list[str]:
-        """Say what holds here, but could be better, and what to do about it."""
+        """Return what holds here, but could be better, and what to do about it."""
         notes = list(self.cgroup_root.notes)
         if self._roots.why_not_mapped:
             notes.append(f"layers are copied to other owners, for {self._roots.why_not_mapped}")
         return notes
 
     def prove(self) -> None:
-        """Clear away what stayed, and run the self-test; `SandboxError` says what is wrong."""
+        """Clear away what stayed, and run the self-test.
+
+        Raises `SandboxError`, which says what is wrong.
+        """
         try:
             self.sweep()
         except OSError as error:

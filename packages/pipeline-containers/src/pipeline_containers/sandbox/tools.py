@@ -79,7 +79,7 @@ TOOLS: Mapping[str, ToolKind] = {
 
 
 def tool_program(kind: ToolKind, entrypoint: tuple[str, ...]) -> tuple[str, ...]:
-    """Say what is executed in the tool's folder, before its arguments.
+    """Return what is executed in the tool's folder, before its arguments.
 
     The contract is that `bin/run.sh` is called. An image whose entry point ends in that file, as
     most do (by itself, or as `["sh", ".../bin/run.sh"]`, or behind an init), is called by its entry
@@ -95,12 +95,12 @@ def tool_program(kind: ToolKind, entrypoint: tuple[str, ...]) -> tuple[str, ...]
 
 
 def tool_command(program: tuple[str, ...], slug: str) -> tuple[str, ...]:
-    """Say how a program is called for an exercise."""
+    """Return how a program is called for an exercise."""
     return (*program, slug, f"{JOB_FOLDER}/", f"{JOB_FOLDER}/")
 
 
 def late_command(program: tuple[str, ...]) -> tuple[str, ...]:
-    """Say how a program is called for an exercise that is named later, in a line of its stdin.
+    """Return how a program is called for an exercise that is named later, in a line of its stdin.
 
     A container's arguments are fixed when it is made. A shell that reads the last one, and then
     becomes the program, leaves nothing behind for the tool to see.
@@ -109,5 +109,5 @@ def late_command(program: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def is_line(slug: str) -> bool:
-    """Say whether a slug survives being a line: those of real exercises do."""
+    """Return whether a slug survives being a line: those of real exercises do."""
     return slug.isprintable() and len(slug) <= _LINE_CHARACTERS

@@ -74,7 +74,7 @@ class WarmPool:
         self._thread.start()
 
     def take(self, recipe: Recipe) -> Container | None:
-        """Give a container that does for a recipe, if there is one; expect more such jobs."""
+        """Return a container that does for a recipe, if there is one; expect more such jobs."""
         key = pool_key(recipe)
         with self._changed:
             self._began_at = time.monotonic()

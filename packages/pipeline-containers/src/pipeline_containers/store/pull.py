@@ -55,7 +55,10 @@ class Pull:
         self._total_bytes = 0
 
     def manifest(self) -> Manifest:
-        """Read what the image is made of; `RegistryError` if it is none that may come here."""
+        """Read what the image is made of.
+
+        Raises `RegistryError` if it is none that may come here.
+        """
         content = self._tried(self._look, lambda: 0)
         if content is None:
             raise RegistryError(f"{self._repository} has no {self._reference}: build it first")
@@ -75,7 +78,7 @@ class Pull:
         )
 
     def brought_nothing(self, manifest: Manifest) -> bool:
-        """Say whether as much is missing as when the pull was announced."""
+        """Return whether as much is missing as when the pull was announced."""
         return self.left_bytes(manifest) >= self._total_bytes
 
     def left_bytes(self, manifest: Manifest) -> int:

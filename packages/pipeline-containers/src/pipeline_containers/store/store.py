@@ -76,8 +76,8 @@ class Store:
     ) -> str:
         """Bring an image here, by tag or digest, unless it is here; its manifest digest.
 
-        `RegistryError` when there is no such image, or what comes is not what it should be;
-        `StoreError` when it could not be written, took too long or was cancelled.
+        Raises `RegistryError` when there is no such image, or what comes is not what it should be;
+        raises `StoreError` when it could not be written, took too long or was cancelled.
         """
         if is_digest(reference) and self.has(reference):
             return reference  # the registry may be down
@@ -106,7 +106,7 @@ class Store:
     def settle(self) -> None:
         """Wait until the disk has what was pulled; from then on it outlives the host's crash.
 
-        Apart from `pull`, for jobs can have an image before. `OSError` if the disk fails.
+        Apart from `pull`, for jobs can have an image before. Raises `OSError` if the disk fails.
         """
         landed = self._unfinished.digests().intersection(self.digests())
         if landed:
@@ -125,11 +125,11 @@ class Store:
         )
 
     def has(self, digest: str) -> bool:
-        """Say whether an image is here and whole."""
+        """Return whether an image is here and whole."""
         return digest in self.digests()
 
     def image(self, digest: str) -> StoredImage:
-        """Give an image's layers, the top one first, and its configuration."""
+        """Return an image's layers, the top one first, and its configuration."""
         if not is_digest(digest):
             raise StoreError(f"{digest!r} is not a digest")
         for image, found in self._storage.images():
@@ -166,7 +166,7 @@ class Store:
         return frozenset(folder / "diff" for folder in self._storage.layers())
 
     def garbage(self, keep: Collection[str]) -> Garbage:
-        """Say what `collect` would remove."""
+        """Return what `collect` would remove."""
         kept = set(keep) | mounts_by_hand().keys()
         here = self.digests()
         used = {layer for digest in here if digest in kept for layer in self.image(digest).layers}
@@ -249,7 +249,7 @@ class Store:
         self.collect_orphans()
 
     def _wanted(self, pull: Pull, manifest: Manifest) -> set[str]:
-        """Say what has to come, the image itself too, by digest."""
+        """Return what has to come, the image itself too, by digest."""
         if self.has(manifest.digest):
             return set()
         return {manifest.digest, *(layer.digest for layer in pull.missing(manifest))}

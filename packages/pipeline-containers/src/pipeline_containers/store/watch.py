@@ -113,7 +113,7 @@ def too_large(limits: PullLimits) -> RegistryError:
 
 
 def disk_trouble(folder: Path, limits: PullLimits, need_bytes: int = 0) -> StoreError | None:
-    """Say what is wrong if the disk has less room than is needed, and than must stay free."""
+    """Return what is wrong if the disk has less room than is needed, and than must stay free."""
     disk = os.statvfs(folder)
     if disk.f_bavail * disk.f_frsize < need_bytes + limits.free_bytes:
         return disk_full(folder, need_bytes + limits.free_bytes)

@@ -35,7 +35,7 @@ class CancelFlag(Protocol):
     """The one question asked of a `threading.Event`."""
 
     def is_set(self) -> bool:
-        """Say whether the work is no longer wanted."""
+        """Return whether the work is no longer wanted."""
         ...
 
 
@@ -78,7 +78,7 @@ def run_command(
     """Run a program to its end, its deadline, its output cap, or until it is cancelled.
 
     `stdout` of the answer is the whole of standard output, `tail` the last `tail_bytes` of both
-    streams. `ToolMissing` when there is no such program.
+    streams. Raises `ToolMissing` when there is no such program.
     """
     began = time.monotonic()
     try:

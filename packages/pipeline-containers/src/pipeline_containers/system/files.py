@@ -53,7 +53,7 @@ def head_in_root(root: Path, path: str, size: int) -> bytes:
 
 
 def status_in_root(root: Path, path: str) -> os.stat_result:
-    """Say what lies at a path of a root folder, links followed as if that folder were `/`."""
+    """Return what lies at a path of a root folder, links followed as if that folder were `/`."""
     with _root(root) as folder, _opened(folder, path, _AS_ROOT, os.O_PATH) as descriptor:
         return os.fstat(descriptor)
 

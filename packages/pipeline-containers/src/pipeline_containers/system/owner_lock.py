@@ -19,7 +19,7 @@ class AlreadyOwned(Exception):
 def take(file: Path, owner: str) -> int:
     """Hold a file, made if need be, and write into it who does; its open descriptor.
 
-    `AlreadyOwned` if another process has it, `OSError` if it cannot be opened.
+    Raises `AlreadyOwned` if another process has it, `OSError` if it cannot be opened.
     """
     descriptor = os.open(file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
     try:

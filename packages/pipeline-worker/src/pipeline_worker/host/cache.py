@@ -28,7 +28,7 @@ class CacheLimits(Struct, frozen=True):
 
 
 def too_much(limits: CacheLimits, cache_bytes: int, free_bytes: int, disk_bytes: int) -> str:
-    """Say why a cache must go; nothing if it may stay."""
+    """Return why a cache must go; nothing if it may stay."""
     if cache_bytes > limits.cache_bytes:
         return f"it has {cache_bytes} bytes, and {limits.cache_bytes} are allowed"
     if free_bytes < disk_bytes * limits.free_share and free_bytes < cache_bytes:

@@ -47,7 +47,7 @@ class Health:
         self._is_doubted = True
 
     def due(self, now: float) -> bool:
-        """Say whether a check is to begin now; it counts as begun then."""
+        """Return whether a check is to begin now; it counts as begun then."""
         wanted = self._is_doubted or bool(self.trouble)
         if self._is_proving or not wanted or now < self._not_before:
             return False

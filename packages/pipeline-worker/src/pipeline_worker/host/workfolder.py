@@ -16,7 +16,10 @@ class WorkFolder:
     """A worker's own folder, locked for as long as the process lives."""
 
     def __init__(self, path: Path, owner: str) -> None:
-        """Create and lock it; FolderInUse if another process has it, OSError if it cannot be."""
+        """Create and lock it.
+
+        Raises FolderInUse if another process has it, OSError if it cannot be.
+        """
         path.mkdir(parents=True, exist_ok=True, mode=0o711)
         self.path = path.resolve()
         try:

@@ -32,8 +32,8 @@ class Inputs:
     ) -> None:
         """Put the request's files into its job folder.
 
-        UnusableInput where the request is to blame, InputUnavailable where it is not; InputTimedOut
-        and InputCancelled.
+        Raises UnusableInput where the request is to blame, InputUnavailable where it is not,
+        InputTimedOut and InputCancelled where nobody waits for it any more.
         """
         if isinstance(request.files, dict):
             write_files(request.files, folder)

@@ -18,7 +18,7 @@ _NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 def write_files(files: dict[str, str], folder: Path) -> None:
-    """Write inline files; UnusableInput where two names get in each other's way."""
+    """Write inline files; raises UnusableInput where two names get in each other's way."""
     for name, text in files.items():
         path = folder / name
         try:
@@ -35,8 +35,9 @@ def write_files(files: dict[str, str], folder: Path) -> None:
 def copy_folder(uri: str, allowed: Path | None, folder: Path, quota: InputQuota) -> None:
     """Copy what is beneath a ``file:///folder/`` into the job folder.
 
-    Only beneath `allowed`, the worker's ``--file-inputs``; UnusableInput otherwise, and where there
-    is no such folder, or more in it than a job may have, or anything but folders and plain files.
+    Only beneath `allowed`, the worker's ``--file-inputs``; raises UnusableInput otherwise, and
+    where there is no such folder, or more in it than a job may have, or anything but folders and
+    plain files.
     """
     source = _open_beneath(uri, allowed)
     try:

@@ -25,7 +25,7 @@ class InputQuota:
         self._bytes = 0
 
     def take(self, size_bytes: int) -> None:
-        """Count a file; UnusableInput if that is too much."""
+        """Count a file; raises UnusableInput if that is too much."""
         self._files += 1
         self._bytes += size_bytes
         if self._files > self._most_files or self._bytes > self._most_bytes:
@@ -34,7 +34,7 @@ class InputQuota:
 
 
 def unwritable(name: str, error: OSError) -> UnusableInput:
-    """Say why a file of the input cannot be put into the job folder."""
+    """Return why a file of the input cannot be put into the job folder."""
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return UnusableInput(f"the input does not fit into the job folder (at {name!r})")
     return UnusableInput(f"{name!r} cannot be written: {error.strerror}")

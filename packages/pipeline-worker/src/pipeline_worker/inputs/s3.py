@@ -85,8 +85,8 @@ class Buckets:
     def copy(self, place: Place, folder: Path, quota: InputQuota, deadline: Deadline) -> None:
         """Copy what is beneath a place into the job folder, all of it or with an error.
 
-        UnusableInput for what no job can have; InputUnavailable where S3 is to blame, or whoever
-        runs it; InputTimedOut and InputCancelled as soon as there is no point in going on.
+        Raises UnusableInput for what no job can have, InputUnavailable where S3 is to blame, or
+        whoever runs it, InputTimedOut and InputCancelled as soon as there is no point in going on.
         """
         files = deadline.wait_for(self._listers.submit(self._plan, place, quota, deadline))
         _make_folders(files, folder)

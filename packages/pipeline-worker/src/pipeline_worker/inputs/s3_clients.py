@@ -40,7 +40,10 @@ class OpenBuckets:
                 self._opening = self._open()
 
     def get(self, deadline: Deadline) -> "Buckets":
-        """Give S3; InputUnavailable if the credentials, or what AWS is set up by, are of no use."""
+        """Give S3.
+
+        Raises InputUnavailable if the credentials, or what AWS is set up by, are of no use.
+        """
         with self._lock:
             why = expired(self._credentials)
             if why is not None:

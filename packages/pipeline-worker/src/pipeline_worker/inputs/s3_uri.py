@@ -44,7 +44,9 @@ class InputFile(Struct, frozen=True):
 
 
 def find_place(uri: str, allowed: tuple[str, ...]) -> Place:
-    """Read ``s3://bucket/prefix/``; UnusableInput if it lies beneath none of the prefixes allowed.
+    """Read ``s3://bucket/prefix/``.
+
+    Raises UnusableInput if it lies beneath none of the prefixes allowed.
 
     Every character is meant literally: ``%2e`` is no dot.
     """
@@ -66,7 +68,7 @@ def find_place(uri: str, allowed: tuple[str, ...]) -> Place:
 
 
 def plan_files(place: Place, listing: Iterable[Listed]) -> list[InputFile]:
-    """Say which file each object becomes; UnusableInput if one of them can be none.
+    """Return which file each object becomes; raises UnusableInput if one of them can be none.
 
     Empty objects whose key ends with a slash, which S3's consoles make for folders, become nothing.
     """

@@ -41,7 +41,10 @@ class ImageCheck:
             pass  # a dead worker's trials go when another begins: now, not with the next version
 
     def prove(self, image: StoredImage, cancelled: CancelFlag) -> None:
-        """Try an image; `ImageInvalid` if it is no such tool, `SandboxError` if this host fails."""
+        """Try an image.
+
+        Raises `ImageInvalid` if it is no such tool, `SandboxError` if this host fails.
+        """
         done = self._mark(image.digest)
         if done.exists():
             return

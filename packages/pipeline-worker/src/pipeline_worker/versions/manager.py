@@ -133,7 +133,7 @@ class VersionManager:
 
     @contextmanager
     def use(self, track: str, version: str) -> Iterator[StoredImage | None]:
-        """Give a ready version's image, held for as long as the block lasts; None if it is not."""
+        """Return a ready version's image, held while the block lasts; None if it is not."""
         with self._lock:
             image = self._ready.get((track, version))
             if image is not None:
@@ -145,7 +145,7 @@ class VersionManager:
                 self._let_go(image.digest)
 
     def is_wanted(self, track: str, version: str) -> bool:
-        """Say whether a version is to be had here, ready or not."""
+        """Return whether a version is to be had here, ready or not."""
         with self._lock:
             return (track, version) in self._wanted
 
@@ -227,7 +227,7 @@ class VersionManager:
         return digest_of(manifest)
 
     def _kept(self) -> set[str]:
-        """Say what wanted versions need, by digest; the lock is held."""
+        """Return what wanted versions need, by digest; the lock is held."""
         ready = (image.digest for image in self._ready.values())
         return {*ready, *self._here.values(), *filter(None, self._wanted.values())}
 
@@ -245,7 +245,7 @@ class VersionManager:
             self._end_collecting(is_pending=False)
 
     def _begin_collecting(self) -> set[str] | None:
-        """Say what to keep; None: there is nothing to remove, or now is not the time."""
+        """Return what to keep; None: there is nothing to remove, or now is not the time."""
         with self._lock:
             if self._preparing or self._collecting or not self._gc_pending:
                 return None

@@ -29,7 +29,7 @@ class OpenRegistry:
             self._place, self._credentials = settings.registry, credentials
 
     def get(self) -> Registry:
-        """Give the registry, opened if need be; `RegistryError` if it cannot be."""
+        """Return the registry, opened if need be; raises `RegistryError` if it cannot be."""
         with self._lock:
             if self._place.kind == "ecr" and (why := expired(self._credentials)):
                 raise RegistryError(why)

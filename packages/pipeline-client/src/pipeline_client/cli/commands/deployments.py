@@ -75,7 +75,7 @@ def unload(session: Session, track: str, channel: str, version: str) -> None:
 
 
 def wanted_line(wanted: WantedVersions) -> str:
-    """Say what is wanted from now on."""
+    """Return what is wanted from now on."""
     place = f"{cell(wanted.track_slug)} on {cell(wanted.channel)}"
     listed = ", ".join(map(cell, wanted.versions)) or "nothing"
     return f"wanted of {place} from now on: {listed}"

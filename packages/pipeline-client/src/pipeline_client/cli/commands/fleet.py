@@ -115,7 +115,7 @@ def ping(session: Session, times: int, interval: float) -> None:
 
 
 def round_trip_line(took: list[float]) -> str:
-    """Say how long the answers took, in milliseconds."""
+    """Return how long the answers took, in milliseconds."""
     least, middle, most = (1000 * x for x in (min(took), statistics.median(took), max(took)))
     if len(took) == 1:
         return f"answered in {middle:.2f} ms"

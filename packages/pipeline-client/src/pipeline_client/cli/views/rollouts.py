@@ -58,7 +58,7 @@ def ready_of(version: VersionDeployment) -> tuple[int, int]:
 
 
 def outlook(deployment: Deployment, version: str) -> str:
-    """Say how far a version is, and what prepares it if nobody does."""
+    """Return how far a version is, and what prepares it if nobody does."""
     place = f"{cell(deployment.track_slug)} on {cell(deployment.channel)}"
     found = find(deployment, version)
     if found is None:

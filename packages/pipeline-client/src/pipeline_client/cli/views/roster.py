@@ -152,7 +152,7 @@ def deployed_lines(workers: Iterable[WorkerDescription], wanted: Wanted) -> list
 
 
 def router_line(address: str, pong: Pong) -> str:
-    """Say which router it is, and since when."""
+    """Return which router it is, and since when."""
     return f"router {cell(pong.version)} at {address}, up for {span(pong.uptime_s)}"
 
 

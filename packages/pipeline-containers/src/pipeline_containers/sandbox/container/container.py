@@ -167,7 +167,7 @@ class Container:
         return self._bury(init)
 
     def is_waiting(self) -> bool:
-        """Say whether it is made and alive."""
+        """Return whether it is made and alive."""
         return self._init is not None and not self._init.is_dead()
 
     def hand(self, slug: str, limits: Limits) -> None:
@@ -216,7 +216,7 @@ class Container:
         return self._peaks.complete(counters) if self._peaks else counters
 
     def full(self) -> str:
-        """Say what of its job folder had run out at the last look: "bytes", "files" or nothing.
+        """Return what of its job folder had run out at the last look: "bytes", "files" or nothing.
 
         A file that has no name any more fills it too, and is gone with the process that has it
         open: so it is looked at while that runs. What comes and goes between two looks is not seen.
@@ -225,7 +225,9 @@ class Container:
         return self._full
 
     def discard(self) -> None:
-        """Remove every trace of it, alive or dead, whole or half made; `SandboxError` if one stays.
+        """Remove every trace of it, alive or dead, whole or half made.
+
+        Raises `SandboxError` if one stays.
 
         Each step is tried, whatever became of the one before.
         """

@@ -62,7 +62,8 @@ def mount_root(
     """Mount layers, the top one first, as one read-only folder at `target`.
 
     There must be two at least. With a user namespace, ids are mapped through it; without one they
-    stay as they are. `source` is what the host lists the mount by. `SandboxError` if it cannot be.
+    stay as they are. `source` is what the host lists the mount by. Raises `SandboxError` if it
+    cannot be.
     """
     with contextlib.ExitStack() as opened:
         mounts = []

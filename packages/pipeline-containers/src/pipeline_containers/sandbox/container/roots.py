@@ -58,7 +58,7 @@ class Roots:
         """There if layers may have been given to the containers' ids, by whatever owner."""
 
     def mount(self, image: StoredImage) -> Path:
-        """Give the image's root folder, mounting it when it is not yet."""
+        """Return the image's root folder, mounting it when it is not yet."""
         key = _key(image.digest, image.layers)
         with self._lock:
             if key not in self._mounted:
@@ -134,7 +134,7 @@ def check_tool(root: Path, kind: ToolKind) -> None:
 
 
 def can_wait_in_shell(root: Path, kind: ToolKind) -> bool:
-    """Say whether a shell in the image would call the kind's `bin/run.sh` as the runtime does.
+    """Return whether a shell in the image would call the kind's `bin/run.sh` as the runtime does.
 
     A shell runs a file of no known format by itself; the runtime refuses it.
     """

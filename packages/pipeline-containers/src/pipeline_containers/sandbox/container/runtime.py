@@ -44,7 +44,7 @@ class Init:
             signal.pidfd_send_signal(self.pidfd, signal.SIGKILL)
 
     def is_dead(self) -> bool:
-        """Say whether it has ended, and leave its exit status where it is."""
+        """Return whether it has ended, and leave its exit status where it is."""
         return _ready((self.pidfd,), 0)
 
     def exit_status(self) -> int | None:

@@ -82,7 +82,7 @@ def parse_version(text: str) -> Identified:
 
 
 def identify(binary: str) -> Identified:
-    """Ask a runtime what it is; `RuntimeMissing` if it is not installed."""
+    """Ask a runtime what it is; raises `RuntimeMissing` if it is not installed."""
     try:
         said = subprocess.run(
             [binary, "--version"],

@@ -21,7 +21,9 @@ class User:
 
 
 def resolve_user(user: str, passwd: str, group: str) -> User:
-    """Resolve `user`, `user:group`, `uid` or `uid:gid`; `SandboxError` if the image has no such.
+    """Resolve `user`, `user:group`, `uid` or `uid:gid`.
+
+    Raises `SandboxError` if the image has no such.
 
     Without a group it is the user's own, by the password file; 0 for a uid that is not in it.
     """

@@ -39,7 +39,7 @@ class Background:
             Path(f"/proc/{pid}/autogroup").write_text(str(_NICENESS))
 
     def folders(self) -> list[Path]:
-        """Say where the cgroup is, or would be."""
+        """Return where the cgroup is, or would be."""
         return self._hierarchies.folders(self._cgroup) if self._cgroup else []
 
     def remove(self) -> None:

@@ -54,7 +54,7 @@ class CgroupRoot:
     """Why it does not lie below this process' own cgroup, and what to do about it."""
 
     def folders(self) -> list[Path]:
-        """Say where it is."""
+        """Return where it is."""
         return self.hierarchies.folders(self.cgroup) if self.cgroup else []
 
 
@@ -206,7 +206,7 @@ def _problem(mount: CgroupMount, folder: Path, path: str) -> str:
 
 
 def _is_delegated(folder: Path) -> bool:
-    """Say whether systemd has handed a cgroup over: it marks it so since its version 236."""
+    """Return whether systemd has handed a cgroup over: it marks it so since its version 236."""
     for name in ("trusted.delegate", "user.delegate"):  # the first is root's to read
         with contextlib.suppress(OSError):
             if os.getxattr(folder, name) == b"1":

@@ -117,7 +117,7 @@ class Peaks:
 
 
 def swap_is_counted(hierarchies: Hierarchies, cgroup: str) -> bool:
-    """Say whether this kernel takes a limit for swap, of a cgroup or of those below it."""
+    """Return whether this kernel takes a limit for swap, of a cgroup or of those below it."""
     v1 = hierarchies.is_v1("memory")
     folder = hierarchies.folder("memory", cgroup)
     file = "memory.memsw.limit_in_bytes" if v1 else "memory.swap.max"
@@ -131,7 +131,7 @@ ALL = frozenset(("memory", "pids", "cpu"))
 def change_limits(
     hierarchies: Hierarchies, cgroup: str, limits: Limits, controllers: frozenset[str] = ALL
 ) -> None:
-    """Hold an existing cgroup to other limits; `OSError` if it cannot be."""
+    """Hold an existing cgroup to other limits; raises `OSError` if it cannot be."""
     if "memory" in controllers:
         _change_memory(hierarchies, cgroup, limits)
     if "pids" in controllers:

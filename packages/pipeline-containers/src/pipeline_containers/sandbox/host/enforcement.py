@@ -32,7 +32,7 @@ class Enforcement:
     """The worker is the host's root: it is no answer to start it as root."""
 
     def holds(self, name: str) -> bool:
-        """Say whether a limit is enforced."""
+        """Return whether a limit is enforced."""
         return name not in self.missing
 
     @property
@@ -61,7 +61,7 @@ FULL = Enforcement({})
 
 
 def find_enforcement(closed: Mapping[str, str], ids: IdMap) -> Enforcement:
-    """Say what holds for containers of such ids, where some limits are closed to the sandbox."""
+    """Return what holds for containers of such ids, where some limits are closed to the sandbox."""
     missing = {**closed, **({IDS: _NO_IDS} if ids == OWN_ONLY else {})}
     return Enforcement(missing, ids.is_of_host)
 

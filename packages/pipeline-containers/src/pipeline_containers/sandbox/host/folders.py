@@ -20,7 +20,7 @@ from pipeline_containers.system import owner_lock
 
 
 class SandboxFolders:
-    """The places of a sandbox, made and locked; `SandboxError` if that cannot be."""
+    """The places of a sandbox, made and locked; raises `SandboxError` if that cannot be."""
 
     def __init__(self, folder: Path, *, are_strangers: bool = True) -> None:
         """Make and lock it; containers that are no strangers are this user, and get through."""
@@ -50,7 +50,7 @@ class SandboxFolders:
         self._cgroups.write_text("".join(f"{folder}\n" for folder in folders))
 
     def noted_cgroups(self) -> list[Path]:
-        """Say which cgroups the last owner has left; only such as are named after this folder."""
+        """Return which cgroups the last owner left; only such as are named after this folder."""
         try:
             lines = self._cgroups.read_text().splitlines()
         except OSError:

@@ -33,7 +33,7 @@ class CgroupMount:
     is_read_only: bool = False
 
     def folder(self, cgroup: str) -> Path | None:
-        """Say where a cgroup is seen; None if it is not."""
+        """Return where a cgroup is seen; None if it is not."""
         if self.root == "/":
             return self.place / cgroup.strip("/")
         if not f"{cgroup}/".startswith(f"{self.root}/"):
@@ -48,16 +48,16 @@ class Hierarchies:
     mounts: Mapping[str, Path]
 
     def folder(self, controller: str, cgroup: str) -> Path | None:
-        """Say where a cgroup is in the hierarchy that has the controller."""
+        """Return where a cgroup is in the hierarchy that has the controller."""
         mount = self.mounts.get(controller, self.mounts.get(UNIFIED))
         return None if mount is None else mount / cgroup.strip("/")
 
     def folders(self, cgroup: str) -> list[Path]:
-        """Say where a cgroup is in every hierarchy."""
+        """Return where a cgroup is in every hierarchy."""
         return sorted({mount / cgroup.strip("/") for mount in self.mounts.values()})
 
     def is_v1(self, controller: str) -> bool:
-        """Say whether a controller has a hierarchy of its own."""
+        """Return whether a controller has a hierarchy of its own."""
         return controller in self.mounts
 
 

@@ -35,7 +35,7 @@ class IdMap:
     """They are the host's, and not those of a user namespace that the worker is in."""
 
     def outside(self, inside: int) -> int:
-        """Translate an id; `SandboxError` when the container does not have it."""
+        """Translate an id; raises `SandboxError` when the container does not have it."""
         for part in self.ranges:
             if inside - part.inside in range(part.count):
                 return part.outside + inside - part.inside
@@ -89,7 +89,7 @@ def host_range(first: int) -> IdMap:
 
 
 def owns_host(uid_map: str) -> bool:
-    """Say whether the text of `/proc/self/uid_map` is that of the host's own namespace."""
+    """Return whether the text of `/proc/self/uid_map` is that of the host's own namespace."""
     return [tuple(map(int, line.split())) for line in uid_map.splitlines()] == [(0, 0, _ALL)]
 
 
@@ -102,7 +102,7 @@ def map_in_namespace(uid_map: str, gid_map: str) -> IdMap:
 
 
 def find_ids(first_host_id: int) -> IdMap:
-    """Find what containers of this process get; `SandboxError` if it is nobody's root."""
+    """Find what containers of this process get; raises `SandboxError` if it is nobody's root."""
     if os.geteuid() != 0:
         raise SandboxError(
             "the sandbox needs root, or namespaces of its own (pipeline_containers.sandbox."

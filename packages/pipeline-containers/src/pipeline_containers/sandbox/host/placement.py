@@ -43,7 +43,7 @@ class CgroupCandidate:
 
     @property
     def is_unit(self) -> bool:
-        """Say whether systemd manages it as one that has processes."""
+        """Return whether systemd manages it as one that has processes."""
         return self.path.endswith((".service", ".scope"))
 
 
@@ -70,7 +70,7 @@ def choose(candidates: Sequence[CgroupCandidate]) -> Choice:
 
 
 def _objection(candidate: CgroupCandidate) -> str:
-    """Say why jobs should not lie below a cgroup, and what to do about it."""
+    """Return why jobs should not lie below a cgroup, and what to do about it."""
     path = candidate.path
     if candidate.problem:
         return candidate.problem

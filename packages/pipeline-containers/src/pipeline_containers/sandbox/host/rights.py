@@ -30,7 +30,7 @@ def missing_capabilities(status: str) -> list[str]:
 
 
 def lack_of_rights() -> str:
-    """Say which capabilities root lacks here, and where they come from; nothing: none."""
+    """Return which capabilities root lacks here, and where they come from; nothing: none."""
     missing = missing_capabilities(Path("/proc/self/status").read_text())
     if not missing:
         return ""

@@ -36,7 +36,7 @@ def enter() -> None:
     """Go on as root of namespaces of one's own; root stays where it is, and sees its cgroups.
 
     To be called before anything else: by a process of one thread, with nothing open. Returns in
-    another process. `SandboxError` when this host does not let a user do that.
+    another process. Raises `SandboxError` when this host does not let a user do that.
     """
     if os.geteuid() == 0:
         mount_hidden_cgroups()

@@ -43,7 +43,7 @@ def read_outputs(folder: int, kind: ToolKind, cap_bytes: int) -> Outputs:
 
 
 def parse_json(content: bytes) -> Any:
-    """Parse untrusted JSON; `ValueError` says what is wrong with it."""
+    """Parse untrusted JSON; raises `ValueError`, which says what is wrong with it."""
     text = _decode(content)
     try:
         value = json.loads(
