@@ -97,10 +97,6 @@ class FrontEnd(PeerSocket):
     def __init__(self, context: zmq.Context[zmq.Socket[bytes]]) -> None:
         # larger frames end the connection; those between are told what was wrong
         super().__init__(context, 4 * MAX_REQUEST_BYTES)
-        self.dropped = 0
-        """Messages without an envelope that could be answered."""
-        self.undelivered = 0
-        """Replies whose client had gone, or did not read."""
 
     def requests(self, limit: int) -> Iterator[Requested]:
         """Read what has come, up to a number of messages; refuse what cannot be read."""
@@ -114,11 +110,10 @@ class FrontEnd(PeerSocket):
                 yield request
 
     def answer(self, envelope: Envelope, body: bytes) -> None:
-        """Send a reply back the way its request came."""
+        """Send a reply back the way its request came; one whose client has gone is dropped."""
         peer, *others = envelope
         others.append(b"")
-        if not self._say(peer, others, body):
-            self.undelivered += 1
+        self._say(peer, others, body)
 
     def _read(self, peer: bytes) -> Requested | None:
         receive = self._receive
@@ -128,7 +123,6 @@ class FrontEnd(PeerSocket):
             envelope.append(part)
             if len(part) > MAX_ENVELOPE_FRAME_BYTES or len(envelope) > MAX_ENVELOPE_FRAMES + 1:
                 self._skip_after(frame)
-                self.dropped += 1
                 return None
             frame = receive()
         if not frame.more:

@@ -25,7 +25,7 @@ def _work_folder() -> Path:
 
 
 class RegistryType(click.ParamType[Registry]):
-    """A folder, `docker://HOST[/PREFIX]`, or `ecr` for the registry of the AWS account."""
+    """A folder, `docker://HOST[/PREFIX]`, `ecr` for that of the AWS account: `KIND://LOCATION`."""
 
     name = "registry"
 
@@ -37,9 +37,8 @@ class RegistryType(click.ParamType[Registry]):
         try:
             if text == "ecr":
                 return open_registry("ecr", "")
-            if text.startswith("docker://"):
-                return open_registry("docker", text.removeprefix("docker://"))
-            return open_registry("folder", text)
+            kind, separator, location = text.partition("://")
+            return open_registry(kind, location) if separator else open_registry("folder", text)
         except RegistryError as error:
             self.fail(str(error), param, ctx)
 
