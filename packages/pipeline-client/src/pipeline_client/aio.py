@@ -57,7 +57,7 @@ class AsyncPipelineClient:
     ) -> None:
         """Take a router's ``tcp://HOST:PORT``, else raise BadAddress; the first call connects."""
         self.address = RouterAddress.parse(address)
-        self._terms = ClientOptions(
+        self._options = ClientOptions(
             router=self.address,
             timeout_s=timeout_s,
             resend_after_s=resend_after_s,
@@ -65,7 +65,7 @@ class AsyncPipelineClient:
             upload_to=upload_to,
         )
         self._closed = False
-        self._line: AsyncioTransport | None = None
+        self._transport: AsyncioTransport | None = None
 
     test_solution = _carrying_out(jobs.test_solution)
     analyse_solution = _carrying_out(jobs.analyse_solution)
@@ -88,8 +88,8 @@ class AsyncPipelineClient:
     async def close(self) -> None:
         """Let go of the connection; calls under way in other tasks end with 499."""
         self._closed = True
-        if self._line:
-            self._line.close()
+        if self._transport:
+            self._transport.close()
 
     async def __aenter__(self) -> Self:
         return self
@@ -103,7 +103,7 @@ class AsyncPipelineClient:
         await self.close()
 
     async def _carry_out(self, plan: CallPlan[T]) -> T:
-        steps = plan.steps(self._terms)
+        steps = plan.steps(self._options)
         outcome: Any = None
         while True:
             try:
@@ -115,24 +115,24 @@ class AsyncPipelineClient:
 
     async def _take(self, step: Step) -> Any:
         if isinstance(step, Exchange):
-            return await self._own_line().converse(step)
+            return await self._own_transport().perform(step)
         if isinstance(step, Pause):
             return await asyncio.sleep(step.seconds)
         return await _apart(step.do)
 
-    def _own_line(self) -> AsyncioTransport:
+    def _own_transport(self) -> AsyncioTransport:
         if self._closed:
             raise _closed()
         loop = asyncio.get_running_loop()
-        line = self._line
-        if line and line.belongs_to(loop):
-            return line
-        if line and not line.over():
+        transport = self._transport
+        if transport and transport.belongs_to(loop):
+            return transport
+        if transport and not transport.over():
             why = "this client belongs to another event loop that is still open: make one for each"
             raise RuntimeError(why)
-        self._line = AsyncioTransport(self._terms, loop)
-        weakref.finalize(self, self._line.let_go)
-        return self._line
+        self._transport = AsyncioTransport(self._options, loop)
+        weakref.finalize(self, self._transport.let_go)
+        return self._transport
 
 
 async def _apart(do: Callable[[], Any]) -> Any:

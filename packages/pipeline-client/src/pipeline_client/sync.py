@@ -59,7 +59,7 @@ class PipelineClient:
     ) -> None:
         """Take a router's ``tcp://HOST:PORT``, else raise BadAddress; the first call connects."""
         self.address = RouterAddress.parse(address)
-        self._terms = ClientOptions(
+        self._options = ClientOptions(
             router=self.address,
             timeout_s=timeout_s,
             resend_after_s=resend_after_s,
@@ -68,7 +68,7 @@ class PipelineClient:
         )
         self._closing = threading.Event()
         self._lock = threading.Lock()
-        self._line: ThreadTransport | None = None
+        self._transport: ThreadTransport | None = None
         self._inherited: list[ThreadTransport | None] = []
         _clients.add(self)
 
@@ -93,10 +93,10 @@ class PipelineClient:
     def close(self) -> None:
         """Let go of the connection; calls under way in other threads end with 499."""
         self._closing.set()
-        line = self._line
-        if line:
-            line.close()
-            line.join(_CLOSING_S)
+        transport = self._transport
+        if transport:
+            transport.close()
+            transport.join(_CLOSING_S)
 
     def __enter__(self) -> Self:
         return self
@@ -110,7 +110,7 @@ class PipelineClient:
         self.close()
 
     def _carry_out(self, plan: CallPlan[T]) -> T:
-        steps = plan.steps(self._terms)
+        steps = plan.steps(self._options)
         outcome: Any = None
         while True:
             try:
@@ -122,36 +122,33 @@ class PipelineClient:
 
     def _take(self, step: Step) -> Any:
         if isinstance(step, Exchange):
-            return self._own_line().converse(step)
+            return self._own_transport().perform(step)
         if isinstance(step, Pause):
             if self._closing.wait(step.seconds):
                 raise _closed()
             return None
         return step.do()
 
-    def _own_line(self) -> ThreadTransport:
+    def _own_transport(self) -> ThreadTransport:
         with self._lock:
             if self._closing.is_set():
                 raise _closed()
-            if self._line is None or self._line.over:
-                terms = self._terms
-                connection: Connection[Inbox] = Connection(
-                    terms.router, terms.resend_after_s, terms.chance
-                )
-                self._line = ThreadTransport(connection)
-                weakref.finalize(self, self._line.close)
-            return self._line
+            if self._transport is None or self._transport.over:
+                connection: Connection[Inbox] = Connection(self._options)
+                self._transport = ThreadTransport(connection)
+                weakref.finalize(self, self._transport.close)
+            return self._transport
 
     def _start_anew(self) -> None:
-        """Know of no line, and wait for no lock: another thread, of the parent, may have it."""
+        """Forget the transport, and wait for no lock: another thread of the parent may have it."""
         closed = self._closing.is_set()
         self._closing = threading.Event()
         if closed:
             self._closing.set()
         self._lock = threading.Lock()
         # Let go of, the parent's socket would be closed here, and the parent goes on using it.
-        self._inherited.append(self._line)
-        self._line = None
+        self._inherited.append(self._transport)
+        self._transport = None
 
 
 def _closed() -> PipelineError:

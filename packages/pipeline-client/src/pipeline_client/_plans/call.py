@@ -52,16 +52,17 @@ class Call(Struct, Generic[T], frozen=True):
     folder: str | PathLike[str] | None = None
     """What is in it takes the place of the request's own input."""
 
-    def steps(self, terms: ClientOptions) -> Generator[Step, Any, T]:
+    def steps(self, options: ClientOptions) -> Generator[Step, Any, T]:
         """Ask until there is a result, an error that trying again does not mend, or no time."""
-        allowed_s = left_s = allowed(self.timeout_s, terms.timeout_s, _usual_s(self.request))
-        ends = terms.clock() + allowed_s
+        allowed_s = left_s = allowed(self.timeout_s, options.timeout_s, _usual_s(self.request))
+        ends = options.clock() + allowed_s
         request = self.request
         if self.folder is not None:
-            inputs = yield BlockingCall(partial(inputs_of, self.folder, terms.upload_to, allowed_s))
+            upload_to = options.upload_to
+            inputs = yield BlockingCall(partial(inputs_of, self.folder, upload_to, allowed_s))
             request = msgspec.structs.replace(request, **inputs)
-            left_s = ends - terms.clock()
-        too_late = self._too_late(str(terms.router), allowed_s)
+            left_s = ends - options.clock()
+        too_late = self._too_late(str(options.router), allowed_s)
         for attempt in count(1):
             if left_s <= 0:
                 raise error_of(status.CLIENT_TIMED_OUT, f"nothing is left of {allowed_s:g} s")
@@ -70,17 +71,17 @@ class Call(Struct, Generic[T], frozen=True):
             try:
                 return self.read(read(reply))
             except PipelineError as error:
-                pause_s = self._pause_s(error, attempt, terms)
-                if pause_s is None or terms.clock() + pause_s >= ends:
+                pause_s = self._pause_s(error, attempt, options)
+                if pause_s is None or options.clock() + pause_s >= ends:
                     raise
             yield Pause(pause_s)
-            left_s = ends - terms.clock()
+            left_s = ends - options.clock()
         raise AssertionError  # count never ends
 
-    def _pause_s(self, error: PipelineError, attempt: int, terms: ClientOptions) -> float | None:
-        if terms.retries is None or not self.resendable:
+    def _pause_s(self, error: PipelineError, attempt: int, options: ClientOptions) -> float | None:
+        if options.retries is None or not self.resendable:
             return None
-        return terms.retries.pause_s(error, attempt, terms.chance())
+        return options.retries.pause_s(error, attempt, options.chance())
 
     def _too_late(self, address: str, allowed_s: float) -> str:
         why = f"no answer from {address} within {allowed_s:g} s: is the router there?"

@@ -33,18 +33,18 @@ class Rollout(Struct, frozen=True, kw_only=True):
     timeout_s: float | None
     """Of the whole if it is waited for, else of each of the two calls."""
 
-    def steps(self, terms: ClientOptions) -> Generator[Step, Any, Deployment]:
+    def steps(self, options: ClientOptions) -> Generator[Step, Any, Deployment]:
         """Deploy, and look; with `wait` look again until it is over."""
         if not self.wait:
-            yield from self.deploy.steps(terms)
-            return (yield from self.check.steps(terms))
-        allowed_s = allowed(self.timeout_s, terms.timeout_s, ROLLOUT_TIMEOUT_S)
-        ends = terms.clock() + allowed_s
-        yield from _within(self.deploy, ends - terms.clock()).steps(terms)
+            yield from self.deploy.steps(options)
+            return (yield from self.check.steps(options))
+        allowed_s = allowed(self.timeout_s, options.timeout_s, ROLLOUT_TIMEOUT_S)
+        ends = options.clock() + allowed_s
+        yield from _within(self.deploy, ends - options.clock()).steps(options)
         seen: Deployment | None = None
         served = False
-        while (left_s := ends - terms.clock()) > 0:
-            deployment = yield from _within(self.check, left_s).steps(terms)
+        while (left_s := ends - options.clock()) > 0:
+            deployment = yield from _within(self.check, left_s).steps(options)
             if deployment != seen and self.on_progress:
                 self.on_progress(deployment)
             seen = deployment

@@ -22,7 +22,7 @@ class Exchange(Struct, frozen=True):
 
     body: bytes
     deadline: float
-    """Of the terms' clock; then it is given up, with 101."""
+    """Of the options' clock; then it is given up, with 101."""
     too_late: str
     """What that 101 says."""
     on_line: OnLine | None = None
@@ -48,6 +48,6 @@ Step = Exchange | Pause | BlockingCall
 class CallPlan(Protocol[T_co]):
     """What can be carried out: a call, or several with a purpose."""
 
-    def steps(self, terms: ClientOptions) -> Generator[Step, Any, T_co]:
+    def steps(self, options: ClientOptions) -> Generator[Step, Any, T_co]:
         """Go through the steps; the generator's return value is the result."""
         ...

@@ -11,13 +11,13 @@ it, and an interrupt in the wrong moment leaves a socket that nobody can close.
 
 import os
 import struct
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Generic, TypeVar
 
 import zmq
 
+from pipeline_client._plans.options import ClientOptions
 from pipeline_client._transport.inflight import Delivery, InFlight
-from pipeline_protocol import RouterAddress
 
 W = TypeVar("W")
 
@@ -45,14 +45,12 @@ def _own_context() -> "zmq.Context[zmq.Socket[bytes]]":
 class Connection(Generic[W]):
     """To be used by one thread at a time, of the process that made it."""
 
-    def __init__(
-        self, router: RouterAddress, resend_after_s: float, chance: Callable[[], float]
-    ) -> None:
-        self.in_flight = InFlight[W](resend_after_s, chance)
-        silence_ms = max(1, int(resend_after_s * 1000))
+    def __init__(self, options: ClientOptions) -> None:
+        self.in_flight = InFlight[W](options.resend_after_s, options.chance)
+        silence_ms = max(1, int(options.resend_after_s * 1000))
         self._socket = socket = _own_context().socket(zmq.DEALER)
         socket.set(zmq.LINGER, 0)
-        socket.set(zmq.IPV6, ":" in router.host)
+        socket.set(zmq.IPV6, ":" in options.router.host)
         socket.set(zmq.IMMEDIATE, 1)  # what a lost connection did not take is sent again by us
         socket.set(zmq.RECONNECT_IVL, 100)
         socket.set(zmq.RECONNECT_IVL_MAX, 2_000)
@@ -62,7 +60,7 @@ class Connection(Generic[W]):
         socket.set(zmq.HEARTBEAT_IVL, max(1_000, silence_ms))
         socket.set(zmq.HEARTBEAT_TIMEOUT, max(2_000, 2 * silence_ms))
         self._monitor = socket.get_monitor_socket(_MADE | _LOST)
-        socket.connect(router.endpoint())
+        socket.connect(options.router.endpoint())
         self.sockets = (self._socket, self._monitor)
         """What to wait for, while there is nothing to do."""
 

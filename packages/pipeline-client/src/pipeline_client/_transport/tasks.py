@@ -23,15 +23,13 @@ Inbox = asyncio.Queue[Heard]
 class AsyncioTransport:
     """To be used in its loop; a forked child's loop is another one."""
 
-    def __init__(self, terms: ClientOptions, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, options: ClientOptions, loop: asyncio.AbstractEventLoop) -> None:
         self._pid = os.getpid()
         self._loop = loop
-        self._clock = terms.clock
+        self._clock = options.clock
         self._closed = False
         self._numbers = itertools.count()
-        self._connection: Connection[Inbox] = Connection(
-            terms.router, terms.resend_after_s, terms.chance
-        )
+        self._connection: Connection[Inbox] = Connection(options)
         self._descriptors = [int(each.get(zmq.FD)) for each in self._connection.sockets]
         self._turn_due = False
         self._alarm: asyncio.TimerHandle | None = None
@@ -48,7 +46,7 @@ class AsyncioTransport:
         """Return whether nobody can use it any more."""
         return self._closed or self._loop.is_closed() or self._pid != os.getpid()
 
-    async def converse(self, exchange: Exchange) -> bytes:
+    async def perform(self, exchange: Exchange) -> bytes:
         """Return the final reply; lines on the way go to `on_line`."""
         number = next(self._numbers).to_bytes(8, "big")
         inbox: Inbox = asyncio.Queue()

@@ -35,18 +35,18 @@ class ThreadTransport:
         """Whether the thread has ended, or is about to: nothing will be heard any more."""
         self._connection = connection
         self._numbers = itertools.count()
-        self._words: deque[tuple[bytes, Exchange | None, Inbox]] = deque()
+        self._orders: deque[tuple[bytes, Exchange | None, Inbox]] = deque()
         """What is begun, or with None given up, in that order."""
         self._closing = False
-        self._ear, self._bell = socket.socketpair()
-        self._ear.setblocking(False)
-        self._bell.setblocking(False)
+        self._wake_reader, self._wake_writer = socket.socketpair()
+        self._wake_reader.setblocking(False)
+        self._wake_writer.setblocking(False)
         self._thread = threading.Thread(target=self._serve, name="pipeline client", daemon=True)
         self._thread.start()
 
     # --- for any thread
 
-    def converse(self, exchange: Exchange) -> bytes:
+    def perform(self, exchange: Exchange) -> bytes:
         """Return the final reply; lines on the way go to `on_line`."""
         number = next(self._numbers).to_bytes(8, "big")
         inbox: Inbox = SimpleQueue()
@@ -85,12 +85,12 @@ class ThreadTransport:
             raise error_of(status.CLIENT_TIMED_OUT, exchange.too_late) from None
 
     def _say(self, number: bytes, exchange: Exchange | None, inbox: Inbox) -> None:
-        self._words.append((number, exchange, inbox))
+        self._orders.append((number, exchange, inbox))
         self._ring()
 
     def _ring(self) -> None:
         with suppress(OSError):  # full of rings already, or closed
-            self._bell.send(b"\0")
+            self._wake_writer.send(b"\0")
 
     # --- the thread
 
@@ -103,8 +103,8 @@ class ThreadTransport:
             for inbox in self._connection.in_flight.waiters():
                 inbox.put(self._ended())
             self._connection.close()
-            self._ear.close()
-            self._bell.close()
+            self._wake_reader.close()
+            self._wake_writer.close()
 
     def _ended(self) -> PipelineError:
         if self._closing:
@@ -116,22 +116,22 @@ class ThreadTransport:
         in_flight = self._connection.in_flight
         poller = zmq.Poller()
         poller.register(monitor, zmq.POLLIN)
-        poller.register(self._ear, zmq.POLLIN)
+        poller.register(self._wake_reader, zmq.POLLIN)
         while not self._closing:
             poller.register(dealer, zmq.POLLIN | (zmq.POLLOUT if in_flight.next_to_send() else 0))
             wait_s = min(in_flight.wake_at() - time.monotonic(), 3600.0)
             ready = dict(poller.poll(max(0, ceil(wait_s * 1000))))
-            if self._ear.fileno() in ready:
+            if self._wake_reader.fileno() in ready:
                 self._take_words()
             for delivery in self._connection.turn(time.monotonic()):
                 delivery.waiter.put(delivery.heard)
 
     def _take_words(self) -> None:
         with suppress(OSError):
-            self._ear.recv(1 << 16)
+            self._wake_reader.recv(1 << 16)
         in_flight = self._connection.in_flight
-        while self._words:
-            number, exchange, inbox = self._words.popleft()
+        while self._orders:
+            number, exchange, inbox = self._orders.popleft()
             if exchange:
                 in_flight.begin(number, exchange, inbox)
             else:

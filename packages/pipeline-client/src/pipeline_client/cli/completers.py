@@ -13,7 +13,7 @@ from pipeline_client.cli.session import reach
 from pipeline_protocol import BadAddress, RouterAddress
 from pipeline_protocol.channels import CHANNEL_OF_ACTION, CHANNELS
 
-_PATIENCE_S = 0.5
+_ANSWER_S = 0.5
 """For the connection, and for the router; the client adds its second."""
 
 Completer = Callable[[click.Context, click.Parameter, str], list[CompletionItem]]
@@ -28,8 +28,8 @@ def _completer(known: Callable[[Any, click.Context], Iterable[str]]) -> Complete
         address = ctx.params.get("address") or "tcp://127.0.0.1:5555"
         try:
             parsed = RouterAddress.parse(str(address))
-            reach(parsed, _PATIENCE_S)
-            with PipelineClient(str(parsed), timeout_s=_PATIENCE_S) as client:
+            reach(parsed, _ANSWER_S)
+            with PipelineClient(str(parsed), timeout_s=_ANSWER_S) as client:
                 found = sorted(set(known(client, ctx)))
         except (PipelineError, BadAddress, ValueError):
             return []
