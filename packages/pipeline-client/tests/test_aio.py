@@ -155,7 +155,7 @@ def test_cancelled_task_forgets_what_it_asked() -> None:
             with pytest.raises(asyncio.CancelledError):
                 await call
             await client.ping()
-            line = client._line
+            line = client._transport
             assert line
             assert line._connection.in_flight.waiters() == []
         assert [type(request).__name__ for request in router.requests] == ["TestSolution", "Ping"]
