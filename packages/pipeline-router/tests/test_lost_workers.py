@@ -2,9 +2,12 @@
 
 from typing import Any
 
+import pytest
+
 from pipeline_protocol.link import (
     CancelJob,
     Goodbye,
+    HeldJob,
     RefusalReason,
     Refused,
     Result,
@@ -181,6 +184,78 @@ def test_the_first_result_wins_and_later_ones_are_acknowledged(harness: Any) -> 
     other.finish(said="second")
     assert other.acked()
     assert harness.response(client) == "first"
+
+
+FORGED = b'{"status": {"code": 200, "message": "OK"}, "response": "FORGED"}'
+
+
+def test_nobody_elses_result_counts(harness: Any) -> None:
+    """A job's number can be guessed; neither a channel nor an attempt that is guessed helps."""
+    worker = harness.worker("w1")
+    client = harness.ask()
+    liars = [
+        harness.worker("liar", channel="representers", ready=()),
+        harness.worker("other", "bash", ready=()),
+    ]
+    job = worker.jobs[0]
+    for liar in liars:
+        for attempt in (job.attempt, job.attempt + 1):
+            liar.say(Result(job.job, attempt, 200), FORGED)
+    assert harness.code(client) is None
+    worker.finish(said="true")
+    assert harness.response(client) == "true"
+
+
+@pytest.mark.parametrize("done", [True, False])
+@pytest.mark.parametrize("waits", [True, False])
+@pytest.mark.parametrize("with_id", [True, False])
+def test_a_hello_that_lists_a_guessed_job_is_not_believed(
+    harness: Any, done: bool, waits: bool, with_id: bool
+) -> None:
+    worker = harness.worker("w1")
+    fields = {} if with_id else {"action": "list_available_containers", "track_slug": "ruby"}
+    if not with_id:
+        worker = harness.worker("b1", channel="builders", ready=())
+        fields["channel"] = "test_runners"
+    first = harness.ask(**fields)
+    clients = [first, harness.ask(**fields)] if waits else [first]
+    job = worker.jobs[0].job + waits
+    for channel in ("representers", worker.hello.channel):
+        guess = HeldJob(b"guessed", job, 1, 1000, done)
+        for held in (guess, HeldJob(b"", job, 1, 1000, done)):
+            liar = harness.worker(
+                f"liar-{channel}", channel=channel, ready=(), jobs=(held,), draining=True
+            )
+            liar.say(Result(job, 1, 200), FORGED)
+            liar.say(Goodbye())
+    for client in clients:
+        worker.finish(said="true")
+        assert harness.response(client) == "true"
+
+
+def test_a_lost_workers_name_alone_proves_nothing(harness: Any) -> None:
+    lost, other = harness.worker("lost"), harness.worker("other")
+    client = harness.ask()
+    silence(harness, lost)
+    liar = harness.worker("lost", instance="another process", peer=b"liar")
+    liar.say(Result(lost.jobs[0].job, 1, 200), FORGED)
+    assert harness.code(client) is None
+    other.finish(said="true")
+    assert harness.response(client) == "true"
+
+
+def test_a_request_seen_on_another_channel_is_not_answered_from_there(harness: Any) -> None:
+    """Whoever has seen a request elsewhere knows its key, and is of another channel still."""
+    worker = harness.worker("w1")
+    client = harness.ask()
+    key = worker.jobs[0].key
+    silence(harness, worker)
+    liar = harness.worker(
+        "liar", channel="representers", ready=(), jobs=(HeldJob(key, 99, 1, 1000, True),)
+    )
+    liar.say(Result(99, 1, 200), FORGED)
+    harness.worker("w2").finish(said="true")
+    assert harness.response(client) == "true"
 
 
 def test_results_that_come_in_one_turn_are_acknowledged_together(harness: Any) -> None:

@@ -89,7 +89,7 @@ class Admission:
             progress=request.progress,
         )
         orphan = dispatcher.orphans.pop(key, None)
-        if orphan is not None:
+        if orphan is not None and orphan.worker.channel == served.channel:
             work.job = orphan.job
             dispatcher.adopt(work, orphan.worker, orphan.attempt)
         elif not dispatcher.place(work, now):

@@ -145,7 +145,7 @@ class Dispatcher:
         if isinstance(held, Work):
             self._answer(held, message.code, body, now)
         elif held is None:
-            self._late(message, body, now)
+            self._late(worker, message, body, now)
         elif self.orphans.pop(held.key, None) is not None and message.code in _STORED:
             self.stored.put(held.key, body, now + self.options.result_ttl_s)
         acks = self._acks.get(worker.peer)
@@ -164,10 +164,13 @@ class Dispatcher:
             self._out.append(Tell(peer, ResultAck(tuple(fences))))
         self._acks.clear()
 
-    def _late(self, message: Result, body: bytes, now: float) -> None:
-        """Let an earlier attempt that came to an end win over one that has not."""
+    def _late(self, worker: Worker, message: Result, body: bytes, now: float) -> None:
+        """Let an earlier attempt that came to an end win over one that has not.
+
+        It must be the worker's own: anybody can guess the number of a job.
+        """
         work = self.inflight.works.get(message.job)
-        if work is None or message.attempt > work.attempt or message.code not in _STORED:
+        if work is None or message.code not in _STORED or not work.is_of(worker, message.attempt):
             return
         self._unplace(work, now)
         self._answer(work, message.code, body, now)
@@ -186,6 +189,7 @@ class Dispatcher:
         self.unreserve(worker, now)
         for (_, attempt), held in running.items():
             if isinstance(held, Work):
+                held.lend(worker, attempt)
                 held.alone = held.alone or suspect
                 held.lost += suspect
                 if held.lost >= self.options.max_attempts:

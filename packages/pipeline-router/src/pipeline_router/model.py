@@ -69,6 +69,18 @@ class Work(Struct, eq=False):
     order: int = 0
     state: State = State.WAITING
     worker: Worker | None = None
+    earlier: tuple[tuple[int, str, str], ...] = ()
+    """Attempts that others may still bring to an end, and whose they are: (attempt, identity,
+    instance). Nobody else's result counts."""
+
+    def is_of(self, worker: Worker, attempt: int) -> bool:
+        """Whether an earlier attempt was this worker's."""
+        return (attempt, worker.identity, worker.instance) in self.earlier
+
+    def lend(self, worker: Worker, attempt: int) -> None:
+        """Let a worker that is lost bring its attempt to an end yet."""
+        if not self.is_of(worker, attempt):
+            self.earlier += ((attempt, worker.identity, worker.instance),)
 
     def attach(self, envelope: Envelope) -> None:
         """Answer this sender of the same request too."""

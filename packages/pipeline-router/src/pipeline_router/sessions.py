@@ -21,7 +21,7 @@ from pipeline_router.commands import Command, Level, Note, Probe, Tell, TellAll
 from pipeline_router.config import Config
 from pipeline_router.deployments import Deployments
 from pipeline_router.dispatch import Dispatcher
-from pipeline_router.model import Orphan, State, Worker
+from pipeline_router.model import Orphan, State, Work, Worker
 from pipeline_router.presence import Presence, check_hello
 
 
@@ -116,15 +116,8 @@ class Sessions:
         """Tie a job that a worker runs, or holds the result of, to its request."""
         dispatcher = self._dispatcher
         fence = (held.job, held.attempt)
-        work = dispatcher.inflight.works.get(held.job)
-        if work is None and held.key:
-            work = dispatcher.inflight.with_key(held.key)
-        same = (
-            work is not None
-            and work.worker is not None
-            and work.worker.instance == worker.instance
-            and (work.job, work.attempt) == fence
-        )
+        work = self._of_request(worker, held)
+        same = work is not None and _is_on(work, worker) and (work.job, work.attempt) == fence
         if work is not None and (same or work.state is not State.RUNNING):
             if not same:
                 dispatcher.take_back(work, held.job, now)
@@ -133,9 +126,26 @@ class Sessions:
             orphan = Orphan(worker, held.key, held.job, held.attempt)
             worker.running[fence] = orphan
             dispatcher.orphans[held.key] = orphan
-        elif not held.done:
-            worker.running[fence] = None
-            self._out.append(Tell(worker.peer, CancelJob(*fence)))
+        else:
+            if work is not None:
+                work.lend(worker, held.attempt)
+            if not held.done:
+                worker.running[fence] = None
+                self._out.append(Tell(worker.peer, CancelJob(*fence)))
+
+    def _of_request(self, worker: Worker, held: HeldJob) -> Work | None:
+        """Find the request of a held job, if the worker proves that it was given that.
+
+        Anybody can guess a job's number. Who knows the request's key was sent the request, by this
+        router or an earlier one; of one without a key this router knows whom it has sent it to.
+        """
+        inflight = self._dispatcher.inflight
+        work = inflight.with_key(held.key) if held.key else inflight.works.get(held.job)
+        if work is None or work.lane.channel != worker.channel:
+            return None
+        if held.key or work.is_of(worker, held.attempt):
+            return work
+        return work if _is_on(work, worker) and not work.key else None
 
     def _may_be_asked_for(self, held: HeldJob) -> bool:
         """Whether it is an earlier router's, and whoever wants it has yet to ask this one."""
@@ -216,3 +226,12 @@ class Sessions:
 
     def _note(self, level: Level, text: str, *arguments: object) -> None:
         self._out.append(Note(level, text, arguments))
+
+
+def _is_on(work: Work, worker: Worker) -> bool:
+    """Whether a request was given to that process, by this router."""
+    owner = work.worker
+    return owner is not None and (owner.identity, owner.instance) == (
+        worker.identity,
+        worker.instance,
+    )
