@@ -1,11 +1,12 @@
 """What is taken from an image's configuration, and which names are names."""
 
+import base64
 import json
 from pathlib import Path
 
 import pytest
 
-from pipeline_containers.errors import StoreError
+from pipeline_containers.errors import ImageInvalid, StoreError
 from pipeline_containers.images.image import (
     ImageConfig,
     is_digest,
@@ -15,6 +16,7 @@ from pipeline_containers.images.image import (
 )
 from pipeline_containers.images.storage import Storage
 from pipeline_containers.store.store import Store
+from pipeline_containers.system.json_text import load_json
 
 
 def test_a_configuration() -> None:
@@ -34,6 +36,48 @@ def test_a_configuration() -> None:
 )
 def test_a_configuration_that_is_none(document: object) -> None:
     assert parse_config(document) == ImageConfig()
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "said"),
+    [
+        ("Env", [f"A{number}=" for number in range(30_000)], "30000 entries of Env, and 256 are"),
+        ("Env", ["A=" + "x" * 200_000], "200002 bytes of Env, and 65536 are"),
+        ("Entrypoint", ["sh"] * 257, "257 entries of Entrypoint, and 256 are"),
+        ("Entrypoint", ["\ud800" * 30_000], "90000 bytes of Entrypoint"),
+        ("User", "x" * 100_000, "100000 bytes of User"),
+        ("WorkingDir", "/x" * 50_000, "100000 bytes of WorkingDir"),
+    ],
+)
+def test_a_configuration_with_too_much_in_a_field(field: str, value: object, said: str) -> None:
+    with pytest.raises(ImageInvalid, match=said):
+        parse_config({"config": {field: value}})
+
+
+def test_a_configuration_at_its_bounds() -> None:
+    env = [f"A{number}=" for number in range(256)]
+    assert parse_config({"config": {"Env": env}}).env == tuple(env)
+    assert parse_config({"config": {"User": "x" * 65_536}}).user
+
+
+@pytest.mark.parametrize("content", ["[" * 100_000, '{"a":' * 3000 + "1" + "}" * 3000])
+def test_json_that_nests_too_deeply_is_none(content: str) -> None:
+    """Wherever a stranger's JSON is read, this is a ValueError as any other."""
+    with pytest.raises(ValueError, match="nests too deeply"):
+        load_json(content)
+
+
+def test_a_store_with_a_configuration_that_nests_too_deeply(tmp_path: Path) -> None:
+    storage, image = Storage(tmp_path, tmp_path / "run"), "0" * 64
+    key = base64.b64encode(f"sha256:{image}".encode()).decode()
+    config = tmp_path / "overlay-images" / image / f"={key}"
+    config.parent.mkdir(parents=True)
+    config.write_text('{"config": ' * 3000 + "1" + "}" * 3000)
+    entry = {"id": image, "digest": f"sha256:{image}", "layer": None}
+    (tmp_path / "overlay-images/images.json").write_text(json.dumps([entry]))
+    with pytest.raises(StoreError, match="nests too deeply"):
+        storage.load(image)
+    assert storage.layers_of(image) == ()
 
 
 def test_names() -> None:

@@ -162,7 +162,10 @@ CONTENTS = (
     ),
     (lambda document: document.update(layers=document["layers"] * 65), "has 130 layers, and 128"),
     (lambda document: document.update(config=None), "is of kind None"),
-    (lambda document: document["config"].update(size=2**40), "has 1099511627776 bytes, too many"),
+    (
+        lambda document: document["config"].update(size=2**40),
+        "has 1099511627776 bytes, and 1048576 are allowed",
+    ),
     (changed_layer(size=2**60), "has 1152921504606.* bytes, and 10737418240 are allowed"),
     (changed_layer(size=-1), "has no size but -1"),
     (changed_layer(size="1"), "has no size but '1'"),

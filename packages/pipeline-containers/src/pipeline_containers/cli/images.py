@@ -78,7 +78,7 @@ def fetch(
     with _Bar(f"fetching {repository}") as bar:
         digest = store.pull(registry, repository, reference, bar.show)
     store.settle()
-    layers = store.image(digest).layers
+    layers = store.layers_of(digest)
     here = sum(layer in before for layer in layers)
     result = {
         "digest": digest,

@@ -1,7 +1,8 @@
 """An image as it lies unpacked on this host: its layers, and how it wants to be run.
 
 The configuration is untrusted: whoever built the image wrote it. `parse_config` takes only what is
-of the right type. Source: the OCI image specification, `config.md`.
+of the right type, and no more of it than can be set up in a moment: to set a job up is work outside
+of its limits. Source: the OCI image specification, `config.md`.
 """
 
 import re
@@ -9,6 +10,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from pipeline_containers.errors import ImageInvalid
+
+MAX_ENTRIES = 256
+"""Of `Env`, and of `Entrypoint`."""
+MAX_FIELD_BYTES = 64 * 1024
+"""Of either, and of any other field."""
 
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 _REPOSITORY = re.compile(r"[a-z0-9]+(?:[._-][a-z0-9]+)*(?:/[a-z0-9]+(?:[._-][a-z0-9]+)*)*")
@@ -53,14 +61,16 @@ def is_tag(text: str) -> bool:
 
 
 def parse_config(document: object) -> ImageConfig:
-    """Take what is usable from an OCI image configuration; the rest is left out."""
+    """Take what is usable from an OCI image configuration; the rest is left out.
+
+    Raises `ImageInvalid` for a field that has too much in it.
+    """
     config = _mapping(_mapping(document).get("config"))
-    user, workdir = config.get("User"), config.get("WorkingDir")
     return ImageConfig(
-        env=tuple(entry for entry in _strings(config.get("Env")) if "=" in entry[1:]),
-        user=user if isinstance(user, str) else "",
-        workdir=workdir if isinstance(workdir, str) else "",
-        entrypoint=_strings(config.get("Entrypoint")),
+        env=tuple(entry for entry in _strings(config, "Env") if "=" in entry[1:]),
+        user=_string(config, "User"),
+        workdir=_string(config, "WorkingDir"),
+        entrypoint=_strings(config, "Entrypoint"),
     )
 
 
@@ -68,7 +78,30 @@ def _mapping(value: object) -> Mapping[str, Any]:
     return value if isinstance(value, dict) else {}
 
 
-def _strings(value: object) -> tuple[str, ...]:
+def _string(config: Mapping[str, Any], field: str) -> str:
+    value = config.get(field)
+    if not isinstance(value, str):
+        return ""
+    _check(field, [value])
+    return value
+
+
+def _strings(config: Mapping[str, Any], field: str) -> tuple[str, ...]:
+    value = config.get(field)
     if not isinstance(value, list):
         return ()
-    return tuple(item for item in value if isinstance(item, str) and "\0" not in item)
+    strings = [item for item in value if isinstance(item, str) and "\0" not in item]
+    _check(field, strings)
+    return tuple(strings)
+
+
+def _check(field: str, strings: list[str]) -> None:
+    size_bytes = sum(len(text.encode(errors="surrogatepass")) for text in strings)
+    for number, unit, most in (
+        (len(strings), "entries", MAX_ENTRIES),
+        (size_bytes, "bytes", MAX_FIELD_BYTES),
+    ):
+        if number > most:
+            raise ImageInvalid(
+                f"the image's configuration has {number} {unit} of {field}, and {most} are allowed"
+            )

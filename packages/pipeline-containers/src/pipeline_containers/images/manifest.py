@@ -5,7 +5,6 @@ It is untrusted: whoever pushed the image wrote it. Source: the OCI image specif
 """
 
 import hashlib
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -13,6 +12,7 @@ from typing import Any
 from pipeline_containers.errors import RegistryError
 from pipeline_containers.images.image import is_digest
 from pipeline_containers.images.pull_limits import PullLimits
+from pipeline_containers.system.json_text import load_json
 from pipeline_containers.system.units import MIB
 
 _OCI = "application/vnd.oci.image"
@@ -27,7 +27,7 @@ _LAYERS = (
     f"{_DOCKER}.image.rootfs.diff.tar",
     f"{_DOCKER}.image.rootfs.diff.tar.gzip",
 )
-_CONFIG_BYTES = 4 * MIB  # as much as skopeo reads
+_CONFIG_BYTES = MIB
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,8 +69,8 @@ def digest_of(content: bytes) -> str:
 def parse_manifest(content: bytes) -> Manifest:
     """Read an image's manifest; raises `RegistryError` for all that is none, or leads elsewhere."""
     try:
-        document = json.loads(content)
-    except (ValueError, RecursionError) as error:
+        document = load_json(content)
+    except ValueError as error:
         raise RegistryError(f"that is no image: its manifest is not JSON ({error})") from error
     if not isinstance(document, dict):
         raise RegistryError("that is no image: its manifest is not an object")
@@ -87,7 +87,10 @@ def parse_manifest(content: bytes) -> Manifest:
         raise RegistryError("that is no image: its manifest names no layers")
     config = _part(document.get("config"), _CONFIGS)
     if config.size_bytes > _CONFIG_BYTES:
-        raise RegistryError(f"the image's configuration has {config.size_bytes} bytes, too many")
+        raise RegistryError(
+            f"the image's configuration has {config.size_bytes} bytes, and {_CONFIG_BYTES} are "
+            "allowed: build it in fewer steps, with fewer labels and variables"
+        )
     return Manifest(digest_of(content), config, tuple(_part(layer, _LAYERS) for layer in layers))
 
 

@@ -3,7 +3,6 @@
 Places are in skopeo's notation (`oci:DIR:TAG`, `containers-storage:...`, `docker://HOST/NAME`).
 """
 
-import json
 import re
 import shutil
 import tempfile
@@ -20,6 +19,7 @@ from pipeline_containers.system.command import (
     clean_environment,
     run_command,
 )
+from pipeline_containers.system.json_text import load_json
 from pipeline_containers.system.units import GIB
 
 LOOK_S = 60.0
@@ -109,7 +109,7 @@ def parse_tags(printed: str) -> list[str]:
 
     Raises `ValueError` if that was something else.
     """
-    listing = json.loads(printed)
+    listing = load_json(printed)
     tags = listing.get("Tags") if isinstance(listing, dict) else None
     if not isinstance(tags, list):
         raise ValueError("there are no tags in it")

@@ -22,6 +22,7 @@ from pipeline_containers.images.image import (
     parse_config,
 )
 from pipeline_containers.system.durable import replace_text
+from pipeline_containers.system.json_text import load_json
 
 _DIGESTS = ("diff-digest", "compressed-diff-digest")  # a layer's, unpacked and on its way
 _MAX_DEPTH = 500  # the overlay file system's own bound
@@ -60,14 +61,25 @@ class Storage:
                 yield str(name), str(entry.get("digest"))
 
     def load(self, image: str) -> StoredImage:
-        """Read an image by its id; raises `StoreError` when it is not here, or not whole."""
+        """Read an image by its id.
+
+        Raises `StoreError` when it is not here, or not whole, `ImageInvalid` when its configuration
+        is too large.
+        """
+        root, entry = self._find(image)
+        config = self._config(root, image)
+        return StoredImage(str(entry.get("digest")), self._layers(entry.get("layer")), config)
+
+    def layers_of(self, image: str) -> tuple[Path, ...]:
+        """List an image's layers alone, the top one first, whatever its configuration is."""
+        _, entry = self._find(image)
+        return self._layers(entry.get("layer"))
+
+    def _find(self, image: str) -> tuple[Path, dict[str, Any]]:
         for root in (self.root, *self.additional):
             for entry in _entries(self._images_file(root)):
                 if entry.get("id") == image:
-                    config = self._config(root, image)
-                    return StoredImage(
-                        str(entry.get("digest")), self._layers(entry.get("layer")), config
-                    )
+                    return root, entry
         raise StoreError(f"{self.root} has no image {image}")
 
     def layer_sizes(self) -> dict[str, int]:
@@ -188,7 +200,7 @@ class Storage:
         key = base64.b64encode(f"sha256:{image}".encode()).decode()
         try:
             return parse_config(
-                json.loads((root / "overlay-images" / image / f"={key}").read_bytes())
+                load_json((root / "overlay-images" / image / f"={key}").read_bytes())
             )
         except (OSError, ValueError) as error:
             raise StoreError(f"{root} has no configuration for image {image}: {error}") from error
@@ -219,7 +231,7 @@ def stored_name(digest: str) -> str:
 
 def _entries(file: Path) -> Sequence[dict[str, Any]]:
     try:
-        entries = json.loads(file.read_bytes())
+        entries = load_json(file.read_bytes())
     except FileNotFoundError:
         return ()
     except (OSError, ValueError) as error:

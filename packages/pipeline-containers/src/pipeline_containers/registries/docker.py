@@ -4,7 +4,6 @@ Tags can be changed in most of them. Here they are given once all the same: a ta
 never pushed over, unless two builders push in the same moment, and then the second look finds out.
 """
 
-import json
 import re
 import tempfile
 import time
@@ -19,6 +18,7 @@ from pipeline_containers.images.skopeo import LOOK_S, CopyWatcher, reason
 from pipeline_containers.images.skopeo_errors import is_passing, remedy
 from pipeline_containers.registries.login import HostLogin, Login
 from pipeline_containers.system.command import CancelFlag, Completed, OnLine
+from pipeline_containers.system.json_text import load_json
 
 _LOCATION = re.compile(r"(?:http://)?([A-Za-z0-9][A-Za-z0-9.-]*(?::[0-9]{1,5})?)((?:/[^/]+)*)/?")
 _ABSENT = re.compile(
@@ -209,7 +209,7 @@ def content(config: str) -> object:
     Not when and by which program it was built, and not how its manifest is written.
     """
     try:
-        document = json.loads(config)
+        document = load_json(config)
         run, root = document.get("config") or {}, document["rootfs"]
         asked = {key: run.get(key) for key in ("Env", "User", "WorkingDir", "Entrypoint", "Cmd")}
         return root["diff_ids"], document.get("architecture"), asked

@@ -26,6 +26,7 @@ from pipeline_containers.images.image import is_digest, is_repository, is_tag
 from pipeline_containers.images.skopeo import LOOK_S, CopyWatcher, copy_image, reason, watch_copy
 from pipeline_containers.system.command import CancelFlag, Completed, OnLine
 from pipeline_containers.system.durable import replace_text
+from pipeline_containers.system.json_text import load_json
 
 _NAME = "org.opencontainers.image.ref.name"
 _LAYOUT = '{"imageLayoutVersion": "1.0.0"}'
@@ -187,7 +188,7 @@ class FolderRegistry:
         """Hash everything that the manifest names: what was here before may have rotted."""
         manifest = _check_blob(folder, entry, keep=True)
         try:
-            document = json.loads(manifest)
+            document = load_json(manifest)
             parts = [document["config"], *document["layers"]]
             for part in parts:
                 _check_blob(folder, part)
@@ -243,8 +244,8 @@ def _read_json(file: Path) -> dict[str, Any]:
     with file.open("rb") as opened:
         content = opened.read(_DOCUMENT_BYTES + 1)
     try:
-        document = json.loads(content)
-    except (ValueError, RecursionError) as error:
+        document = load_json(content)
+    except ValueError as error:
         raise RegistryError(f"{file} is not JSON: {error}") from error
     if not isinstance(document, dict):
         raise RegistryError(f"{file} is not a JSON object")

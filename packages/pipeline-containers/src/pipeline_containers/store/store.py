@@ -130,23 +130,30 @@ class Store:
 
     def image(self, digest: str) -> StoredImage:
         """Return an image's layers, the top one first, and its configuration."""
+        return self._storage.load(self._id(digest))
+
+    def layers_of(self, digest: str) -> tuple[Path, ...]:
+        """Return an image's layers alone, whatever its configuration is."""
+        return self._storage.layers_of(self._id(digest))
+
+    def _id(self, digest: str) -> str:
         if not is_digest(digest):
             raise StoreError(f"{digest!r} is not a digest")
         for image, found in self._storage.images():
             if found == digest:
-                return self._storage.load(image)
+                return image
         raise StoreError(f"{digest} is not in {self.folder}: pull it first")
 
     def mount(self, digest: str, target: Path) -> None:
         """Mount an image as a read-only root at an empty folder, to look at; ids as they are."""
-        image = self.image(digest)
+        layers = self.layers_of(digest)
         target.mkdir(parents=True, exist_ok=True)
         if any(target.iterdir()):
             raise StoreError(f"{target} is not empty: give an empty folder, or a new one")
         bottom = self.folder / "empty"  # of a single layer there is no overlay
         bottom.mkdir(exist_ok=True)
         try:
-            mount_root((*image.layers, bottom), target.resolve(), None, digest)
+            mount_root((*layers, bottom), target.resolve(), None, digest)
         except SandboxError as error:
             is_forbidden = isinstance(error.__cause__, PermissionError)
             why = "only root can mount" if is_forbidden else error
@@ -169,7 +176,7 @@ class Store:
         """Return what `collect` would remove."""
         kept = set(keep) | mounts_by_hand().keys()
         here = self.digests()
-        used = {layer for digest in here if digest in kept for layer in self.image(digest).layers}
+        used = {layer for digest in here if digest in kept for layer in self.layers_of(digest)}
         layers = {
             folder: folder_bytes(folder)
             for folder in self._storage.layers()

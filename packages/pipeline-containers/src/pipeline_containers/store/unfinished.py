@@ -17,6 +17,7 @@ from pathlib import Path
 from pipeline_containers.images.image import is_digest
 from pipeline_containers.images.manifest import Manifest
 from pipeline_containers.system.durable import sync
+from pipeline_containers.system.json_text import load_json
 
 _TRIED_AGAIN_S = 3600.0
 _BOOT = Path("/proc/sys/kernel/random/boot_id")
@@ -78,7 +79,7 @@ class Unfinished:
 def _read(file: Path) -> dict[str, object]:
     """Read a note; an empty one if its process was killed, or its host died, while it was made."""
     try:
-        note = json.loads(file.read_bytes())
+        note = load_json(file.read_bytes())
     except (OSError, ValueError):
         return {}
     return note if isinstance(note, dict) else {}

@@ -12,6 +12,7 @@ from typing import Any
 
 from pipeline_containers.sandbox.tools import OutputFile, ToolKind
 from pipeline_containers.system.files import FileRefused, read_beneath
+from pipeline_containers.system.json_text import load_json
 
 MAX_DEPTH = 100
 """How deep objects and lists may lie in each other."""
@@ -45,12 +46,7 @@ def read_outputs(folder: int, kind: ToolKind, cap_bytes: int) -> Outputs:
 def parse_json(content: bytes) -> Any:
     """Parse untrusted JSON; raises `ValueError`, which says what is wrong with it."""
     text = _decode(content)
-    try:
-        value = json.loads(
-            text, parse_constant=_no_constant, parse_int=_integer, parse_float=_number
-        )
-    except RecursionError:
-        raise ValueError("nests too deeply") from None
+    value = load_json(text, parse_constant=_no_constant, parse_int=_integer, parse_float=_number)
     if _depth_exceeds(value, MAX_DEPTH):
         raise ValueError("nests too deeply")
     try:
