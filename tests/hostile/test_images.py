@@ -315,7 +315,23 @@ IMAGES = (
     Hostile(
         "an environment that is too large",
         config={"Env": ["PATH=/bin", f"LARGE={'x' * 300_000}"]},
-        codes=frozenset([511, 512, 513]),
+        codes=REFUSED,
+    ),
+    Hostile(
+        "an environment of 30,000 variables",
+        config={"Env": ["PATH=/bin", *(f"A{number}=" for number in range(30_000))]},
+        codes=REFUSED,
+    ),
+    Hostile(
+        "an entry point of 30,000 words",
+        config={"Entrypoint": ["sh"] * 30_000},
+        codes=REFUSED,
+    ),
+    Hostile("a user's name of 100,000 characters", config={"User": "x" * 100_000}, codes=REFUSED),
+    Hostile(
+        "a configuration of over a megabyte",
+        config={"Labels": {"x": "y" * 1_100_000}},
+        codes=REFUSED,
     ),
 )
 

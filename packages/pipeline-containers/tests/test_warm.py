@@ -12,6 +12,7 @@ import pytest
 from support.pace import paced
 from support.runtime import RUNTIME
 
+from pipeline_containers.building.validate import ImageCandidate, validate
 from pipeline_containers.errors import SandboxError
 from pipeline_containers.images.image import ImageConfig, StoredImage
 from pipeline_containers.sandbox import warm as warm_module
@@ -22,6 +23,7 @@ from pipeline_containers.sandbox.sandbox import Sandbox
 from pipeline_containers.sandbox.tool_run import ToolRun
 from pipeline_containers.sandbox.tools import TOOLS
 from pipeline_containers.sandbox.warm import PoolKey, WarmPlan, plan
+from pipeline_containers.system.deadline import Deadline
 from pipeline_containers.system.units import MIB
 
 PASS = """printf '{"version": 2, "status": "pass", "tests": []}' > "$3/results.json"\n"""
@@ -210,6 +212,24 @@ def test_forgotten_images_have_none(
     assert len(list((warm.folder / "roots").glob("*-*"))) == 1
     warm.forget(kept.digest)
     assert waiting(warm) == []
+
+
+@pytest.mark.e2e
+def test_a_trial_of_another_image_takes_no_jobs_container_away(
+    warm: Sandbox, make_image: MakeImage, quick_limits: Limits, work: Path
+) -> None:
+    """An image that is validated is no sign of which jobs come next."""
+    run = ToolRun(make_image(PASS), TOOLS["test_runner"], "a", lambda _: None, quick_limits)
+    for _ in range(2):
+        warm.run(run)
+    assert len(waiting(warm)) == 2
+    (work / "validation").mkdir()
+    candidate = ImageCandidate(
+        make_image(f"{PASS} #"), TOOLS["test_runner"], work / "tests", work / "validation"
+    )
+    validate(candidate, warm, Deadline(paced(60)), lambda _: None)
+    assert len(waiting(warm)) == 2
+    assert warm.run(run).was_made_ahead
 
 
 @pytest.mark.e2e

@@ -70,7 +70,8 @@ class _Trials:
         if self.deadline.cancelled is not None:
             run = replace(run, cancelled=self.deadline.cancelled)
         wall_s = min(run.limits.wall_s, left_s)
-        report = self.sandbox.run(replace(run, limits=replace(run.limits, wall_s=wall_s)))
+        run = replace(run, limits=replace(run.limits, wall_s=wall_s), is_trial=True)
+        report = self.sandbox.run(run)
         self.deadline.left_s()
         return report
 

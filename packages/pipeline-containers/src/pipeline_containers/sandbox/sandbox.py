@@ -284,7 +284,8 @@ class Sandbox:
 
     def _made_ahead(self, recipe: Recipe, run: ToolRun) -> Container | None:
         """Take a container that waits for such a job, if there is one."""
-        if not (is_line(run.slug) and can_wait_in_shell(recipe.root, run.kind)):
+        can_wait = is_line(run.slug) and can_wait_in_shell(recipe.root, run.kind)
+        if run.is_trial or not can_wait:
             return None
         container = self._warm.take(recipe)
         if container is not None and not container.is_waiting():

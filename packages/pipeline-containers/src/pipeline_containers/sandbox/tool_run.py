@@ -26,6 +26,8 @@ class ToolRun:
     fill: Callable[[Path], None]
     limits: Limits = field(default_factory=Limits)
     cancelled: CancelFlag = field(default_factory=threading.Event)
+    is_trial: bool = False
+    """No other such run is to be expected: nothing is made ahead for it, and nothing given up."""
 
     def bring(self, job_folder: Path) -> None:
         """Put the input in, but nothing in the place of the tool's own files.
