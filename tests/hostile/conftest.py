@@ -24,6 +24,7 @@ def lab(module_folder: Path, hostile_image: Image) -> Iterator[HostileLab]:
         lab = HostileLab(own, hostile_image)
         lab.start_worker()
         yield lab
+        assert lab.odd_in_logs() == []
 
 
 @pytest.fixture(scope="module")

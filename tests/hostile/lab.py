@@ -35,6 +35,8 @@ TRACKS = {"hostile": "root", "hasty": "root", "unprivileged": "appuser"}
 SECRET = "hush-hush-3a9f"
 """What the worker has in its environment, and the host in a file that all may read."""
 VERSION = "v1"
+MADE_UP = "2001-02-03 04:05:06,789"
+"""The time in a line of a log that a stranger made up."""
 HONEST = """\
 set -e
 [ -z "$(ls -A /tmp)$(ls -A /dev/shm)" ]
@@ -186,6 +188,11 @@ class HostileLab:
         """See each track work."""
         for track in TRACKS:
             self.honest(track)
+
+    def odd_in_logs(self) -> list[str]:
+        """List the lines in the router's and the workers' logs that no log should have."""
+        lines = [line for process in self.own.processes for line in process.output().split("\n")]
+        return [line for line in lines if line.startswith(MADE_UP) or not line.isprintable()]
 
     def find_files(self, name: str) -> list[Path]:
         """List the live jobs' folders, on the host, that have a file."""

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from hostile.case import Case
 from hostile.image import BUSYBOX
-from hostile.lab import HostileLab
+from hostile.lab import MADE_UP, HostileLab
 from hostile.test_families import check
 from hostile.traces import Traces
 from support.images import Layer
@@ -62,6 +62,9 @@ REFUSED = frozenset([511, 512])
 """By the pull, when it is tried, or by the first job that would run it."""
 EITHER = REFUSED | {200}
 """The job does what its program says, harmlessly, or the image is refused."""
+
+WORDS = f"x\n{MADE_UP} ERROR made up\r\x1b]0;title\x07\x9b2J\u202e\u2028{MADE_UP} ERROR made up"
+"""For a log: a line of its own, what a terminal obeys, other ends of lines."""
 
 IMAGES = (
     Hostile("an entry above the root", (entry(f"{UP}/new"),)),
@@ -328,6 +331,23 @@ IMAGES = (
         codes=REFUSED,
     ),
     Hostile("a user's name of 100,000 characters", config={"User": "x" * 100_000}, codes=REFUSED),
+    *(
+        Hostile(f"a line of the log, in {field}", config={field: words}, codes=EITHER)
+        for field, words in (
+            ("User", WORDS),
+            ("WorkingDir", f"/{WORDS}"),
+            ("Entrypoint", [f"/{WORDS}/bin/run.sh"]),
+            ("Env", [f"{WORDS}=x"]),
+        )
+    ),
+    Hostile(
+        "lines of the log that a tool prints when it is tried",
+        (
+            entry("words", mode=0o644, content=WORDS.encode()),
+            entry(RUN, mode=0o755, content=b"#!/bin/sh\ncat /words >&2\nexit 127\n"),
+        ),
+        codes=REFUSED,
+    ),
     Hostile(
         "a configuration of over a megabyte",
         config={"Labels": {"x": "y" * 1_100_000}},

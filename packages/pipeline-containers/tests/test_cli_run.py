@@ -175,3 +175,46 @@ def test_a_shell_for_a_person(work: Path, solution: Path, root: Callable[[str], 
     person.types("exit 3\n")
     assert person.leaves() == 3
     assert list((work / "sandboxes").iterdir()) == []
+
+
+HOSTILE = "".join(
+    map(
+        chr,
+        (
+            *(code for code in range(1, 0xA0) if not 0x20 <= code < 0x7F),
+            *(0x61C, 0x200E, 0x200F, 0x2028, 0x2029, 0xFEFF),
+            *(*range(0x202A, 0x202F), *range(0x2066, 0x206A)),
+        ),
+    )
+)
+"""What a terminal obeys, in any way: all control characters, ends of lines, directions."""
+
+
+def on_terminal(*arguments: str | Path) -> str:
+    """Run a command with a terminal for both of its outputs; what that is sent."""
+    master, terminal = pty.openpty()
+    sent = bytearray()
+    with subprocess.Popen(
+        [*PROGRAM, *map(str, arguments)], stdin=terminal, stdout=terminal, stderr=terminal
+    ) as process:
+        os.close(terminal)
+        with contextlib.suppress(OSError):  # EIO: it has ended
+            while chunk := os.read(master, 65536):
+                sent += chunk
+    os.close(master)
+    assert process.returncode == 0
+    return sent.decode()
+
+
+def test_a_tools_words_do_nothing_to_a_terminal(
+    work: Path, solution: Path, root: Callable[[str], Path]
+) -> None:
+    folder = root(f"cat /words; cat /words >&2; {PASS}")
+    (folder / "words").write_text(f"said {HOSTILE} to the end\n", newline="")
+    command = ("run", folder, "two-fer", solution, "--work", work)
+    sent = on_terminal(*command)
+    assert sent.count(r"said \x01\x02") == 2
+    assert sent.count(r"\u2069 to the end") == 2
+    assert not set(sent) & set(HOSTILE) - set("\r\n\t")
+    piped = call(*command)
+    assert piped.stdout.startswith("said \x01\x02"), "a script gets what the tool said"

@@ -10,6 +10,7 @@ from pipeline_protocol.link import FromWorker, ToWorker
 from pipeline_protocol.names import described, nearest
 from pipeline_protocol.replies import Context, ProgressReply, Reply, StatusLine
 from pipeline_protocol.requests import ACTIONS, Request
+from pipeline_protocol.text import clean
 
 MAX_REQUEST_BYTES = 1 << 20
 
@@ -128,5 +129,8 @@ def answer(response: Any, context: Context | None = None) -> bytes:
 
 
 def refusal(code: int, error: str, context: Context | None = None) -> bytes:
-    """Write any other reply, with what to do next in `error`."""
-    return _json.encode(Reply(StatusLine.of(code, error), context=context or Context()))
+    """Write any other reply, with what to do next in `error`.
+
+    There may be a stranger's words in it: what a terminal obeys is escaped.
+    """
+    return _json.encode(Reply(StatusLine.of(code, clean(error)), context=context or Context()))

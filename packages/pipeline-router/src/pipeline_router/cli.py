@@ -17,6 +17,8 @@ from time import monotonic
 import click
 import zmq
 
+from pipeline_protocol.log_format import LogFormatter
+from pipeline_protocol.text import clean
 from pipeline_router.config_file import ConfigFile, ConfigLocked
 from pipeline_router.config_parse import BadConfig
 from pipeline_router.core import EPOCHS, RouterCore
@@ -38,7 +40,7 @@ class Failure(click.ClickException):
 
     def show(self, file: object = None) -> None:
         """Print the line."""
-        click.echo(f"pipeline-router: {self.message}", err=True)
+        click.echo(f"pipeline-router: {clean(self.message)}", err=True)
 
 
 class Unusable(Failure):
@@ -204,7 +206,7 @@ def _log_aside() -> QueueListener:
     """Have the log written by a thread of its own."""
     queue: SimpleQueue[logging.LogRecord] = SimpleQueue()
     writer = logging.StreamHandler(sys.stderr)
-    writer.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+    writer.setFormatter(LogFormatter("%(asctime)s %(levelname)s %(message)s"))
     listener = QueueListener(queue, writer)
     listener.start()
     _log.handlers = [_Unformatted(queue)]

@@ -20,7 +20,9 @@ from pipeline_containers.sandbox.host.options import HostOptions
 from pipeline_containers.sandbox.host.rootless import enter
 from pipeline_protocol.address import BadAddress, WorkerAddress
 from pipeline_protocol.channels import CHANNELS
+from pipeline_protocol.log_format import LogFormatter
 from pipeline_protocol.names import Identity, described
+from pipeline_protocol.text import clean
 from pipeline_worker.bootstrap import Timeouts
 from pipeline_worker.commands import Leave, WorkerEnd
 from pipeline_worker.core import Mode, WorkerCore
@@ -175,16 +177,19 @@ class Start(msgspec.Struct, frozen=True):
     means: Means
 
 
+def _quit(why: str) -> NoReturn:
+    """End with exit status 1; a stranger's words in the reason do nothing to the terminal."""
+    sys.exit(f"pipeline-worker: {clean(why)}")
+
+
 def _work(start: Start, path: Path) -> NoReturn:
-    logging.basicConfig(
-        level=logging.INFO,
-        format=f"%(asctime)s {start.identity} %(levelname)s %(message)s",
-        stream=sys.stderr,
-    )
+    writer = logging.StreamHandler(sys.stderr)
+    writer.setFormatter(LogFormatter(f"%(asctime)s {start.identity} %(levelname)s %(message)s"))
+    logging.basicConfig(level=logging.INFO, handlers=[writer])
     try:
         enter()
     except ContainersError as error:
-        sys.exit(f"pipeline-worker: {error}")
+        _quit(str(error))
     try:
         folder = WorkFolder(path, start.identity)
         tempfile.tempdir = str(folder.scratch())  # in /tmp, a killed worker's logins would stay
@@ -193,11 +198,11 @@ def _work(start: Start, path: Path) -> NoReturn:
             logging.info("bootstrapping again")
             left = _session(start, folder)
     except FolderInUse as error:
-        sys.exit(f"pipeline-worker: {error}")
+        _quit(str(error))
     except ContainersError as error:
-        sys.exit(f"pipeline-worker: {_explained(error, start, path)}")
+        _quit(_explained(error, start, path))
     except OSError as error:
-        sys.exit(f"pipeline-worker: {error.filename or path}: {error.strerror or error}")
+        _quit(f"{error.filename or path}: {error.strerror or error}")
     if left.reason:
         level = logging.INFO if left.ending is WorkerEnd.DONE else logging.ERROR
         logging.log(level, "%s", left.reason)

@@ -1,6 +1,5 @@
 """The commands that make images, or ask for them: build, publish, list, validate."""
 
-import json
 import tempfile
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -10,6 +9,7 @@ from typing import Any, Literal
 import click
 
 from pipeline_containers.cli.options import JSON, KIND, REGISTRY, WORK, on_host
+from pipeline_containers.cli.output import echo, print_result
 from pipeline_containers.cli.sandbox import command_sandbox
 from pipeline_containers.registries.registry import Registry
 from pipeline_containers.sandbox.host.options import HostOptions
@@ -88,7 +88,9 @@ def build(url: str, reference: str, kind: str, work: Path, as_json: bool, **mean
 
         registry = FolderRegistry(Path(nowhere))
         outcome = _perform(url, reference, "local/build", kind, work, registry, _Means(**means))
-    _print(as_json, {"git_sha": outcome["git_sha"], "valid": True}, f"valid {outcome['git_sha']}")
+    print_result(
+        as_json, {"git_sha": outcome["git_sha"], "valid": True}, f"valid {outcome['git_sha']}"
+    )
 
 
 @click.command()
@@ -112,7 +114,7 @@ def publish(
     """
     outcome = _perform(url, reference, repository, kind, work, registry, _Means(**means))
     text = f"{outcome['outcome']} {outcome['image']}:{outcome['image_tag']} {outcome['digest']}"
-    _print(as_json, outcome, text)
+    print_result(as_json, outcome, text)
 
 
 @click.command("list")
@@ -122,7 +124,7 @@ def publish(
 def list_tags(repository: str, registry: Registry, as_json: bool) -> None:
     """List the images of a repository, by tag and digest."""
     digests = {tag: registry.digest(repository, tag) for tag in registry.tags(repository)}
-    _print(as_json, digests, "\n".join(f"{tag} {digest}" for tag, digest in digests.items()))
+    print_result(as_json, digests, "\n".join(f"{tag} {digest}" for tag, digest in digests.items()))
 
 
 @click.command()
@@ -154,7 +156,7 @@ def validate(
         tests = Path(aside, "none") if source is None else source / "tests"
         candidate = validation.ImageCandidate(store.image(digest), TOOLS[kind], tests, Path(aside))
         validation.validate(candidate, sandbox, Deadline(1800), _show)
-    _print(as_json, {"digest": digest, "valid": True}, f"valid {digest}")
+    print_result(as_json, {"digest": digest, "valid": True}, f"valid {digest}")
 
 
 COMMANDS = (build, publish, list_tags, validate)
@@ -192,8 +194,4 @@ def _perform(
 
 def _show(line: str) -> None:
     """Show progress; on a terminal, the steps stand out."""
-    click.echo(click.style(line, bold=True) if line.startswith("==>") else line, err=True)
-
-
-def _print(as_json: bool, result: object, text: str) -> None:
-    click.echo(json.dumps(result) if as_json else text)
+    echo(line, err=True, bold=line.startswith("==>"))

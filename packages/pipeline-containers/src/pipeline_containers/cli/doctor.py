@@ -9,6 +9,7 @@ from pathlib import Path
 import click
 
 from pipeline_containers.cli.options import JSON, WORK, on_host
+from pipeline_containers.cli.output import echo
 from pipeline_containers.errors import SandboxError
 from pipeline_containers.sandbox.host.options import HostOptions
 
@@ -41,7 +42,7 @@ def look(work: Path, host: HostOptions, *, builds: bool, as_json: bool) -> None:
         click.echo(json.dumps([asdict(need) for need in needs]))
     else:
         for line in _lines((need.name, need.holds, need.how, need.remedy) for need in needs):
-            click.echo(line)
+            echo(line)
     sys.exit(1 if any(need.is_lacking for need in needs) else 0)
 
 

@@ -1,6 +1,5 @@
 """The commands for the images of a host, by hand: fetch, mount, gc."""
 
-import json
 import os
 import sys
 from collections.abc import Iterator
@@ -10,6 +9,7 @@ from pathlib import Path
 import click
 
 from pipeline_containers.cli.options import JSON, REGISTRY, STORE
+from pipeline_containers.cli.output import print_result
 from pipeline_containers.errors import StoreError
 from pipeline_containers.images.image import is_digest, is_repository, is_tag
 from pipeline_containers.images.pull_limits import PullLimits
@@ -90,7 +90,7 @@ def fetch(
         f"{digest}\n{bar.total_bytes} bytes fetched; {len(layers) - here} layers fetched, "
         f"{here} here already"
     )
-    click.echo(json.dumps(result) if as_json else text)
+    print_result(as_json, result, text)
 
 
 @click.command()
@@ -128,7 +128,7 @@ def mount(
     else:
         Store(folder).mount(digest, target.absolute())
         result, text = {"mounted": str(target.absolute())}, str(target.absolute())
-    click.echo(json.dumps({"digest": digest} | result) if as_json else text)
+    print_result(as_json, {"digest": digest} | result, text)
 
 
 @click.command()
@@ -173,7 +173,7 @@ def gc(keep: tuple[str, ...], dry_run: bool, folder: Path, as_json: bool) -> Non
     lines = [f"{would} {digest}" for digest in garbage.digests]
     lines += [f"kept {digest}" for digest in kept]
     lines.append(f"{would} {len(gone)} layers, {sum(gone.values())} bytes")
-    click.echo(json.dumps(result) if as_json else "\n".join(lines))
+    print_result(as_json, result, "\n".join(lines))
 
 
 COMMANDS = (fetch, mount, gc)

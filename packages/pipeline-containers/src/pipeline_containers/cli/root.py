@@ -13,6 +13,7 @@ from pipeline_containers.cli import doctor as doctor_cli
 from pipeline_containers.cli import exits
 from pipeline_containers.cli import images as images_cli
 from pipeline_containers.cli import run as run_cli
+from pipeline_containers.cli.output import echo
 from pipeline_containers.errors import ContainersError
 
 
@@ -36,6 +37,6 @@ def main() -> NoReturn:
     try:
         commands(standalone_mode=True)
     except (ContainersError, PermissionError) as error:
-        click.echo(f"error: {error}", err=True)
+        echo(f"error: {error}", err=True)
         sys.exit(exits.exit_status(error))
     sys.exit(exits.DONE)

@@ -13,6 +13,7 @@ import click
 
 from pipeline_containers.cli import exits
 from pipeline_containers.cli.options import JSON, KIND, REGISTRY, WORK, on_host
+from pipeline_containers.cli.output import echo
 from pipeline_containers.cli.sandbox import command_sandbox
 from pipeline_containers.images.image import StoredImage
 from pipeline_containers.registries.registry import Registry
@@ -125,7 +126,7 @@ def shell(
 
     enter()
     tool_run = _tool_run(image, slug, solution, registry, kind, work, changes)
-    click.echo(f"the tool is called: {' '.join(_command(tool_run))}", err=True)
+    echo(f"the tool is called: {' '.join(_command(tool_run))}", err=True)
     with command_sandbox(work, host) as sandbox:
         relay = Relay(sys.stdin.fileno(), sys.stdout.fileno())
         sys.exit(sandbox.shell(tool_run, relay.attach))
@@ -169,8 +170,8 @@ def _command(run: ToolRun) -> tuple[str, ...]:
 
 def _tell(report: RunReport, limits: Limits) -> None:
     """Print what the tool printed, then how it ended and what it used, then its result."""
-    click.echo(report.stdout, nl=False)
-    click.echo(report.stderr, nl=False, err=True)
+    echo(report.stdout, new_line=False)
+    echo(report.stderr, new_line=False, err=True)
     used = report.usage
     ending = report.ending.value.replace("_", " ")
     if report.which_limit:
@@ -187,9 +188,9 @@ def _tell(report: RunReport, limits: Limits) -> None:
     if report.unenforced:
         lines["unenforced"] = ", ".join(report.unenforced)
     for name, text in lines.items():
-        click.echo(f"{name + ':':11}{text}", err=True)
+        echo(f"{name + ':':11}{text}", err=True)
     result = report.output_problem or json.dumps(report.outputs, indent=2, ensure_ascii=False)
-    click.echo(result)
+    echo(result)
 
 
 def _number(value: float | None, digits: int) -> str:

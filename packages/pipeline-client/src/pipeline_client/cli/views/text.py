@@ -9,12 +9,10 @@ from collections.abc import Iterable, Sequence
 
 import click
 
+from pipeline_protocol.text import clean as escaped
+
 _COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 """What a tool colours its own output by: dropped, not shown."""
-_UNSAFE = re.compile(
-    r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff\ud800-\udfff]"
-)
-"""Control characters but for tabs and new lines, what turns the direction of text, surrogates."""
 _BLANKS = re.compile(r"[\t\n ]+")
 
 MAX_LINE = 1000
@@ -27,8 +25,7 @@ Cell = str | tuple[str, str]
 
 def clean(text: str) -> str:
     """Return the text with nothing in it that a terminal would obey; lines stay lines."""
-    text = _COLOURS.sub("", text.replace("\r\n", "\n"))
-    return _UNSAFE.sub(lambda found: ascii(found[0])[1:-1], text)
+    return escaped(_COLOURS.sub("", text.replace("\r\n", "\n")))
 
 
 def cell(text: object, most: int = _MAX_CELL) -> str:
