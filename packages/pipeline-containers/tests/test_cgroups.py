@@ -7,11 +7,14 @@ import pytest
 from pipeline_containers.sandbox.host.cgroups import (
     CgroupCounters,
     Peaks,
+    SocketWatch,
+    bound_sockets,
     change_limits,
     lift_cpu_quota,
     parse_counter,
     read_counters,
     remove_if_empty,
+    sockets_are_apart,
     swap_is_counted,
 )
 from pipeline_containers.sandbox.host.hierarchies import UNIFIED, Hierarchies, parse_hierarchies
@@ -113,6 +116,49 @@ def test_peaks_that_the_kernel_does_not_keep_are_those_that_were_seen(tmp_path: 
         peak_pids=7, peak_memory_bytes=9000
     )
     assert peaks.complete(CgroupCounters(peak_memory_bytes=1)).peak_memory_bytes == 1
+
+
+SOCKETS = "memory.kmem.tcp.usage_in_bytes"
+STAT = "total_active_file {}\ntotal_inactive_file {}\nactive_file 999999999\n"
+
+
+@pytest.mark.parametrize(
+    ("sockets", "used", "files", "is_over"),
+    [
+        (0, 64 * MIB, 0, False),  # that alone is the kernel's affair
+        (MIB - 1, 64 * MIB, 0, False),
+        (2 * MIB, 64 * MIB, 0, True),
+        (2 * MIB, 64 * MIB, MIB, False),
+        (2 * MIB, 62 * MIB, 0, False),
+        (65 * MIB, 8 * MIB, 3 * MIB, True),
+    ],
+)
+def test_what_waits_in_sockets_counts_with_all_other_memory(
+    tmp_path: Path, sockets: int, used: int, files: int, is_over: bool
+) -> None:
+    mounts = {"memory": tmp_path}
+    write(tmp_path / "p/a", {SOCKETS: f"{sockets}\n", "memory.usage_in_bytes": f"{used}\n"})
+    write(tmp_path / "p/a", {"memory.stat": STAT.format(files, files)})
+    watch = SocketWatch(Hierarchies(mounts), "/p/a", Limits(memory_bytes=64 * MIB))
+    assert watch.is_over() is is_over
+
+
+def test_sockets_are_apart_in_version_1_alone(tmp_path: Path) -> None:
+    write(tmp_path / "p", {"memory.kmem.tcp.limit_in_bytes": "1\n"})
+    assert sockets_are_apart(Hierarchies({"memory": tmp_path}), "/p")
+    assert not sockets_are_apart(Hierarchies({UNIFIED: tmp_path}), "/p")
+    assert not sockets_are_apart(Hierarchies({"memory": tmp_path}), "/elsewhere")
+    limits = Limits(memory_bytes=64 * MIB)
+    bound_sockets(Hierarchies({"memory": tmp_path}), "/p", limits)
+    assert (tmp_path / "p/memory.kmem.tcp.limit_in_bytes").read_text() == str(64 * MIB)
+
+
+def test_the_peak_has_that_of_the_sockets_in_it(tmp_path: Path) -> None:
+    write(
+        tmp_path / "p/a",
+        {"memory.max_usage_in_bytes": "100\n", "memory.kmem.tcp.max_usage_in_bytes": "11\n"},
+    )
+    assert read_counters(Hierarchies({"memory": tmp_path}), "/p/a").peak_memory_bytes == 111
 
 
 CHANGED = Limits(memory_bytes=64 * MIB, cpus=0.5, pids=32)

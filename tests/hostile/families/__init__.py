@@ -1,6 +1,7 @@
 """The families of cases: a table each."""
 
 from hostile.families import (
+    counts,
     disk,
     leftovers,
     memory,
@@ -16,6 +17,7 @@ FAMILIES = {
     "time": time.CASES,
     "processes": processes.CASES,
     "memory": memory.CASES,
+    "counts": counts.CASES,
     "disk": disk.CASES,
     "output": output.CASES,
     "results": results.CASES,

@@ -4,6 +4,9 @@ from hostile.case import Case
 
 MEMORY = f"memory of {64 << 20} bytes"
 
+TOO_MUCH = r"([2-9]\d\d|\d{4}) MiB"
+"""Of what a job has in its sockets: three times as much as it may have in all, or more."""
+
 CASES = (
     # A child dies of it, and the tool exits with 0: the exit status tells nothing.
     Case("memory touched", "bomb touched 256; exit 0", 403, (MEMORY,)),
@@ -13,6 +16,23 @@ CASES = (
     Case("a System V segment", "bomb segment 256; exit 0", 403, (MEMORY,)),
     Case("full pipes", "bomb pipes; exit 0", 403, (MEMORY,)),
     Case("full socket buffers", "bomb sockets; exit 0", 403, (MEMORY,)),
+    *(
+        Case(
+            f"{name}, by {processes} processes",
+            f"for i in $(seq {processes}); do bomb {bomb} & done; wait; sleep 0.1; pass held",
+            (200, 403),
+            (f"(?s)\\A(?!.*{TOO_MUCH})",),
+            wall_s=20,
+        )
+        # version 1 ends the job; version 2 has the sockets take no more
+        for name, bomb in (("full connections", "tcp 400"), ("unread datagrams", "udp 1000"))
+        for processes in (1, 8)
+    ),
+    Case(
+        "messages to the kernel, which nobody would count",
+        "bomb netlink 1000; pass tried",
+        says=("^0 MiB in 0 sockets", "^tried$"),
+    ),
     Case("a file in /dev/shm", "head -c 200m /dev/zero > /dev/shm/big; exit 0", 403, (MEMORY,)),
     Case(
         "a file in /dev/shm that has no name",

@@ -3,7 +3,11 @@
  * which exit with 0. */
 #define _GNU_SOURCE
 #include <errno.h>
+#include <arpa/inet.h>
 #include <fcntl.h>
+#include <linux/netlink.h>
+#include <linux/sock_diag.h>
+#include <mqueue.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
@@ -14,6 +18,7 @@
 #include <sys/shm.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 static size_t amount; /* or folders */
@@ -112,6 +117,133 @@ static void sockets(void)
     stay("socket pairs", count);
 }
 
+/* What a socket has in its buffers, in bytes. */
+static long held(int file)
+{
+    unsigned int info[SK_MEMINFO_VARS];
+    socklen_t size = sizeof info;
+    if (getsockopt(file, SOL_SOCKET, SO_MEMINFO, info, &size))
+        return 0;
+    return (long)info[SK_MEMINFO_RMEM_ALLOC] + info[SK_MEMINFO_WMEM_QUEUED];
+}
+
+static void told(const char *what, int *files, long count)
+{
+    long total = 0;
+    for (long i = 0; i < count; i++)
+        total += held(files[i]);
+    printf("%ld MiB in %ld %s, then %s\n", total >> 20, count, what, strerrorname_np(errno));
+}
+
+static int files[65536];
+
+/* Connections of one's own, full in both directions. */
+static void tcp(void)
+{
+    struct sockaddr_in place = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    socklen_t size = sizeof place;
+    int listener = socket(AF_INET, SOCK_STREAM, 0);
+    long count = 0;
+    if (bind(listener, (void *)&place, size) || listen(listener, 128) ||
+        getsockname(listener, (void *)&place, &size))
+        exit(3);
+    while (count < (long)amount) {
+        int near = socket(AF_INET, SOCK_STREAM, 0), far;
+        if (near < 0 || connect(near, (void *)&place, size) ||
+            (far = accept(listener, NULL, NULL)) < 0)
+            break;
+        fill(near);
+        fill(far);
+        files[count++] = near;
+        files[count++] = far;
+    }
+    told("ends of connections", files, count);
+}
+
+/* Sockets with datagrams that nobody reads. */
+static void udp(void)
+{
+    static char block[60000];
+    long count = 0;
+    int most = 1 << 30, sender = socket(AF_INET, SOCK_DGRAM, 0);
+    while (count < (long)amount) {
+        struct sockaddr_in place = {.sin_family = AF_INET};
+        socklen_t size = sizeof place;
+        int file = socket(AF_INET, SOCK_DGRAM, 0);
+        place.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+        setsockopt(file, SOL_SOCKET, SO_RCVBUF, &most, sizeof most);
+        if (file < 0 || bind(file, (void *)&place, size) ||
+            getsockname(file, (void *)&place, &size))
+            break;
+        for (int i = 0; i < 10; i++)
+            sendto(sender, block, sizeof block, MSG_DONTWAIT, (void *)&place, size);
+        files[count++] = file;
+    }
+    told("sockets", files, count);
+}
+
+/* The same between netlink sockets, which need nobody's leave. */
+static void netlink(void)
+{
+    static char block[60000];
+    long count = 0;
+    int most = 1 << 30, sender = socket(AF_NETLINK, SOCK_RAW, NETLINK_USERSOCK);
+    while (count < (long)amount) {
+        struct sockaddr_nl place = {.nl_family = AF_NETLINK};
+        socklen_t size = sizeof place;
+        int file = socket(AF_NETLINK, SOCK_RAW, NETLINK_USERSOCK);
+        setsockopt(file, SOL_SOCKET, SO_RCVBUF, &most, sizeof most);
+        if (file < 0 || bind(file, (void *)&place, size) ||
+            getsockname(file, (void *)&place, &size))
+            break;
+        for (int i = 0; i < 10; i++)
+            if (sendto(sender, block, sizeof block, MSG_DONTWAIT, (void *)&place, size) < 0)
+                break;
+        files[count++] = file;
+    }
+    told("sockets", files, count);
+}
+
+static void timers(void)
+{
+    struct sigevent none = {.sigev_notify = SIGEV_NONE};
+    long count = 0;
+    timer_t timer;
+    while (count < 1000000 && timer_create(CLOCK_MONOTONIC, &none, &timer) == 0)
+        count++;
+    printf("%ld timers, then %s\n", count, strerrorname_np(errno));
+}
+
+static void signals(void)
+{
+    sigset_t all;
+    long count = 0;
+    sigfillset(&all);
+    sigprocmask(SIG_BLOCK, &all, NULL);
+    while (count < 1000000 && sigqueue(getpid(), SIGRTMIN, (union sigval){0}) == 0)
+        count++;
+    printf("%ld queued signals, then %s\n", count, strerrorname_np(errno));
+}
+
+static void queues(void)
+{
+    char name[32];
+    long count = 0;
+    struct mq_attr large = {.mq_maxmsg = 10, .mq_msgsize = 8192};
+    do
+        sprintf(name, "/queue-%ld", count);
+    while (count < 100000 && mq_open(name, O_CREAT | O_RDWR, 0600, &large) >= 0 && ++count);
+    printf("%ld message queues, then %s\n", count, strerrorname_np(errno));
+}
+
+static void terminals(void)
+{
+    long count = 0;
+    while (count < 100000 && open("/dev/ptmx", O_RDWR | O_NOCTTY) >= 0)
+        count++;
+    printf("%ld terminals, then %s\n", count, strerrorname_np(errno));
+}
+
 static void deaf(void)
 {
     for (int number = 1; number < NSIG; number++)
@@ -150,7 +282,8 @@ static const struct { const char *name; void (*go)(void); } KINDS[] = {
     {"children", children}, {"deaf", deaf},       {"forks", forks},     {"memfd", memfd},
     {"pipes", pipes},       {"segment", segment}, {"shared", shared},   {"sockets", sockets},
     {"threads", threads},   {"touched", touched}, {"tree", tree},
-    {"zombies", zombies},
+    {"zombies", zombies},   {"tcp", tcp},         {"udp", udp},         {"netlink", netlink},
+    {"timers", timers},     {"signals", signals}, {"queues", queues},   {"terminals", terminals},
 };
 
 int main(int argc, char **argv)

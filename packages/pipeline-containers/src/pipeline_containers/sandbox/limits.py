@@ -7,8 +7,19 @@ from pipeline_containers.system.units import GIB, MIB
 CPU_PERIOD_US = 100_000
 """What the cgroup's processor time is counted out in."""
 
-RLIMITS = ("RLIMIT_NOFILE", "RLIMIT_CORE", "RLIMIT_MEMLOCK", "RLIMIT_NPROC")
+RLIMITS = (
+    "RLIMIT_NOFILE",
+    "RLIMIT_CORE",
+    "RLIMIT_MEMLOCK",
+    "RLIMIT_NPROC",
+    "RLIMIT_SIGPENDING",
+    "RLIMIT_MSGQUEUE",
+)
 """The resource limits that are set beside the cgroup's."""
+PENDING_SIGNALS = 1024
+"""Queued signals and timers: the kernel counts those of all jobs for the host's root as well."""
+TERMINALS = 16
+"""Of a job, of 3,071 that all jobs can have together."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -97,6 +97,8 @@ class Sandbox:
                 enforcement=self.enforcement,
                 seccomp=load_filter(),
                 swap_is_counted=cgroups.swap_is_counted(root.hierarchies, root.cgroup),
+                sockets_are_apart=self.enforcement.holds("memory")
+                and cgroups.sockets_are_apart(root.hierarchies, root.cgroup),
                 ceilings=host_ceilings(),
             )
             self.sweep()

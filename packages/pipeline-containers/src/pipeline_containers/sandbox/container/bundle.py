@@ -12,7 +12,7 @@ from typing import Any
 from pipeline_containers.sandbox.container.users import User
 from pipeline_containers.sandbox.host.enforcement import FULL, Enforcement
 from pipeline_containers.sandbox.host.ids import IdMap
-from pipeline_containers.sandbox.limits import CPU_PERIOD_US, Limits
+from pipeline_containers.sandbox.limits import CPU_PERIOD_US, PENDING_SIGNALS, TERMINALS, Limits
 from pipeline_containers.sandbox.tools import JOB_FOLDER
 
 DEFAULT_PATH = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -114,6 +114,8 @@ def _rlimits(limits: Limits, bundle: Bundle) -> list[dict[str, Any]]:
         "RLIMIT_NOFILE": limits.open_files,
         "RLIMIT_CORE": 0,
         "RLIMIT_MEMLOCK": 8 * 1024 * 1024,
+        "RLIMIT_SIGPENDING": PENDING_SIGNALS,
+        "RLIMIT_MSGQUEUE": 0,  # all jobs and the host's root share 800 kB, and no tool wants any
     }
     if not bundle.enforcement.holds("pids"):
         values["RLIMIT_NPROC"] = limits.pids
@@ -130,7 +132,10 @@ def _mounts(bundle: Bundle, limits: Limits) -> list[dict[str, Any]]:
         # Devices are bound in one by one by the runtime; nothing else belongs here.
         _mount("/dev", "tmpfs", "tmpfs", ["nosuid", "mode=755", "size=64k", "nr_inodes=64"]),
         _mount(
-            "/dev/pts", "devpts", "devpts", ["nosuid", "noexec", "newinstance", "ptmxmode=0666"]
+            "/dev/pts",
+            "devpts",
+            "devpts",
+            ["nosuid", "noexec", "newinstance", "ptmxmode=0666", f"max={TERMINALS}"],
         ),
         _mount("/dev/mqueue", "mqueue", "mqueue", no_exec),
         _mount(

@@ -54,6 +54,7 @@ class Host:
     enforcement: Enforcement
     seccomp: dict[str, Any]
     swap_is_counted: bool
+    sockets_are_apart: bool
     ceilings: Mapping[str, int]
 
 
@@ -92,6 +93,7 @@ class Container:
         self._gid = host.ids.outside(recipe.user.gid)
         self._full = ""
         self._peaks: cgroups.Peaks | None = None
+        self._sockets: cgroups.SocketWatch | None = None
         self._init: Init | None = None
         self._state = _State.NONE
         self._stdin, self._late_slug = subprocess.DEVNULL, -1
@@ -144,8 +146,15 @@ class Container:
         streams = (self._stdin, self.stdout.write_end, self.stderr.write_end)
         self._init = self._host.runtime.create(self.name, self._folder, streams)
         self._stdin = _closed(self._stdin)
+        self._bound_sockets()
         self.stdout.hand_over()
         self.stderr.hand_over()
+
+    def _bound_sockets(self) -> None:
+        """Do what the runtimes do no more, before anything runs."""
+        if self._host.sockets_are_apart:
+            limits = self._recipe.limits
+            cgroups.bound_sockets(self._host.hierarchies, self.cgroup, limits)
 
     def interact(self, attach: Attach) -> int:
         """Create and start one that has a terminal, and see it through; its exit status."""
@@ -157,6 +166,7 @@ class Container:
                 self.name, self._folder, none, console.path
             )
             terminal = console.receive()
+            self._bound_sockets()
         finally:
             console.close()
         try:
@@ -189,6 +199,9 @@ class Container:
         init = self._created()
         deadline = time.monotonic() + self._recipe.limits.wall_s
         self._peaks = cgroups.Peaks(self._host.hierarchies, self.cgroup)
+        if self._host.sockets_are_apart:
+            limits = self._recipe.limits
+            self._sockets = cgroups.SocketWatch(self._host.hierarchies, self.cgroup, limits)
         self._host.runtime.start(self.name, init, self._folder)
         watch = StreamWatch((self.stdout, self.stderr), init.pidfd)
         stopped = None
@@ -200,6 +213,8 @@ class Container:
                 stopped = Ending.CANCELLED
             elif time.monotonic() >= deadline:
                 stopped = Ending.TIMED_OUT
+            elif self._sockets is not None and self._sockets.is_over():
+                stopped = Ending.MEMORY_LIMIT
             if stopped is not None:
                 break
         self._look_how_full()

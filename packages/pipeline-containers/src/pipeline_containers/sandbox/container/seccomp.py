@@ -93,12 +93,19 @@ waits for every disk. Let through, since tools call them: `splice`, of which `vm
 `personality`, for five harmless values; `ioctl`, for all: a terminal is the container's own.
 """
 
-SOCKET_FAMILIES = (1, 2, 10)
-"""Unix, IPv4, IPv6. Netlink (16) comes with them, but for its audit protocol."""
+_AF_UNIX, _AF_INET, _AF_INET6, _AF_NETLINK = 1, 2, 10, 16
+SOCKET_FAMILIES = (_AF_UNIX, _AF_INET, _AF_INET6)
+"""Unix, IPv4, IPv6, and of these two only TCP and UDP: what waits in such sockets is counted.
 
-_AF_NETLINK, _NETLINK_AUDIT = 16, 9
+What waits in a netlink socket is nobody's memory, and every process can have many: the family is
+unknown here, which libc's `getifaddrs` and `getaddrinfo` know how to bear.
+"""
+_TYPES = (1, 2)  # stream and datagram
+_OTHER_TYPES = (3, 4, 5, 6, 10)  # raw and the like
+_TYPE_MASK = 0xF  # the rest are flags
+_PROTOCOLS = (0, 6, 17)  # the type's own, TCP, UDP
 _CLONE_NEW = 0x7E020000  # every namespace flag that clone takes
-_EPERM, _ENOSYS = 1, 38
+_EPERM, _ENOSYS, _EPROTONOSUPPORT, _EAFNOSUPPORT = 1, 38, 93, 97
 _ALLOW, _ERRNO = "SCMP_ACT_ALLOW", "SCMP_ACT_ERRNO"
 _OURS = REFUSED | {"clone", "clone3", "socket"}
 
@@ -137,18 +144,33 @@ def load_filter(path: Path = PROFILE) -> dict[str, Any]:
 
 def _own_rules() -> list[dict[str, Any]]:
     no_namespaces = _argument(0, _CLONE_NEW, "SCMP_CMP_MASKED_EQ", 0)
-    netlink = (
-        _argument(0, _AF_NETLINK, "SCMP_CMP_EQ"),
-        _argument(2, _NETLINK_AUDIT, "SCMP_CMP_NE"),
-    )
-    families = [(_argument(0, family, "SCMP_CMP_EQ"),) for family in SOCKET_FAMILIES]
     return [
         _rule(sorted(REFUSED), _ERRNO, (), _EPERM),
         _rule(["clone"], _ALLOW, (no_namespaces,), None),
         # Its flags lie in memory, where a filter cannot look: libc falls back to clone.
         _rule(["clone3"], _ERRNO, (), _ENOSYS),
-        *(_rule(["socket"], _ALLOW, arguments, None) for arguments in [*families, netlink]),
+        *_socket_rules(),
     ]
+
+
+def _socket_rules() -> list[dict[str, Any]]:
+    rules = [
+        _rule(["socket"], _ALLOW, [_argument(0, _AF_UNIX, "SCMP_CMP_EQ")], None),
+        _rule(["socket"], _ERRNO, [_argument(0, _AF_NETLINK, "SCMP_CMP_EQ")], _EAFNOSUPPORT),
+    ]
+    for family in (_AF_INET, _AF_INET6):
+        of_family = _argument(0, family, "SCMP_CMP_EQ")
+        for kind in _TYPES:
+            of_type = _argument(1, _TYPE_MASK, "SCMP_CMP_MASKED_EQ", kind)
+            for protocol in _PROTOCOLS:
+                wanted = [of_family, of_type, _argument(2, protocol, "SCMP_CMP_EQ")]
+                rules.append(_rule(["socket"], _ALLOW, wanted, None))
+            others = [of_family, of_type, _argument(2, max(_PROTOCOLS), "SCMP_CMP_GT")]
+            rules.append(_rule(["socket"], _ERRNO, others, _EPROTONOSUPPORT))
+        for kind in _OTHER_TYPES:
+            of_type = _argument(1, _TYPE_MASK, "SCMP_CMP_MASKED_EQ", kind)
+            rules.append(_rule(["socket"], _ERRNO, [of_family, of_type], _EPERM))
+    return rules
 
 
 def _applies(rule: Mapping[str, Any], architecture: str) -> bool:

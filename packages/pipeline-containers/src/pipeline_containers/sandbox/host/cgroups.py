@@ -39,16 +39,21 @@ class _Source:
     scale: float = 1
 
 
+_V1_SOCKETS = "memory.kmem.tcp.{}_in_bytes"
+"""What waits in sockets, UDP's too: version 1 counts it apart from all other memory."""
+
 _V1 = {
     "cpu": _Source("cpuacct", "cpuacct.usage", scale=1e-9),
     "peak_memory": _Source("memory", "memory.max_usage_in_bytes"),
+    "peak_sockets": _Source("memory", _V1_SOCKETS.format("max_usage")),
     "oom_kills": _Source("memory", "memory.oom_control", "oom_kill"),
     "peak_pids": _Source("pids", "pids.peak"),
     "pids_refused": _Source("pids", "pids.events", "max"),
 }
-_V2 = {
+_V2: dict[str, _Source | None] = {
     "cpu": _Source("cpu", "cpu.stat", "usage_usec", scale=1e-6),
     "peak_memory": _Source("memory", "memory.peak"),
+    "peak_sockets": None,
     "oom_kills": _Source("memory", "memory.events", "oom_kill"),
     "peak_pids": _Source("pids", "pids.peak"),
     "pids_refused": _Source("pids", "pids.events", "max"),
@@ -69,13 +74,15 @@ def read_counters(hierarchies: Hierarchies, cgroup: str) -> CgroupCounters:
     values: dict[str, float | None] = {}
     for name, first in _V1.items():
         source = first if hierarchies.is_v1(first.controller) else _V2[name]
+        if source is None:
+            continue
         folder = hierarchies.folder(source.controller, cgroup)
         count = None if folder is None else parse_counter(_text(folder / source.file), source.key)
         values[name] = None if count is None else count * source.scale
     peak, pids = values["peak_memory"], values["peak_pids"]
     return CgroupCounters(
         cpu_s=values["cpu"],
-        peak_memory_bytes=None if peak is None else int(peak),
+        peak_memory_bytes=None if peak is None else int(peak + (values.get("peak_sockets") or 0)),
         oom_kills=int(values["oom_kills"] or 0),
         peak_pids=None if pids is None else int(pids),
         pids_refused=int(values["pids_refused"] or 0),
@@ -124,6 +131,50 @@ def swap_is_counted(hierarchies: Hierarchies, cgroup: str) -> bool:
     return folder is not None and (folder / file).exists()
 
 
+def sockets_are_apart(hierarchies: Hierarchies, cgroup: str) -> bool:
+    """Return whether this kernel counts what waits in sockets apart from all other memory."""
+    folder = hierarchies.folder("memory", cgroup)
+    if folder is None or not hierarchies.is_v1("memory"):
+        return False
+    return (folder / _V1_SOCKETS.format("limit")).exists()
+
+
+def bound_sockets(hierarchies: Hierarchies, cgroup: str, limits: Limits) -> None:
+    """Hold a cgroup of version 1 to what may wait in its sockets, before it has any.
+
+    From then on it is counted; but each socket may have a little beyond: see `SocketWatch`.
+    """
+    file = _V1_SOCKETS.format("limit")
+    _write(hierarchies, "memory", cgroup, file, limits.memory_bytes)
+
+
+class SocketWatch:
+    """Whether all that a cgroup has in memory is over its limit, where sockets are counted apart.
+
+    What can be dropped at any time, copies of files, counts for nothing.
+    """
+
+    def __init__(self, hierarchies: Hierarchies, cgroup: str, limits: Limits) -> None:
+        self._folder = hierarchies.folder("memory", cgroup)
+        self._limits = limits
+
+    def is_over(self) -> bool:
+        """Look, as long as there is something to speak of in the sockets."""
+        sockets = self._read(_V1_SOCKETS.format("usage"))
+        if sockets < _FEW_BYTES:
+            return False
+        files = sum(self._read("memory.stat", f"total_{kind}_file") for kind in _KINDS)
+        used = self._read("memory.usage_in_bytes")
+        return sockets + used - files > self._limits.memory_bytes
+
+    def _read(self, file: str, key: str = "") -> int:
+        return (self._folder and parse_counter(_text(self._folder / file), key)) or 0
+
+
+_FEW_BYTES = 1 << 20
+_KINDS = ("active", "inactive")
+
+
 ALL = frozenset(("memory", "pids", "cpu"))
 """The controllers that hold a container to its limits."""
 
@@ -156,6 +207,8 @@ def _change_memory(hierarchies: Hierarchies, cgroup: str, limits: Limits) -> Non
             files.reverse()
         for file in files:
             (folder / file).write_text(str(limits.memory_bytes))
+        if sockets_are_apart(hierarchies, cgroup):
+            bound_sockets(hierarchies, cgroup, limits)
     else:
         _write(hierarchies, "memory", cgroup, "memory.max", limits.memory_bytes)
 
