@@ -13,11 +13,14 @@ def test_a_second_sending_attaches_and_both_are_answered(harness: Any) -> None:
     assert (harness.code(first), harness.code(second)) == (200, 200)
 
 
-def test_the_latest_eight_senders_are_answered(harness: Any) -> None:
+def test_the_ninth_sender_is_refused_and_pushes_nobody_out(harness: Any) -> None:
     worker = harness.worker()
     clients = [harness.ask("same") for _ in range(10)]
+    assert [harness.code(client) for client in clients] == [None] * 8 + [503] * 2
+    assert "in a moment" in harness.error(clients[-1])
     worker.finish()
-    assert [harness.code(client) for client in clients] == [None, None] + [200] * 8
+    assert [harness.code(client) for client in clients[:8]] == [200] * 8
+    assert harness.code(harness.ask("same")) == 200, "by then it is stored"
 
 
 def test_one_sender_that_repeats_itself_is_answered_once(harness: Any) -> None:

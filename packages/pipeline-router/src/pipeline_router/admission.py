@@ -101,11 +101,12 @@ class Admission:
         dispatcher.inflight.add(work)
 
     def _met(self, key: bytes, envelope: Envelope, now: float) -> bool:
-        """Join the same request in flight, or send its stored reply again."""
+        """Join the same request in flight, or send its stored reply again; False: neither is."""
         dispatcher = self._dispatcher
         work = dispatcher.inflight.with_key(key)
         if work is not None:
-            work.attach(envelope)
+            if not work.attach(envelope):
+                self._refuse(envelope, refusals.TOO_MANY_SENDERS)
         else:
             reply = dispatcher.stored.get(key, now)
             if reply is None:

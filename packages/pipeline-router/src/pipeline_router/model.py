@@ -28,7 +28,7 @@ from pipeline_protocol.link import Hello, Readiness, VersionState
 from pipeline_router.events import Envelope
 
 MAX_ENVELOPES = 8
-"""How many senders of the same request are answered: the latest ones."""
+"""How many senders of the same request are answered: the first ones, whom nobody pushes out."""
 
 Name = tuple[str, str, str]
 """Sender, action and id: what a client calls a request."""
@@ -82,11 +82,14 @@ class Work(Struct, eq=False):
         if not self.is_of(worker, attempt):
             self.earlier += ((attempt, worker.identity, worker.instance),)
 
-    def attach(self, envelope: Envelope) -> None:
-        """Answer this sender of the same request too."""
-        if envelope not in self.envelopes:
-            self.envelopes.append(envelope)
-            del self.envelopes[:-MAX_ENVELOPES]
+    def attach(self, envelope: Envelope) -> bool:
+        """Answer this sender of the same request too; False if too many wait for it already."""
+        if envelope in self.envelopes:
+            return True
+        if len(self.envelopes) >= MAX_ENVELOPES:
+            return False
+        self.envelopes.append(envelope)
+        return True
 
     def retry(self) -> None:
         """Go first among the work of the same priority when it next waits."""

@@ -31,6 +31,12 @@ STOPPING = Refusal(
 UNLOADED = Refusal(
     status.UNKNOWN_VERSION, "the version was unloaded while the request waited: ask for another"
 )
+TOO_MANY_SENDERS = Refusal(
+    status.NO_WORKER,
+    "others have sent the same request, and wait for its answer: ask again in a moment, when it is "
+    "stored, or give it an `id` of its own",
+    Context(retry_after_s=RETRY_AFTER_S),
+)
 TAKEN_BACK = Refusal(status.CANCELLED, "taken back by its sender")
 
 
