@@ -43,7 +43,7 @@ REQUESTS: dict[str, requests.Request] = {
     ),
     "list_available_containers": requests.ListAvailableContainers(**RUNNER),
     "list_available_containers-id": requests.ListAvailableContainers(
-        **RUNNER, id="list-1", **OPTIONS
+        **RUNNER, id="list-1", version=VERSION, **OPTIONS
     ),
     "deploy_container_version": requests.DeployContainerVersion(**RUNNER, new_version=VERSION),
     "unload_container_version": requests.UnloadContainerVersion(**RUNNER, version=VERSION),
@@ -154,7 +154,9 @@ RESPONSES: dict[str, Struct] = {
     "Recommendations": responses.Recommendations([{"slug": "leap"}]),
     "Representation": responses.Representation("def a", {"a": "two_fer"}, {"version": 1}),
     "Build": responses.Build("built", "ruby-test-runner", VERSION, DIGEST, VERSION[4:]),
-    "AvailableContainers": responses.AvailableContainers("ruby-test-runner", (VERSION, "v1.2.3")),
+    "AvailableContainers": responses.AvailableContainers(
+        "ruby-test-runner", (VERSION,), {VERSION: DIGEST}
+    ),
     "WantedVersions": responses.WantedVersions("test_runners", "ruby", (VERSION,), 2),
     "Deployment": responses.Deployment(
         "test_runners",

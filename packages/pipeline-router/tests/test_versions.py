@@ -1,12 +1,13 @@
 """Deploying, unloading, and how far the workers are."""
 
+import json
 from typing import Any
 
 import pytest
 
-from pipeline_protocol.link import Configure, Readiness
+from pipeline_protocol.link import Configure, Job, Readiness, Result
 from pipeline_router.config import Config, RouterOptions
-from pipeline_router.events import ConfigRead, Saved
+from pipeline_router.events import ConfigRead, Saved, StopAsked
 
 TRACK = {"track_slug": "ruby", "channel": "test_runners"}
 A, B = "sha256:" + "a" * 64, "sha256:" + "b" * 64
@@ -126,32 +127,125 @@ def test_there_is_a_bound(harness: Any) -> None:
     assert harness.code(client) == 400
 
 
-def test_the_first_ready_digest_is_saved_and_sent_to_all(harness: Any) -> None:
-    first, second = harness.worker("first", ready=()), harness.worker("second", ready=())
-    first.state("ruby", harness.V1, Readiness.READY, digest=A)
+def found(builder: Any, digests: Any, number: int = -1) -> None:
+    """Have a builder answer what the router itself asks."""
+    job = builder.jobs[number]
+    response = {"image": "ruby", "versions": list(digests), "digests": digests}
+    reply = {"status": {"code": 200, "message": "OK"}, "response": response}
+    builder.say(Result(job.job, job.attempt, 200), json.dumps(reply).encode())
+
+
+def builder_of(harness: Any, name: str = "builder", **hello: Any) -> Any:
+    builder = harness.worker(name, channel="builders", ready=(), **hello)
+    harness.wait(1)
+    return builder
+
+
+def test_a_digest_that_a_builder_finds_is_saved_and_sent_to_all(harness: Any) -> None:
+    worker = harness.worker("w1", ready=())
+    builder = builder_of(harness)
+    ((_, asked),) = [told for told in builder.told if isinstance(told[0], Job)]
+    assert json.loads(asked) == {
+        "action": "list_available_containers",
+        "track_slug": "ruby",
+        "channel": "test_runners",
+        "version": harness.V1,
+    }
+    found(builder, {harness.V1: A})
     assert harness.saves[-1].versions["test_runners"]["ruby"] == {harness.V1: A}
-    assert second.heard(Configure)[-1].settings.versions[0].digest == A
+    assert worker.heard(Configure)[-1].settings.versions[0].digest == A
+    harness.wait(120)
+    assert len(builder.jobs) == 1, "what is known is not asked again"
 
 
-def test_another_digest_is_a_failure(harness: Any) -> None:
+def test_a_workers_word_on_a_digest_counts_for_itself_alone(harness: Any) -> None:
+    """One that lies makes no honest one fail, and nothing of it is kept."""
+    liar, honest = harness.worker("liar", ready=()), harness.worker("honest", ready=())
+    liar.state("ruby", harness.V1, Readiness.READY, digest=B)
+    honest.state("ruby", harness.V1, Readiness.READY, digest=A)
+    assert harness.saves == []
+    states = {
+        worker["worker"]: worker["state"] for worker in check(harness)["versions"][0]["workers"]
+    }
+    assert states == {"liar": "ready", "honest": "ready"}
+    found(builder_of(harness), {harness.V1: A})
+    states = {worker["worker"]: worker for worker in check(harness)["versions"][0]["workers"]}
+    assert states["honest"]["state"] == "ready"
+    assert states["liar"]["state"] == "failed"
+    assert A in states["liar"]["reason"]
+    harness.ask()
+    harness.ask()
+    assert (len(honest.jobs), len(liar.jobs)) == (1, 0)
+
+
+def test_another_digest_than_the_registrys_is_a_failure(harness: Any) -> None:
+    found(builder_of(harness), {harness.V1: A})
     first, second = harness.worker("first", ready=()), harness.worker("second", ready=())
     first.state("ruby", harness.V1, Readiness.READY, digest=A)
     second.state("ruby", harness.V1, Readiness.READY, digest=B)
     harness.ask()
     harness.ask()
     assert (len(first.jobs), len(second.jobs)) == (1, 0)
-    states = {worker["worker"]: worker for worker in check(harness)["versions"][0]["workers"]}
-    assert states["second"]["state"] == "failed"
-    assert A in states["second"]["reason"]
 
 
 def test_a_digest_known_during_a_save_is_not_lost(harness: Any) -> None:
-    worker = harness.worker(ready=())
+    builder = builder_of(harness)
     harness.saves_at_once = False
     deploy(harness, harness.V2)
-    worker.state("ruby", harness.V1, Readiness.READY, digest=A)
+    found(builder, {harness.V1: A})
     harness.do(Saved())
     assert harness.saves[-1].versions["test_runners"]["ruby"] == {harness.V1: A, harness.V2: None}
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"{",
+        b'{"status": {"code": 200, "message": "OK"}}',
+        b'{"status": {"code": 500, "message": "-"}}',
+        b'{"status": {"code": 200, "message": "OK"}, "response": []}',
+        b'{"status": {"code": 200, "message": "OK"}, "response": {"image": "x", "versions": [],'
+        b' "digests": {"v": "sha1:x"}}}',
+    ],
+)
+def test_an_answer_that_tells_no_digest_is_asked_for_again(harness: Any, body: bytes) -> None:
+    builder = builder_of(harness)
+    builder.say(Result(builder.jobs[0].job, 1, 200), body)
+    assert harness.saves == []
+    harness.wait(30)
+    assert len(builder.jobs) == 1
+    harness.wait(40)
+    found(builder, {})
+    assert harness.saves == []
+    harness.wait(70)
+    found(builder, {harness.V1: A})
+    assert harness.saves[-1].versions["test_runners"]["ruby"] == {harness.V1: A}
+
+
+def test_builders_at_work_are_left_alone(harness: Any) -> None:
+    builder = harness.worker("builder", channel="builders", ready=())
+    build = {"channel": "test_runners", "track_slug": "ruby", "git_reference": "main"}
+    client = harness.ask(action="build_container", **build)
+    harness.wait(10)
+    assert len(builder.jobs) == 1
+    builder.finish()
+    assert harness.code(client) == 200
+    harness.wait(1)
+    assert len(builder.jobs) == 2
+
+
+def test_an_inquiry_is_nobodys_to_wait_for(harness: Any) -> None:
+    """Neither a router that stops nor a builder that is lost is held up by one."""
+    lost = builder_of(harness)
+    lost.beats = False
+    harness.wait(4)
+    builder = builder_of(harness, "other")
+    assert [
+        json.loads(body)["version"] for message, body in builder.told if isinstance(message, Job)
+    ]
+    harness.do(StopAsked())
+    assert harness.finished
 
 
 @pytest.mark.parametrize(

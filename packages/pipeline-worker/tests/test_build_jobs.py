@@ -119,6 +119,23 @@ def test_a_listing(jobs: BuildJobs) -> None:
     assert json.loads(body)["response"] == {"image": "images/ruby-test-runner", "versions": []}
 
 
+def test_a_look_at_one_version(
+    jobs: BuildJobs, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    class Registry(FolderRegistry):
+        def digest(self, repository: str, reference: str) -> str | None:
+            assert repository == "images/ruby-test-runner"
+            return DIGEST if reference == "v1" else None
+
+    monkeypatch.setattr(registries, "open_registry", lambda *_: Registry(tmp_path))
+    for version, digests in (("v1", {"v1": DIGEST}), ("v2", {})):
+        look = assignment(action="list_available_containers", version=version)
+        code, body = jobs.perform(look)
+        assert code == 200
+        response = json.loads(body)["response"]
+        assert (response["versions"], response.get("digests", {})) == ([*digests], digests)
+
+
 def test_a_registry_is_opened_once_and_anew_with_other_credentials(
     jobs: BuildJobs, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

@@ -133,6 +133,8 @@ class ListAvailableContainers(
 
     role: ClassVar[Role] = Role.OPERATOR
     channel: str
+    version: Version | UnsetType = UNSET
+    """This one alone, and its digest."""
 
     def __post_init__(self) -> None:
         tool_channel_named(self.channel)

@@ -9,6 +9,7 @@ from typing import Any, Literal
 from msgspec import Struct
 
 from pipeline_protocol.link import VersionState
+from pipeline_protocol.names import Digest, Version
 
 
 class Analysis(Struct, frozen=True, omit_defaults=True):
@@ -43,11 +44,13 @@ class Build(Struct, frozen=True):
     git_sha: str
 
 
-class AvailableContainers(Struct, frozen=True):
+class AvailableContainers(Struct, frozen=True, omit_defaults=True):
     """Of list_available_containers."""
 
     image: str
     versions: tuple[str, ...]
+    digests: dict[Version, Digest] = {}
+    """Of the version that was asked for, if the registry has it."""
 
 
 class WantedVersions(Struct, frozen=True):

@@ -80,7 +80,7 @@ class WantedVersion(Struct, frozen=True):
     track: Slug
     version: Version
     digest: Digest | None = None
-    """What the first worker to have it ready found; another digest is then a failure."""
+    """What the registry has, as a builder found; a worker that has another one has failed."""
 
 
 class CeilingSettings(Struct, frozen=True, omit_defaults=True):

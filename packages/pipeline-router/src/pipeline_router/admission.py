@@ -6,6 +6,7 @@ from msgspec import UNSET, Struct
 
 from pipeline_protocol import status
 from pipeline_protocol.channels import CHANNEL_OF_ACTION, TIMEOUT_S
+from pipeline_protocol.codec import encode_json
 from pipeline_protocol.requests import (
     ACTIONS,
     BuildContainer,
@@ -18,7 +19,7 @@ from pipeline_router.commands import Command, SendReply
 from pipeline_router.dispatch import Dispatcher
 from pipeline_router.events import Envelope, Requested
 from pipeline_router.inflight import key_of
-from pipeline_router.model import BACKGROUND, INTERACTIVE, Lane, Name, Work
+from pipeline_router.model import BACKGROUND, INTERACTIVE, Inquiry, Lane, Name, Work
 from pipeline_router.refusals import Refusal
 from pipeline_router.scheduler import ANY_LANE, Scheduler
 
@@ -43,6 +44,7 @@ SERVED: Final = {
 }
 """By their type."""
 
+_LOOK: Final = "list_available_containers"
 _UNVERSIONED: Final = (BuildContainer, ListAvailableContainers)
 """Types that any worker of their channel serves."""
 
@@ -99,6 +101,28 @@ class Admission:
                 return
             scheduler.put(work)
         dispatcher.inflight.add(work)
+
+    def inquire(self, inquiry: Inquiry, now: float) -> bool:
+        """Have a builder look at the registry, if one has room now; False: none has."""
+        dispatcher = self._dispatcher
+        channel = CHANNEL_OF_ACTION[_LOOK]
+        request = ListAvailableContainers(
+            track_slug=inquiry.track, channel=inquiry.channel, version=inquiry.version
+        )
+        self._jobs += 1
+        work = Work(
+            self._jobs,
+            dispatcher.schedulers[channel].lanes[ANY_LANE],
+            [],
+            encode_json(request),
+            now,
+            now + TIMEOUT_S[_LOOK],
+            inquiry=inquiry,
+        )
+        if not dispatcher.place(work, now):
+            return False
+        dispatcher.inflight.add(work)
+        return True
 
     def _met(self, key: bytes, envelope: Envelope, now: float) -> bool:
         """Join the same request in flight, or send its stored reply again; False: neither is."""

@@ -4,7 +4,7 @@ A change takes effect when it is on disk. Changes that come while one is being w
 written together, next.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 from msgspec import Struct
 
@@ -19,7 +19,7 @@ from pipeline_protocol.responses import Deployment, DeployState, VersionDeployme
 from pipeline_protocol.settings import WantedVersion
 from pipeline_router.config import Versions
 from pipeline_router.events import Envelope
-from pipeline_router.model import Worker
+from pipeline_router.model import Inquiry, Worker
 from pipeline_router.refusals import Refusal
 
 MAX_VERSIONS = 100
@@ -72,9 +72,9 @@ class Deployments:
         return None
 
     def pin(self, channel: str, track: str, version: str, digest: str) -> bool:
-        """Want this digest of a version from now on, if none was known yet."""
-        wanted = self.wanted[channel][track]
-        if wanted[version] is not None:
+        """Want this digest of a version from now on, if it is wanted and none was known yet."""
+        wanted = self.of_track(channel, track)
+        if version not in wanted or wanted[version] is not None:
             return False
         wanted[version] = digest
         self._pinned.add(channel)
@@ -137,6 +137,14 @@ class Deployments:
     def of_track(self, channel: str, track: str) -> dict[str, str | None]:
         """Return a track's wanted versions and their digests."""
         return self.wanted.get(channel, {}).get(track, {})
+
+    def unpinned(self) -> Iterator[Inquiry]:
+        """List the versions of which no digest is known."""
+        for channel, tracks in self.wanted.items():
+            for track, versions in tracks.items():
+                for version, digest in versions.items():
+                    if digest is None:
+                        yield Inquiry(channel, track, version)
 
     def digest(self, channel: str, track: str, version: str) -> str | None:
         """Return the digest that a version must have, if one is known."""

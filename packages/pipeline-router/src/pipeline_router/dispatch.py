@@ -9,7 +9,7 @@ from pipeline_router import refusals
 from pipeline_router.commands import Command, SendReply, Tell
 from pipeline_router.config import RouterOptions
 from pipeline_router.inflight import Inflight
-from pipeline_router.model import Lane, Orphan, State, Work, Worker
+from pipeline_router.model import Inquiry, Lane, Orphan, State, Work, Worker
 from pipeline_router.refusals import Refusal
 from pipeline_router.reply_cache import ReplyCache
 from pipeline_router.scheduler import ANY_LANE, Scheduler
@@ -38,6 +38,8 @@ class Dispatcher:
         """Whether jobs are sent to workers."""
         self.stopping = False
         self._out = out
+        self.answers: list[tuple[Inquiry, bytes]] = []
+        """Replies to the router's own inquiries, for the core to take."""
         self._acks: dict[bytes, list[tuple[int, int]]] = {}
         """Results to acknowledge, by the worker's connection."""
 
@@ -234,6 +236,8 @@ class Dispatcher:
 
     def _answer(self, work: Work, code: int, body: bytes, now: float) -> None:
         self._close(work, body)
+        if work.inquiry is not None:
+            self.answers.append((work.inquiry, body))
         if work.key and code in _STORED:
             self.stored.put(work.key, body, now + self.options.result_ttl_s)
 
@@ -247,7 +251,7 @@ class Dispatcher:
         """Take nothing more and refuse what waits; what runs goes on."""
         self.stopping, self.open = True, False
         for work in list(self.inflight.works.values()):
-            if work.state is not State.RUNNING:
+            if work.state is not State.RUNNING or work.inquiry is not None:
                 self.end(work, refusals.STOPPING, now)
 
     def abandon(self) -> None:

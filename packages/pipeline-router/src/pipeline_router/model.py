@@ -34,6 +34,14 @@ Name = tuple[str, str, str]
 """Sender, action and id: what a client calls a request."""
 
 
+class Inquiry(Struct, frozen=True):
+    """Which digest a version has: asked of a builder, who asks the registry."""
+
+    channel: str
+    track: str
+    version: str
+
+
 class State(Enum):
     """Where a request is."""
 
@@ -69,6 +77,8 @@ class Work(Struct, eq=False):
     order: int = 0
     state: State = State.WAITING
     worker: Worker | None = None
+    inquiry: Inquiry | None = None
+    """What the router itself wants to know by it; then nobody else is answered."""
     earlier: tuple[tuple[int, str, str], ...] = ()
     """Attempts that others may still bring to an end, and whose they are: (attempt, identity,
     instance). Nobody else's result counts."""

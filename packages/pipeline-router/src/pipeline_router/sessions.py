@@ -21,7 +21,7 @@ from pipeline_router.commands import Command, Level, Note, Probe, Tell, TellAll
 from pipeline_router.config import Config
 from pipeline_router.deployments import Deployments
 from pipeline_router.dispatch import Dispatcher
-from pipeline_router.model import Orphan, State, Work, Worker
+from pipeline_router.model import Inquiry, Orphan, State, Work, Worker
 from pipeline_router.presence import Presence, check_hello
 
 
@@ -181,8 +181,13 @@ class Sessions:
                     continue  # it is being tried again
                 failed = (worker, state.version, state.track, state.reason)
                 self._note("warning", "%s could not prepare %s of %s: %s", *failed)
-            elif state.state is Readiness.READY and state.digest is not None:
-                self._deployments.pin(worker.channel, told.track, told.version, state.digest)
+
+    def pinned(self, inquiry: Inquiry, digest: str, now: float) -> None:
+        """Look again at the workers that have a version ready, now that its digest is known."""
+        for worker in list(self.presence):
+            state = worker.versions.get((inquiry.track, inquiry.version))
+            if worker.channel == inquiry.channel and state is not None:
+                self.versions(worker, (state,), now)
 
     def configure(self, channels: Iterable[str]) -> None:
         """Tell every worker of some channels what is wanted now."""

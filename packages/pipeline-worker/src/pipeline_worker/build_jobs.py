@@ -106,7 +106,12 @@ class BuildJobs:
 
     def _list(self, request: ListAvailableContainers) -> AvailableContainers:
         repository = self._repository(self._tool(request.channel, request.track_slug))
-        return AvailableContainers(repository, tuple(self._registry.get().tags(repository)))
+        registry = self._registry.get()
+        if request.version is msgspec.UNSET:
+            return AvailableContainers(repository, tuple(registry.tags(repository)))
+        digest = registry.digest(repository, request.version)
+        digests = {} if digest is None else {request.version: digest}
+        return AvailableContainers(repository, tuple(digests), digests)
 
     def _tool(self, channel: str, track: str) -> str:
         template = self._settings.tools.get(channel) or CHANNELS[channel].tool or "{track}"

@@ -150,11 +150,19 @@ def build_container(
 
 
 def list_available_containers(
-    track_slug: str, channel: str, *, timeout_s: float | None = None
+    track_slug: str,
+    channel: str,
+    *,
+    version: str | None = None,
+    timeout_s: float | None = None,
 ) -> Call[responses.AvailableContainers]:
-    """List the versions of a tool that its registry has."""
+    """List the versions of a tool that its registry has; or look at one, and say its digest."""
     request = made(
-        requests.ListAvailableContainers, id=_new_id(), track_slug=track_slug, channel=channel
+        requests.ListAvailableContainers,
+        id=_new_id(),
+        track_slug=track_slug,
+        channel=channel,
+        version=UNSET if version is None else version,
     )
     return Call(request, response_of(responses.AvailableContainers), timeout_s)
 

@@ -66,7 +66,7 @@ class DesiredVersions:
         known = self._versions.get(key)
         if known is None:
             return True
-        # The router learnt the digest from the first worker to be ready; usually it is ours too.
+        # The router learnt the digest meanwhile; usually it is ours too.
         known.wanted = wanted
         ready = known.state.state is Readiness.READY
         return ready and wanted.digest not in (None, known.state.digest)
