@@ -18,7 +18,7 @@ from msgspec.structs import replace
 from rounds import Rounds
 from sides import Side
 
-CROWD = 1000
+MANY_WORKERS = 1000
 """Workers."""
 WAITING = 10_000
 IN_FLIGHT = 200
@@ -50,27 +50,35 @@ class Bench:
         measured = Load(self._seconds, self._warm_s, in_flight=1).on(side)
         self.rounds.add(f"{side.name} rtt_ms", measured.served.p50_ms)
 
-    def crowd(self) -> None:
+    def many_workers(self) -> None:
         """Two workers as ever, then beside 998 that are busy and with 10,000 jobs waiting.
 
         One after the other, so that the store of replies is about as full for both.
         """
         with sides.router(self._folder, "crowded", queue=2 * WAITING) as side:
-            idle = Load(self._seconds, self._warm_s, workers=CROWD, slots=1, rate=500).on(side)
+            idle = Load(self._seconds, self._warm_s, workers=MANY_WORKERS, slots=1, rate=500).on(
+                side
+            )
             self.rounds.add("rss_mb_1000_workers", idle.rss_mb)
             Load(self._seconds, self._warm_s).on(side)  # fills the store of replies
-            full = Load(self._seconds, self._warm_s, workers=CROWD, slots=1, rate=500).on(side)
+            full = Load(self._seconds, self._warm_s, workers=MANY_WORKERS, slots=1, rate=500).on(
+                side
+            )
             self.rounds.add("rss_mb_replies_stored", full.rss_mb)
             all_at_work = Load(
-                self._seconds, 0.5 + self._warm_s, workers=CROWD, slots=1, in_flight=CROWD + WAITING
+                self._seconds,
+                0.5 + self._warm_s,
+                workers=MANY_WORKERS,
+                slots=1,
+                in_flight=MANY_WORKERS + WAITING,
             ).on(side)
             few = Load(self._seconds, self._warm_s).on(side)
             many = Load(
                 self._seconds,
                 0.5 + self._warm_s,
-                workers=CROWD,
+                workers=MANY_WORKERS,
                 active=2,
-                in_flight=IN_FLIGHT + CROWD - 2 + WAITING,
+                in_flight=IN_FLIGHT + MANY_WORKERS - 2 + WAITING,
             ).on(side)
         growth = many.cpu_us_per_job / few.cpu_us_per_job
         self.rounds.add("cpu_growth", growth)
@@ -106,7 +114,7 @@ class Bench:
                 with sides.forwarder(self._folder) as bare:
                     self.round_trip(bare)
                 self.overload(crowded)
-                self.crowd()
+                self.many_workers()
         return guarantees
 
     def ratios(self) -> None:

@@ -50,7 +50,7 @@ def tool(version: str, run_sh: str = RUN_SH, *, random_bytes: int = 0, zeros: in
     return image.on_top(Layer().file("much", content)) if content else image
 
 
-class ReleaseYard(FaultLab):
+class ReleaseLab(FaultLab):
     """`registry` is what the configuration names; by default a folder."""
 
     def __init__(self, own: Machine, seed: int) -> None:

@@ -66,7 +66,10 @@ def test_a_builder_killed_while_it_pushes_and_the_same_build_again(
     worker = own.worker("worker-1", "test_runners", "--file-inputs", str(SOLUTIONS), under=under)
     assert track.deploy()["status"]["code"] == 200
     track.await_workers("worker-1")
-    assert track.deployment()["versions"][0]["digest"] == reply["response"]["digest"]
+    digest = reply["response"]["digest"]
+    await_that(
+        lambda: track.deployment()["versions"][0]["digest"] == digest, what="the registry's digest"
+    )
     assert track.test()["response"]["status"] == "pass"
     for process in (worker, again):
         assert process.stop() == 0

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from faults.releasing import TOOL, ReleaseYard, resize, seed_of, small_disk, stopped, tool
+from faults.releasing import TOOL, ReleaseLab, resize, seed_of, small_disk, stopped, tool
 from faults.waiting import await_that
 from support.hostile_registry import HostileRegistry, lying_registry, say
 from support.images import Image
@@ -19,9 +19,9 @@ pytestmark = pytest.mark.e2e
 
 
 @pytest.fixture
-def lab(shared_folder: Path, request: pytest.FixtureRequest) -> Iterator[ReleaseYard]:
+def lab(shared_folder: Path, request: pytest.FixtureRequest) -> Iterator[ReleaseLab]:
     with machine(shared_folder) as own:
-        lab = ReleaseYard(own, seed_of(request.node.name))
+        lab = ReleaseLab(own, seed_of(request.node.name))
         try:
             yield lab
         finally:
@@ -57,7 +57,7 @@ class Harbour:
 
 
 @pytest.fixture
-def harbour(lab: ReleaseYard, tmp_path: Path) -> Iterator[Harbour]:
+def harbour(lab: ReleaseLab, tmp_path: Path) -> Iterator[Harbour]:
     folder = tmp_path / "harbour"
     folder.mkdir()
     with registry_server(folder, {"worker": "secret"}) as server:
@@ -69,7 +69,7 @@ def harbour(lab: ReleaseYard, tmp_path: Path) -> Iterator[Harbour]:
 
 @pytest.mark.soak
 def test_a_registry_that_is_down_is_told_and_the_version_is_ready_when_it_is_back(
-    lab: ReleaseYard, harbour: Harbour
+    lab: ReleaseLab, harbour: Harbour
 ) -> None:
     harbour.push(tool("v2"), "v2")
     lab.start_router()
@@ -89,14 +89,14 @@ def test_a_registry_that_is_down_is_told_and_the_version_is_ready_when_it_is_bac
     lab.finish()
 
 
-def copies_in_background(lab: ReleaseYard) -> bool:
+def copies_in_background(lab: ReleaseLab) -> bool:
     """Say whether what copies for the worker is weighed little against jobs."""
     (cgroup,) = sandbox_cgroups(lab.folder / "worker-1/run", "-background")
     return bool((cgroup / "cgroup.procs").read_text())
 
 
 def test_a_registry_killed_in_the_middle_of_a_pull_and_started_again(
-    lab: ReleaseYard, harbour: Harbour
+    lab: ReleaseLab, harbour: Harbour
 ) -> None:
     harbour.push(tool("v2", random_bytes=20_000_000), "v2")
     lab.start_router()
@@ -117,7 +117,7 @@ def test_a_registry_killed_in_the_middle_of_a_pull_and_started_again(
 
 
 def test_a_registry_that_stands_still_holds_up_nothing_but_its_own_versions(
-    lab: ReleaseYard, harbour: Harbour
+    lab: ReleaseLab, harbour: Harbour
 ) -> None:
     harbour.push(tool("v2"), "v2")
     lab.start_router()
@@ -136,7 +136,7 @@ def test_a_registry_that_stands_still_holds_up_nothing_but_its_own_versions(
 
 
 @pytest.fixture
-def lying(lab: ReleaseYard) -> Iterator[HostileRegistry]:
+def lying(lab: ReleaseLab) -> Iterator[HostileRegistry]:
     with lying_registry() as registry:
         lab.registry = {"kind": "docker", "location": registry.location}
         registry.serve(tool("v1"), "v1")
@@ -145,7 +145,7 @@ def lying(lab: ReleaseYard) -> Iterator[HostileRegistry]:
 
 @pytest.mark.soak
 def test_a_registry_that_lies_is_found_out_and_told(
-    lab: ReleaseYard, lying: HostileRegistry
+    lab: ReleaseLab, lying: HostileRegistry
 ) -> None:
     _, (_, own) = lying.serve(tool("v2"), "v2")
     lying.tricks[own] = say(b"something else")
@@ -163,7 +163,7 @@ def test_a_registry_that_lies_is_found_out_and_told(
 
 @pytest.mark.soak
 def test_a_tag_that_moves_changes_nothing_and_a_worker_that_comes_gets_what_is_deployed(
-    lab: ReleaseYard, lying: HostileRegistry
+    lab: ReleaseLab, lying: HostileRegistry
 ) -> None:
     lab.start_router()
     lab.run_worker()
@@ -182,7 +182,7 @@ FREE = GIB
 
 
 def test_a_disk_that_fills_during_a_pull_costs_the_new_version_only(
-    lab: ReleaseYard, lying: HostileRegistry
+    lab: ReleaseLab, lying: HostileRegistry
 ) -> None:
     first, _ = lying.serve(tool("v1"), "v1")
     second, _ = lying.serve(tool("v2", zeros=150_000_000), "v2")

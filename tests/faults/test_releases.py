@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from faults.lab import HASTY_S
-from faults.releasing import SLOW_TO_PROVE, ReleaseYard, moment, seed_of, tool
+from faults.releasing import SLOW_TO_PROVE, ReleaseLab, moment, seed_of, tool
 from faults.waiting import await_that
 from support.hostile_registry import Exchange, HostileRegistry, hang, lying_registry
 from support.images import Layer
@@ -18,10 +18,10 @@ pytestmark = pytest.mark.e2e
 
 
 @pytest.fixture
-def lab(shared_folder: Path, request: pytest.FixtureRequest) -> Iterator[ReleaseYard]:
+def lab(shared_folder: Path, request: pytest.FixtureRequest) -> Iterator[ReleaseLab]:
     """Give a lab with v1 and v2 published in a folder."""
     with machine(shared_folder) as own:
-        lab = ReleaseYard(own, seed_of(request.node.name))
+        lab = ReleaseLab(own, seed_of(request.node.name))
         try:
             yield lab
         finally:
@@ -30,7 +30,7 @@ def lab(shared_folder: Path, request: pytest.FixtureRequest) -> Iterator[Release
 
 
 @pytest.fixture
-def lying(lab: ReleaseYard) -> Iterator[HostileRegistry]:
+def lying(lab: ReleaseLab) -> Iterator[HostileRegistry]:
     """Have the lab's images in a registry that plays tricks."""
     with lying_registry() as registry:
         lab.registry = {"kind": "docker", "location": registry.location}
@@ -38,7 +38,7 @@ def lying(lab: ReleaseYard) -> Iterator[HostileRegistry]:
         yield registry
 
 
-def test_ten_versions_at_once_become_ready_while_another_serves(lab: ReleaseYard) -> None:
+def test_ten_versions_at_once_become_ready_while_another_serves(lab: ReleaseLab) -> None:
     versions = [f"v{number}" for number in range(2, 12)]
     digests = lab.publish("v1", *versions)
     lab.start_router()
@@ -55,7 +55,7 @@ def test_ten_versions_at_once_become_ready_while_another_serves(lab: ReleaseYard
 
 @pytest.mark.soak
 def test_an_image_that_is_no_tool_fails_with_the_reason_and_its_jobs_get_511(
-    lab: ReleaseYard,
+    lab: ReleaseLab,
 ) -> None:
     lab.publish("v1")
     tool("v2").on_top(Layer().file("opt/test-runner/bin/.wh.run.sh", "")).publish(
@@ -82,7 +82,7 @@ def test_an_image_that_is_no_tool_fails_with_the_reason_and_its_jobs_get_511(
 
 
 @pytest.mark.soak
-def test_unloaded_under_load_what_runs_ends_and_what_comes_is_refused(lab: ReleaseYard) -> None:
+def test_unloaded_under_load_what_runs_ends_and_what_comes_is_refused(lab: ReleaseLab) -> None:
     (first, second) = lab.publish("v1", "v2")
     lab.start_router()
     lab.run_worker()
@@ -107,7 +107,7 @@ def test_unloaded_under_load_what_runs_ends_and_what_comes_is_refused(lab: Relea
 
 
 @pytest.mark.soak
-def test_unloaded_and_deployed_again_while_its_jobs_run(lab: ReleaseYard) -> None:
+def test_unloaded_and_deployed_again_while_its_jobs_run(lab: ReleaseLab) -> None:
     lab.publish("v1", "v2")
     lab.start_router(deployed=("v1", "v2"))
     lab.run_worker()
@@ -129,7 +129,7 @@ def test_unloaded_and_deployed_again_while_its_jobs_run(lab: ReleaseYard) -> Non
 
 
 def test_progress_is_seen_while_it_happens_and_never_goes_back(
-    lab: ReleaseYard, lying: HostileRegistry
+    lab: ReleaseLab, lying: HostileRegistry
 ) -> None:
     _, (_, _, much) = lying.serve(tool("v2", random_bytes=2_000_000), "v2")
     gates = [threading.Event() for _ in range(3)]
@@ -159,14 +159,14 @@ def test_progress_is_seen_while_it_happens_and_never_goes_back(
     lab.finish()
 
 
-def note(seen: list[int], lab: ReleaseYard) -> int:
+def note(seen: list[int], lab: ReleaseLab) -> int:
     """Look how far v2 is, and write it down."""
     seen.append(lab.state("v2")["percent"])
     return seen[-1]
 
 
 @pytest.mark.soak
-def test_the_former_version_is_deployed_again(lab: ReleaseYard) -> None:
+def test_the_former_version_is_deployed_again(lab: ReleaseLab) -> None:
     (first, second) = lab.publish("v1", "v2")
     lab.start_router()
     lab.run_worker()
@@ -181,7 +181,7 @@ def test_the_former_version_is_deployed_again(lab: ReleaseYard) -> None:
 
 
 def test_a_worker_killed_during_a_pull_serves_the_old_version_when_it_starts_again(
-    lab: ReleaseYard, lying: HostileRegistry
+    lab: ReleaseLab, lying: HostileRegistry
 ) -> None:
     _, (_, _, much) = lying.serve(tool("v2", random_bytes=3_000_000), "v2")
     lab.start_router()
@@ -206,7 +206,7 @@ def test_a_worker_killed_during_a_pull_serves_the_old_version_when_it_starts_aga
 
 
 @pytest.mark.soak
-def test_a_worker_killed_while_it_tries_a_version_tries_it_again(lab: ReleaseYard) -> None:
+def test_a_worker_killed_while_it_tries_a_version_tries_it_again(lab: ReleaseLab) -> None:
     (first,) = lab.publish("v1")
     (slow,) = lab.publish("slow", run_sh=SLOW_TO_PROVE)
     lab.start_router()
@@ -225,7 +225,7 @@ def test_a_worker_killed_while_it_tries_a_version_tries_it_again(lab: ReleaseYar
 
 
 def test_a_worker_killed_at_any_moment_of_coming_and_going_versions_is_whole_afterwards(
-    lab: ReleaseYard,
+    lab: ReleaseLab,
 ) -> None:
     (first, *_) = lab.publish("v1", "v2", "v3", random_bytes=2_000_000)
     lab.start_router()
@@ -246,7 +246,7 @@ def test_a_worker_killed_at_any_moment_of_coming_and_going_versions_is_whole_aft
 
 
 def test_a_worker_that_is_stopped_gives_its_pulls_up(
-    lab: ReleaseYard, lying: HostileRegistry
+    lab: ReleaseLab, lying: HostileRegistry
 ) -> None:
     _, (_, _, much) = lying.serve(tool("v2", random_bytes=1_000_000), "v2")
     lying.tricks[much] = hang(500_000)
@@ -259,9 +259,9 @@ def test_a_worker_that_is_stopped_gives_its_pulls_up(
 
 
 def test_a_version_that_is_not_wanted_any_more_is_not_pulled_any_further(
-    lab: ReleaseYard, lying: HostileRegistry
+    lab: ReleaseLab, lying: HostileRegistry
 ) -> None:
-    first = yard_digest(lying)
+    first = served_digest(lying)
     _, (_, _, much) = lying.serve(tool("v2", random_bytes=1_000_000), "v2")
     lying.serve(tool("v3"), "v3")
     lying.tricks[much] = hang(500_000)
@@ -278,7 +278,7 @@ def test_a_version_that_is_not_wanted_any_more_is_not_pulled_any_further(
     lab.finish()
 
 
-def yard_digest(lying: HostileRegistry) -> str:
+def served_digest(lying: HostileRegistry) -> str:
     """The digest that v1 has in a registry."""
     digest, _ = lying.serve(tool("v1"), "v1")
     return digest
