@@ -220,10 +220,10 @@ def git(work: Path) -> Callable[..., str]:
     identity = ["-c", "user.name=Test", "-c", "user.email=test@example.org"]
     identity += ["-c", "maintenance.auto=false"]  # it would go on in the background
 
-    def call(*arguments: str) -> str:
+    def call(*arguments: str, stdin: str = "") -> str:
         options = [*identity, "-c", "protocol.file.allow=always", "-C", str(repository)]
         done = subprocess.run(
-            ["git", *options, *arguments], capture_output=True, text=True, check=True
+            ["git", *options, *arguments], input=stdin, capture_output=True, text=True, check=True
         )
         return done.stdout.strip()
 

@@ -6,9 +6,16 @@ from pathlib import Path
 
 import pytest
 
+from pipeline_containers.building import git as building_git
 from pipeline_containers.building.git import GitSources, checkout, fetched
 from pipeline_containers.building.reference import Reference, check_url
-from pipeline_containers.errors import BadReference, BuildCancelled, BuildTimedOut, SourceError
+from pipeline_containers.errors import (
+    BadReference,
+    BuildCancelled,
+    BuildTimedOut,
+    SourceError,
+    SourceRefused,
+)
 from pipeline_containers.system.deadline import Deadline
 
 Commit = Callable[..., str]
@@ -181,6 +188,37 @@ def test_short_and_absent_references(resolve: Callable[[str], str], commit: Comm
         resolve(SHA)
     with pytest.raises(BadReference):
         resolve("heads/main")
+
+
+@pytest.mark.e2e
+def test_a_repository_of_a_few_kilobytes_with_millions_of_files(
+    resolve: Callable[[str], str], commit: Commit, git: Git, work: Path
+) -> None:
+    """A tree may have another one many times over."""
+    commit({"a": "x"})
+    name = git("hash-object", "-w", "a")
+    kind, mode = "blob", "100644"
+    for _ in range(3):
+        entries = "".join(f"{mode} {kind} {name}\tn{number}\n" for number in range(100))
+        name, kind, mode = git("mktree", stdin=entries), "tree", "040000"
+    bomb = git("commit-tree", name, "-m", "many")
+    git("branch", "--force", "bomb", bomb)
+    with pytest.raises(SourceRefused, match=r"has (over )?\d+ files, and 50000 are allowed"):
+        resolve("bomb")
+    assert not list(work.glob("checkout-*"))
+
+
+@pytest.mark.e2e
+def test_a_repository_whose_files_are_large_when_they_are_unpacked(
+    resolve: Callable[[str], str], commit: Commit, monkeypatch: pytest.MonkeyPatch, work: Path
+) -> None:
+    monkeypatch.setattr(building_git, "MAX_BYTES", 1_000_000)
+    commit({"zeros": "0" * 600_000, "more": "0" * 400_000})
+    assert resolve("main")
+    commit({"one": "1"})
+    with pytest.raises(SourceRefused, match="has 1000001 bytes of files, and 1000000 are allowed"):
+        resolve("main")
+    assert not (work / "checkout-1").exists()
 
 
 @pytest.mark.e2e

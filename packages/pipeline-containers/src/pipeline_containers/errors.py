@@ -49,7 +49,10 @@ class SourceError(ContainersError):
 
 
 class SourceRefused(ContainersError):
-    """What the repository holds is not built: no Dockerfile, or one that asks for too much."""
+    """What the repository holds is not built.
+
+    It has too many files, no Dockerfile, or one that asks for too much.
+    """
 
 
 class BuildError(ContainersError):

@@ -19,9 +19,16 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from pipeline_containers.building.reference import PROTOCOLS, Reference, check_url, is_sha
-from pipeline_containers.errors import SourceError
-from pipeline_containers.system.command import Completed, OnLine, clean_environment, run_command
+from pipeline_containers.errors import SourceError, SourceRefused
+from pipeline_containers.system.command import (
+    Completed,
+    OnLine,
+    Stop,
+    clean_environment,
+    run_command,
+)
 from pipeline_containers.system.deadline import Deadline
+from pipeline_containers.system.units import GIB
 
 _OPTIONS = (
     *("-c", "core.hooksPath=/dev/null"),
@@ -46,6 +53,12 @@ _ENVIRONMENT = {
     "GIT_SSH_COMMAND": "ssh -o BatchMode=yes",
     "GIT_TERMINAL_PROMPT": "0",
 }
+MAX_FILES = 50_000
+"""Of a commit; real tools have hundreds."""
+MAX_BYTES = GIB
+"""Of a commit's files, unpacked."""
+_BOUND = ("prlimit", f"--fsize={4 * GIB}", f"--data={4 * GIB}", "--")
+"""A pack, or what is made of one in memory, is no larger."""
 _OUTPUT_BYTES = 64 * 1024 * 1024
 _CREDENTIALS_BYTES = 64 * 1024
 
@@ -72,7 +85,8 @@ def checkout(
 ) -> str:
     """Write the files of a reference into `destination`, which is made; the commit's SHA.
 
-    Raises `BadReference` when it names nothing, `SourceError` when the repository cannot be read.
+    Raises `BadReference` when it names nothing, `SourceError` when the repository cannot be read,
+    `SourceRefused` when it has more files than a build may have.
     """
     with fetched(url, reference, sources, deadline, on_line) as commit:
         commit.write(destination)
@@ -87,13 +101,36 @@ class Commit:
     git: "_Git"
 
     def write(self, destination: Path) -> None:
-        """Write the commit's files into a folder; through an index of its own, no hook is due."""
+        """Write the commit's files into a folder; through an index of its own, no hook is due.
+
+        Raises `SourceRefused`, and writes nothing, if they are more than a build may have.
+        """
+        self._check_size()
         destination.mkdir(parents=True)
         env = {"GIT_INDEX_FILE": str(self.git.home / "index"), "GIT_WORK_TREE": str(destination)}
         for arguments in (["read-tree", self.sha], ["checkout-index", "--all", "--force"]):
             done = self.git.call(arguments, env)
             if not done.ok:
                 raise SourceError(f"{self.sha} cannot be checked out: {done.tail.strip()}")
+
+    def _check_size(self) -> None:
+        """Count the files first: a few kilobytes of a repository can be millions of them."""
+        done = self.git.call(["ls-tree", "-r", "-l", "-z", "--full-tree", self.sha])
+        if not done.ok and done.stop is not Stop.OUTPUT_LIMIT:
+            raise SourceError(f"{self.sha} cannot be read: {done.tail.strip()}")
+        entries = [entry.split(maxsplit=4) for entry in done.stdout.split("\0") if entry]
+        if done.stop is not None or len(entries) > MAX_FILES:
+            count = f"over {len(entries)}" if done.stop is not None else len(entries)
+            raise SourceRefused(
+                f"{self.sha} has {count} files, and {MAX_FILES} are allowed: keep what the tool "
+                "is not made of elsewhere"
+            )
+        size_bytes = sum(int(entry[3]) for entry in entries if entry[3].isdigit())
+        if size_bytes > MAX_BYTES:
+            raise SourceRefused(
+                f"{self.sha} has {size_bytes} bytes of files, and {MAX_BYTES} are allowed: keep "
+                "what the tool is not made of elsewhere"
+            )
 
 
 @contextmanager
@@ -166,7 +203,14 @@ class _Git:
         if "SSL_CERT_FILE" in environment:  # curl as Debian's git has it reads another one
             environment["GIT_SSL_CAINFO"] = environment["SSL_CERT_FILE"]
         done = run_command(
-            ["git", *_OPTIONS, *self.keyring.options, f"--git-dir={self.folder}", *arguments],
+            [
+                *_BOUND,
+                "git",
+                *_OPTIONS,
+                *self.keyring.options,
+                f"--git-dir={self.folder}",
+                *arguments,
+            ],
             timeout_s=self.deadline.left_s(),
             output_bytes=_OUTPUT_BYTES,
             env=environment,
