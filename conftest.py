@@ -3,7 +3,14 @@
 import os
 
 import pytest
+from hypothesis import HealthCheck, settings
 from support.pace import paced
+
+# how long an example takes is the machine's affair, not the test's
+settings.register_profile(
+    "any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.load_profile("any machine")
 
 
 @pytest.hookimpl(tryfirst=True)

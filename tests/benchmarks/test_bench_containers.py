@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from support.pace import paced
 
 ROOT = Path(__file__).parents[2]
 
@@ -17,7 +18,7 @@ def test_what_is_done_ahead_is_not_waited_for(tmp_path: Path) -> None:
     subprocess.run(
         [*command, "--jobs", "3", "--results", str(tmp_path)],
         check=True,
-        timeout=60,
+        timeout=paced(60),
         env={**os.environ, "PYTHONPATH": str(ROOT / "tests")},
     )
     found = json.loads((tmp_path / "containers.json").read_text())

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from support.pace import paced
 
 ROOT = Path(__file__).parents[2]
 
@@ -17,7 +18,7 @@ def test_a_shared_base_is_neither_fetched_nor_kept_twice(tmp_path: Path) -> None
     subprocess.run(
         [*command, "--base", "20", "--jobs", "3", "--results", str(tmp_path)],
         check=True,
-        timeout=110,
+        timeout=paced(110),
         env={**os.environ, "PYTHONPATH": str(ROOT / "tests")},
     )
     found = json.loads((tmp_path / "deploy.json").read_text())

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from support.pace import paced
 
 ROOT = Path(__file__).parents[2]
 KEYS = {
@@ -29,7 +30,7 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     subprocess.run(
         [*command, "--seconds", "0.2", "--results", str(folder)],
         check=True,
-        timeout=110,
+        timeout=paced(110),
         env={**os.environ, "PYTHONPATH": str(ROOT / "tests")},
     )
     found = json.loads((folder / "router.json").read_text())
