@@ -21,8 +21,8 @@ from pipeline_containers.building.build import (
     Workshop,
     build_and_publish,
 )
-from pipeline_containers.building.builder import Builder, BuildOptions
-from pipeline_containers.building.builders import open_builder
+from pipeline_containers.building.builder import BuildOptions
+from pipeline_containers.building.builders import Builders, open_builders
 from pipeline_containers.building.git import GitSources
 from pipeline_containers.errors import (
     BadReference,
@@ -66,13 +66,13 @@ def registry(work: Path) -> FolderRegistry:
 
 
 @pytest.fixture
-def builder(work: Path, base_images: Path) -> Builder:
-    return open_builder("auto", work / "builder", base_images)
+def builder(work: Path, base_images: Path) -> Builders:
+    return open_builders("auto", work / "builder", base_images)
 
 
 @pytest.fixture
 def build(
-    work: Path, repository: Path, builder: Builder, registry: FolderRegistry, sandbox: Sandbox
+    work: Path, repository: Path, builder: Builders, registry: FolderRegistry, sandbox: Sandbox
 ) -> Build:
     """Build a reference of the test's repository; whatever comes of it, nothing else stays."""
 
@@ -82,10 +82,9 @@ def build(
         on_line: Callable[[str], None] | None = None,
         cancelled: threading.Event | None = None,
         alone: bool = True,
+        url: str = f"file://{repository}",
     ) -> BuildOutcome:
-        request = BuildRequest(
-            f"file://{repository}", reference, "ruby-test-runner", TOOLS["test_runner"]
-        )
+        request = BuildRequest(url, reference, "ruby-test-runner", TOOLS["test_runner"])
         try:
             return build_and_publish(
                 request,
@@ -101,7 +100,7 @@ def build(
     def left() -> list[Path]:
         return [
             *(work / "sources/checkouts").glob("scratch-*"),
-            *(work / "builder/builds").glob("scratch-*"),
+            *(work / "builder").glob("*/builds/scratch-*"),
             *(work / "registry").glob("*/.push-*"),
             *mounts_below(work / "builder"),
         ]
@@ -300,7 +299,7 @@ def test_a_killed_builder_takes_its_build_along_and_the_next_one_clears_up(
             if os.waitpid(-1, os.WNOHANG) == (0, 0):
                 time.sleep(0.01)
     assert list((work / "checkouts").glob("scratch-*"))
-    assert list((work / "builder/builds").glob("scratch-*"))
+    assert list((work / "builder").glob("*/builds/scratch-*"))
     commit({"Dockerfile": DOCKERFILE})
     (work / "sources").symlink_to(work)
     assert build().outcome == "built"
@@ -322,7 +321,7 @@ def test_a_build_has_no_network_when_told_so(build: Build, commit: Commit) -> No
 
 @pytest.mark.e2e
 def test_the_cache_outlives_a_build_and_goes_when_pruned(
-    build: Build, commit: Commit, builder: Builder
+    build: Build, commit: Commit, builder: Builders
 ) -> None:
     commit({"Dockerfile": DOCKERFILE, "bin/run.sh": RUN})
     build()
@@ -334,8 +333,27 @@ def test_the_cache_outlives_a_build_and_goes_when_pruned(
 
 
 @pytest.mark.e2e
+@pytest.mark.parametrize("step", ["COPY --from=IMAGE /secret /secret", "FROM IMAGE"])
+def test_a_build_sees_no_image_of_another_repository(
+    build: Build, commit: Commit, repository: Path, work: Path, step: str
+) -> None:
+    """Nor what a build of that one left in a cache."""
+    commit({"Dockerfile": f"{DOCKERFILE}RUN echo mine > /secret\n", "bin/run.sh": RUN})
+    outcome = build()
+    image = f"localhost/{outcome.image}:{outcome.image_tag}"
+    stolen = step.replace("IMAGE", image)
+    dockerfile = f"{stolen}\n" if step.startswith("FROM") else f"{DOCKERFILE}{stolen}\n"
+    commit({"Dockerfile": f"{dockerfile}RUN cat /secret\n"})
+    (work / "another").symlink_to(repository)
+    with pytest.raises(BuildFailed) as caught:
+        build(url=f"file://{work}/another")
+    assert "mine" not in caught.value.log_tail
+    assert "mine" in build().log_tail, "its own it may have"
+
+
+@pytest.mark.e2e
 def test_pruning_does_nothing_to_a_build_that_is_going_on(
-    build: Build, commit: Commit, builder: Builder
+    build: Build, commit: Commit, builder: Builders
 ) -> None:
     commit({"Dockerfile": DOCKERFILE, "bin/run.sh": RUN})
     pruned: list[str] = []
@@ -351,7 +369,7 @@ def test_pruning_does_nothing_to_a_build_that_is_going_on(
 
 @pytest.mark.e2e
 def test_a_published_tag_never_changes(
-    build: Build, commit: Commit, builder: Builder, registry: FolderRegistry
+    build: Build, commit: Commit, builder: Builders, registry: FolderRegistry
 ) -> None:
     commit({"Dockerfile": DOCKERFILE, "bin/run.sh": RUN})
     first = build()
@@ -411,7 +429,7 @@ def test_unknown_kinds_are_named(work: Path) -> None:
     with pytest.raises(RegistryError, match="is not one of: folder, docker, ecr"):
         open_registry("nonsense", str(work))
     with pytest.raises(ContainersError, match="is not one of: auto, img, buildah"):
-        open_builder("nonsense", work)
+        open_builders("nonsense", work)
 
 
 @pytest.mark.parametrize("name", ["../a", "A", "/a", "-a", "a b", "a//b", ""])

@@ -14,7 +14,7 @@ from support.pace import paced
 
 from pipeline_containers.building.buildah import Buildah
 from pipeline_containers.building.builder import BuildOptions, BuiltImage
-from pipeline_containers.building.builders import open_builder
+from pipeline_containers.building.builders import open_builders
 from pipeline_containers.building.img import Img
 from pipeline_containers.errors import (
     BuildCancelled,
@@ -26,6 +26,7 @@ from pipeline_containers.errors import (
 from pipeline_containers.registries.folder import FolderRegistry
 from pipeline_containers.system.mountinfo import mounts_below
 
+URL = "https://git.test/tool"
 BASE = "FROM localhost/pipeline-base/busybox:1\n"
 Build = Callable[..., None]
 
@@ -44,7 +45,7 @@ def place(work: Path, base_images: Path, monkeypatch: pytest.MonkeyPatch) -> Pat
 
 @pytest.fixture
 def builder(work: Path, place: Path) -> Img:
-    builder = open_builder("auto", work / "builder")
+    builder = open_builders("auto", work / "builder").of(URL)
     assert isinstance(builder, Img)
     return builder
 
@@ -72,7 +73,7 @@ def build(work: Path, builder: Img) -> Build:
 @pytest.fixture
 def left(work: Path) -> Callable[[], list[Path]]:
     def find() -> list[Path]:
-        cells = (work / "builder/builds").glob("scratch-*")
+        cells = (work / "builder").glob("*/builds/scratch-*")
         return [*cells, *mounts_below(work / "builder"), *Path("/sys/fs/cgroup").glob("*/buildkit")]
 
     return find
@@ -99,7 +100,8 @@ def test_what_it_builds_can_be_mounted_and_pushed(
     assert "hello" in lines
     assert left() == []
     made, saved = calls(place)
-    assert made["arguments"][:3] == ["--state", str(work / "builder/state"), "build"]
+    (state,) = (work / "builder").glob("*/state")
+    assert made["arguments"][:3] == ["--state", str(state), "build"]
     assert "--no-console" in made["arguments"]
     assert saved["arguments"][2] == "save"
     assert made["login"] == ""
@@ -187,8 +189,8 @@ def test_what_it_cannot_do_is_said(
     ):
         pass
     with pytest.raises(ContainersError, match="from registries only"):
-        open_builder("img", work / "other", work)
-    assert isinstance(open_builder("auto", work / "other", work), Buildah)
+        open_builders("img", work / "other", work)
+    assert isinstance(open_builders("auto", work / "other", work).of(URL), Buildah)
     monkeypatch.setenv("PATH", "/nowhere")
     with pytest.raises(ToolMissing), builder.build(work, "localhost/a:1", BuildOptions()):
         pass

@@ -9,7 +9,7 @@ from pathlib import Path
 from msgspec import Struct
 
 from pipeline_containers.building.build import Workshop
-from pipeline_containers.building.builders import open_builder
+from pipeline_containers.building.builders import open_builders
 from pipeline_containers.building.git import GitSources
 from pipeline_containers.errors import SandboxError, ToolMissing
 from pipeline_containers.images.pull_limits import PullLimits
@@ -90,11 +90,11 @@ def open_flavour(
             _log.warning("not enforced here, as allowed: %s: %s", name, why)
         sandbox.self_test()
         if kind is None:
-            builder = open_builder("auto", folder.folder("builder"), means.base_images)
+            builders = open_builders("auto", folder.folder("builder"), means.base_images)
             builds = folder.folder("builds")
             sources = GitSources(builds / "clones", means.git_credentials)
-            workshop = Workshop(builder, sandbox, sources, builds)
-            cache = CacheKeeper(folder.folder("builder"), builder.prune)
+            workshop = Workshop(builders, sandbox, sources, builds)
+            cache = CacheKeeper(folder.folder("builder"), builders.prune)
             opened.callback(cache.close)
             yield Flavour(BuildJobs(identity, workshop, cache), NoVersions(), health_checker, facts)
             return

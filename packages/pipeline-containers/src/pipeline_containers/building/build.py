@@ -9,7 +9,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
-from pipeline_containers.building.builder import Builder, BuildOptions, BuiltImage
+from pipeline_containers.building.builder import BuildOptions, BuiltImage
+from pipeline_containers.building.builders import Builders
 from pipeline_containers.building.dockerfile import refusal
 from pipeline_containers.building.git import GitSources, fetched
 from pipeline_containers.building.log import BuildLog
@@ -59,7 +60,7 @@ class Workshop:
     Checkouts lie in `folder` while they are built.
     """
 
-    builder: Builder
+    builders: Builders
     sandbox: Sandbox
     sources: GitSources
     folder: Path
@@ -139,7 +140,7 @@ class _Build:
     def _build(self, sha: str, context: Path, aside: Path) -> BuildOutcome:
         request, log, deadline = self.request, self.log, self.deadline
         log.step(f"building {sha}")
-        with self.workshop.builder.build(
+        with self.workshop.builders.of(request.url).build(
             context,
             f"localhost/{request.repository}:git-{sha}",
             replace(self.options, timeout_s=deadline.left_s()),

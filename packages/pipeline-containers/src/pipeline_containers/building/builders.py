@@ -1,15 +1,38 @@
-"""THE table of builders, and how each is opened."""
+"""THE table of builders, how each is opened, and one for each repository."""
 
+import hashlib
 import shutil
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 
 from pipeline_containers.building.builder import Builder
 from pipeline_containers.errors import ContainersError
 
 
-def open_builder(kind: str, folder: Path, base_images: Path | None = None) -> Builder:
-    """Open a builder of a kind with a state folder.
+class Builders:
+    """A builder for each source repository, with a folder of its own.
+
+    What a build can name is what its own repository's builds made, the layer cache too, and base
+    images: never another tool's files.
+    """
+
+    def __init__(self, folder: Path, open_one: Callable[[Path], Builder]) -> None:
+        self._folder = folder
+        self._open_one = open_one
+
+    def of(self, url: str) -> Builder:
+        """Open the builder of a repository, by its address."""
+        return self._open_one(self._folder / hashlib.sha256(url.encode()).hexdigest()[:32])
+
+    def prune(self) -> None:
+        """Drop all images and layer caches, but of those with a build that is going on."""
+        for place in sorted(self._folder.glob("*/")):
+            self._open_one(place).prune()
+
+
+def open_builders(kind: str, folder: Path, base_images: Path | None = None) -> Builders:
+    """Open builders of a kind with a state folder.
 
     `auto` is the first that is installed. `base_images` is a containers-storage root that is only
     read: `FROM` finds its images in it without any network. Only buildah can do that.
@@ -19,25 +42,25 @@ def open_builder(kind: str, folder: Path, base_images: Path | None = None) -> Bu
         kind = next((name for name in able if shutil.which(name)), "buildah")
     if kind not in BUILDERS:
         raise ContainersError(f"builder {kind!r} is not one of: auto, {', '.join(BUILDERS)}")
-    return BUILDERS[kind](folder, base_images)
+    return Builders(folder, BUILDERS[kind](base_images))
 
 
-def _open_img(folder: Path, base_images: Path | None) -> Builder:
+def _img(base_images: Path | None) -> Callable[[Path], Builder]:
     from pipeline_containers.building.img import Img
 
     if base_images is not None:
         raise ContainersError("img takes base images from registries only: use buildah")
-    return Img(folder)
+    return Img
 
 
-def _open_buildah(folder: Path, base_images: Path | None) -> Builder:
+def _buildah(base_images: Path | None) -> Callable[[Path], Builder]:
     from pipeline_containers.building.buildah import Buildah
 
-    return Buildah(folder, base_images)
+    return partial(Buildah, base_images=base_images)
 
 
-BUILDERS: Mapping[str, Callable[[Path, Path | None], Builder]] = {
-    "img": _open_img,
-    "buildah": _open_buildah,
+BUILDERS: Mapping[str, Callable[[Path | None], Callable[[Path], Builder]]] = {
+    "img": _img,
+    "buildah": _buildah,
 }
 """How each builder is opened, the preferred first."""

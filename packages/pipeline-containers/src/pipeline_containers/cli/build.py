@@ -173,14 +173,14 @@ def _perform(
 ) -> dict[str, Any]:
     from pipeline_containers.building.build import BuildRequest, Workshop, build_and_publish
     from pipeline_containers.building.builder import BuildOptions
-    from pipeline_containers.building.builders import open_builder
+    from pipeline_containers.building.builders import open_builders
     from pipeline_containers.building.git import GitSources
 
     with command_sandbox(work, means.host) as sandbox:
         outcome = build_and_publish(
             BuildRequest(url, reference, repository, TOOLS[kind]),
             Workshop(
-                open_builder(means.builder, work / "builder", means.base_images),
+                open_builders(means.builder, work / "builder", means.base_images),
                 sandbox,
                 GitSources(work / "clones", means.git_credentials),
                 work,
