@@ -1,5 +1,6 @@
 """What the documents say of the code: the files that they name are there, and lines fit."""
 
+import ast
 import re
 from pathlib import Path
 
@@ -42,3 +43,24 @@ def test_each_file_that_is_named_is_there(document: Path) -> None:
 @pytest.mark.parametrize("document", DOCUMENTS, ids=shown)
 def test_lines_are_wrapped_at_100(document: Path) -> None:
     assert [(number, line) for number, line in prose(document) if len(line) > 100] == []
+
+
+def imports(document: Path) -> list[str]:
+    """List the imports in a document's examples."""
+    examples = re.findall(r"^```python\n(.*?)^```", document.read_text(), re.DOTALL | re.MULTILINE)
+    return [
+        ast.unparse(node)
+        for example in examples
+        for node in ast.walk(ast.parse(example))
+        if isinstance(node, ast.Import | ast.ImportFrom)
+    ]
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=shown)
+def test_what_examples_import_is_there(document: Path) -> None:
+    for line in imports(document):
+        exec(line, {})
+
+
+def test_there_are_examples() -> None:
+    assert sum(len(imports(document)) for document in DOCUMENTS) > 5
