@@ -24,7 +24,7 @@ printf '{"version": 1, "status": "pass", "message": "%s"}' "$(/bin/busybox cat "
 
 
 def make_image(folder: Path) -> StoredImage:
-    """Make the canary's image of the host's static busybox; what is there is made anew."""
+    """Make the self-test's image of the host's static busybox; what is there is made anew."""
     if not BUSYBOX.exists():
         raise SandboxError(f"{BUSYBOX} is missing: install it (apt install busybox-static)")
     script = folder / KIND.folder.strip("/") / "bin/run.sh"
@@ -42,5 +42,5 @@ def make_image(folder: Path) -> StoredImage:
 
 
 def fill(job_folder: Path) -> None:
-    """Put in what the canary is to sing."""
+    """Put in what the self-test is to say back."""
     (job_folder / "song").write_text(SLUG)

@@ -4,7 +4,7 @@ FOLDER/lock       held by the one process that owns the folder
 FOLDER/jobs/      a folder for each live container: bundle, job folder (a tmpfs)
 FOLDER/roots/     images, mounted read-only
 FOLDER/runtime/   the container runtime's state
-FOLDER/canary/    the layer of the canary's image
+FOLDER/self-test/ the layer of the self-test's image
 FOLDER/cgroups    where its cgroups are, a line each, while it has an owner
 """
 
