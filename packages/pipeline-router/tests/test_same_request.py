@@ -62,14 +62,39 @@ def test_stored_replies_are_forgotten_in_time(build: Any) -> None:
 
 def test_other_bytes_under_an_id_in_flight_are_502(harness: Any) -> None:
     worker = harness.worker()
-    first = harness.ask("same")
-    other = harness.ask("same", exercise_slug="leap")
-    assert harness.code(other) == 502
-    assert "in use" in harness.error(other)
+    client = harness.ask("same", sender=b"c")
+    harness.ask("same", sender=b"c", exercise_slug="leap")
+    (refused,) = harness.answers.pop(client)
+    assert b'"code":502' in refused
+    assert b"in use" in refused
     worker.finish()
-    assert harness.code(first) == 200
-    harness.ask("same", exercise_slug="leap")
+    assert harness.code(client) == 200
+    harness.answers.clear()
+    harness.ask("same", sender=b"c", exercise_slug="leap")
     assert len(worker.jobs) == 2
+
+
+def test_an_id_is_its_connections_own_and_keeps_nobody_else_from_it(harness: Any) -> None:
+    worker = harness.worker(slots=2)
+    first, other = harness.ask("same"), harness.ask("same", exercise_slug="leap")
+    assert len(worker.jobs) == 2
+    harness.ask("same", sender=first, action="cancel")
+    taken_back, _ = harness.answers[first]
+    assert b'"code":499' in taken_back
+    assert harness.code(other) is None, "the other's of that name goes on"
+
+
+def test_what_several_connections_call_the_same_is_cancelled_by_its_own_alone(
+    harness: Any,
+) -> None:
+    worker = harness.worker(slots=2)
+    first, other = harness.ask("same"), harness.ask("same", exercise_slug="leap")
+    stranger = harness.ask("same", action="cancel")
+    assert harness.code(stranger) == 502
+    assert "on the connection" in harness.error(stranger)
+    worker.finish(1)
+    assert harness.response(harness.ask("same", action="cancel")) == {"cancelled": 1}
+    assert (harness.code(first), harness.code(other)) == (499, 200)
 
 
 def test_attaching_does_not_prolong_the_deadline(harness: Any) -> None:

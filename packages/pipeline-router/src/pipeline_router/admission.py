@@ -18,7 +18,7 @@ from pipeline_router import refusals
 from pipeline_router.commands import Command, SendReply
 from pipeline_router.dispatch import Dispatcher
 from pipeline_router.events import Envelope, Requested
-from pipeline_router.inflight import key_of
+from pipeline_router.inflight import key_of, owner_of
 from pipeline_router.model import BACKGROUND, INTERACTIVE, Inquiry, Lane, Name, Work
 from pipeline_router.refusals import Refusal
 from pipeline_router.scheduler import ANY_LANE, Scheduler
@@ -71,7 +71,7 @@ class Admission:
             key = key_of(event.sender, event.body)
             if self._met(key, event.envelope, now):
                 return
-            name = (event.sender, served.action, request.id)
+            name = (owner_of(event), served.action, request.id)
         lane = self._admit(scheduler, request, name)
         if isinstance(lane, Refusal):
             self._refuse(event.envelope, lane)

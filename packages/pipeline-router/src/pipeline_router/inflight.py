@@ -1,8 +1,10 @@
 """Every request that has been accepted and not answered: by job, by key and by name."""
 
+from collections.abc import Collection
 from hashlib import blake2b
 from heapq import heapify, heappop, heappush
 
+from pipeline_router.events import Requested
 from pipeline_router.model import Name, Work
 
 KEY_BYTES = 16
@@ -13,6 +15,11 @@ def key_of(sender: str, body: bytes) -> bytes:
     if not sender:
         return blake2b(body, digest_size=KEY_BYTES).digest()
     return blake2b(body, digest_size=KEY_BYTES, key=sender.encode()[:64]).digest()
+
+
+def owner_of(event: Requested) -> str:
+    """Return whose the requests are that come so: a key's, or without keys a connection's."""
+    return event.sender or event.envelope[0].hex()
 
 
 class Inflight:
@@ -63,6 +70,17 @@ class Inflight:
     def named(self, name: Name) -> Work | None:
         """Return the request in flight that its sender calls so."""
         return self._by_name.get(name)
+
+    def called(self, owner: str, actions: Collection[str], request_id: str) -> list[Work]:
+        """List an owner's requests of that id; where there is none, those of all others."""
+        own = [self._by_name.get((owner, action, request_id)) for action in actions]
+        if found := [work for work in own if work is not None]:
+            return found
+        return [
+            work
+            for (_, action, name), work in self._by_name.items()
+            if name == request_id and action in actions
+        ]
 
     def next_deadline(self) -> float | None:
         """Return when the first deadline of a living request is."""

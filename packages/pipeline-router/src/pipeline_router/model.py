@@ -31,7 +31,7 @@ MAX_ENVELOPES = 8
 """How many senders of the same request are answered: the first ones, whom nobody pushes out."""
 
 Name = tuple[str, str, str]
-"""Sender, action and id: what a client calls a request."""
+"""Owner, action and id: what a client calls a request."""
 
 
 class Inquiry(Struct, frozen=True):

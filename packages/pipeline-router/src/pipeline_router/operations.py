@@ -38,6 +38,7 @@ from pipeline_router.commands import Command, SendReply, Tell, TellAll
 from pipeline_router.deployments import DeploymentChange, Deployments, DeployRequest
 from pipeline_router.dispatch import Dispatcher
 from pipeline_router.events import Requested
+from pipeline_router.inflight import owner_of
 from pipeline_router.model import Worker
 from pipeline_router.refusals import Refusal
 from pipeline_router.scheduler import serves
@@ -163,10 +164,12 @@ class Operations:
             return Refusal(status.MALFORMED, error + nearest(of_action[:64], CHANNEL_OF_ACTION))
         inflight = self._dispatcher.inflight
         actions = [of_action] if of_action else list(CHANNEL_OF_ACTION)
-        names = ((event.sender, action, request.id) for action in actions)
-        works = [work for name in names if (work := inflight.named(name)) is not None]
+        works = inflight.called(owner_of(event), actions, request.id)
         if len(works) > 1:
-            error = f"several requests are called {request.id!r}: name the one meant by `of_action`"
+            error = (
+                f"several requests are called {request.id!r}: name the one meant by `of_action`, "
+                "or cancel it on the connection that it was sent by"
+            )
             return Refusal(status.MALFORMED, error)
         for work in works:
             self._dispatcher.cancel(work, now)
