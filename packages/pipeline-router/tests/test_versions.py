@@ -213,6 +213,8 @@ def test_an_answer_that_tells_no_digest_is_asked_for_again(harness: Any, body: b
     builder = builder_of(harness)
     builder.say(Result(builder.jobs[0].job, 1, 200), body)
     assert harness.saves == []
+    (told,) = [note for note in harness.notes if "is not known" in note]
+    assert harness.V1 in told
     harness.wait(30)
     assert len(builder.jobs) == 1
     harness.wait(40)

@@ -8,9 +8,6 @@ What happened comes in as `events`, what is to be done goes out as `commands`. W
 from collections.abc import Callable, Iterable
 from typing import Any
 
-import msgspec
-
-from pipeline_protocol.codec import BadMessage, decode_reply
 from pipeline_protocol.link import (
     Goodbye,
     Hello,
@@ -23,12 +20,12 @@ from pipeline_protocol.link import (
     Versions,
     WorkerHeartbeat,
 )
-from pipeline_protocol.responses import AvailableContainers
 from pipeline_protocol.settings import NOT_YET_MINTED
 from pipeline_router import config as configuration
 from pipeline_router.admission import SERVED, Admission
 from pipeline_router.commands import Command, Finish, Mint, Note, Reload, Save, Tell, TellAll
 from pipeline_router.deployments import Deployments
+from pipeline_router.digests import Digests
 from pipeline_router.dispatch import Dispatcher
 from pipeline_router.events import (
     ConfigRead,
@@ -44,15 +41,13 @@ from pipeline_router.events import (
     WorkerGarbled,
     WorkerSaid,
 )
-from pipeline_router.model import Inquiry, Work, Worker
+from pipeline_router.model import Work, Worker
 from pipeline_router.operations import Operations
 from pipeline_router.sessions import Sessions
 
 HEARTBEAT_S = 1.0
 CHECK_S = 0.5
 """How often silence, waiting and old replies are looked at."""
-ASK_AGAIN_S = 60.0
-"""How often the registry is looked at for a digest that it did not have."""
 STOP_S = 30.0
 """How long jobs may go on after the router was asked to stop."""
 EPOCHS = 1 << 23
@@ -84,8 +79,6 @@ class RouterCore:
         self._next_heartbeat = now
         self._next_check = self._last_check = now
         self._stop_by: float | None = None
-        self._asked: dict[Inquiry, float] = {}
-        """When a builder was last asked for a digest."""
         self.dispatcher = Dispatcher(self._out, config.router, address)
         self.deployments = Deployments(versions)
         self.sessions = Sessions(
@@ -98,6 +91,9 @@ class RouterCore:
         )
         self._admission = Admission(
             self._out, self.dispatcher, epoch, refuses_from=now + config.router.liveness_s
+        )
+        self._digests = Digests(
+            self._out, self.dispatcher, self._admission, self.deployments, self.sessions
         )
         self._operations = Operations(
             self._out,
@@ -187,7 +183,8 @@ class RouterCore:
     def _result(self, worker: Worker, message: Result, body: bytes, now: float) -> None:
         self.dispatcher.result(worker, message, body, now)
         if self.dispatcher.answers:
-            self._learn_digests(now)
+            self._digests.learn(now)
+            self._save_if_due()
 
     def _heartbeat(self, worker: Worker, message: WorkerHeartbeat, _: bytes, now: float) -> None:
         worker.load, worker.trouble = message.load, message.trouble
@@ -228,33 +225,6 @@ class RouterCore:
         self._save_if_due()
 
     # --- versions and configuration
-
-    def _inquire(self, now: float) -> None:
-        """Ask builders which digests versions have that are wanted by their names alone."""
-        unknown = {one: self._asked.get(one, float("-inf")) for one in self.deployments.unpinned()}
-        self._asked = unknown
-        for inquiry in [one for one, at in unknown.items() if now - at >= ASK_AGAIN_S]:
-            if self.dispatcher.stopping or not self._admission.inquire(inquiry, now):
-                return
-            unknown[inquiry] = now
-
-    def _learn_digests(self, now: float) -> None:
-        """Take in what builders found: no other worker's word on a digest counts for others."""
-        answers, self.dispatcher.answers = self.dispatcher.answers, []
-        for inquiry, body in answers:
-            try:
-                response = decode_reply(body).response
-                found = msgspec.json.decode(bytes(response or b"null"), type=AvailableContainers)
-            except (BadMessage, msgspec.DecodeError, TypeError) as error:
-                named = (inquiry.version, inquiry.track, error)
-                self._out.append(Note("warning", "the digest of %s of %s: %s", named))
-                continue
-            digest = found.digests.get(inquiry.version)
-            if digest and self.deployments.pin(
-                inquiry.channel, inquiry.track, inquiry.version, digest
-            ):
-                self.sessions.pinned(inquiry, digest, now)
-        self._save_if_due()
 
     def _save_if_due(self) -> None:
         versions = self.deployments.next_save()
@@ -321,7 +291,7 @@ class RouterCore:
         for worker in self.sessions.presence.silent(now - liveness_s):
             self.sessions.lose(worker, f"silent for {now - worker.heard:.1f} s", now)
         self.dispatcher.sweep(now)
-        self._inquire(now)
+        self._digests.ask(now)
 
     # --- the end
 
