@@ -44,6 +44,7 @@ class Digests:
         """Have builders that have room look for what is not known."""
         never = float("-inf")
         self._asked = {one: self._asked.get(one, never) for one in self._deployments.unpinned()}
+        self._problems = {one: why for one, why in self._problems.items() if one in self._asked}
         for inquiry in [one for one, at in self._asked.items() if now - at >= ASK_AGAIN_S]:
             if self._dispatcher.stopping or not self._admission.inquire(inquiry, now):
                 return
