@@ -255,7 +255,7 @@ def test_workers_use_what_the_router_mints_and_nobody_sees_it(
         platform.start(f"{SEED}credentials: sts\nsts: {{role_arn: '{ROLE}'}}\n")
 
         # while STS hangs: no input from S3, not even by the host's own key; all else goes on
-        assert door.hanging.wait(10)
+        assert door.hanging.wait(paced(10))
         assert "no AWS credentials from STS yet" in platform.refused(512)
         assert platform.test(files={"word": "inline"})["status"]["code"] == 200
 

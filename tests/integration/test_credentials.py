@@ -95,7 +95,7 @@ def told(router: Process, *says: str) -> None:
 def test_an_sts_that_hangs_is_not_noticed_by_jobs(own: Machine, door: Sts) -> None:
     door.hang()
     place = Place(own)
-    assert door.hanging.wait(10)
+    assert door.hanging.wait(paced(10))
     place.work()
     for action in ("current_worker_status", "describe_workers", "current_config", "ping"):
         assert place.ask(action)["status"]["code"] == 200

@@ -163,7 +163,7 @@ def test_one_at_a_time_and_waiting_has_an_end(build: Build, work: Path) -> None:
 
     with ThreadPoolExecutor(2) as threads:
         first = threads.submit(build, f"{BASE}RUN echo slow; sleep 2\n", on_line=slow)
-        assert began.wait(30)
+        assert began.wait(paced(30))
         since = time.monotonic()
         with pytest.raises(BuildTimedOut):
             build(BASE, options=BuildOptions(timeout_s=0.3))

@@ -288,7 +288,7 @@ def test_progress_is_what_has_arrived(
         exchange.begin(200, "x/x", Content_Length=str(len(content)))
         exchange.wfile.write(content[: size // 2])
         exchange.wfile.flush()
-        assert seen.wait(30), "nobody saw the half"
+        assert seen.wait(paced(30)), "nobody saw the half"
         exchange.wfile.write(content[size // 2 :])
 
     def look(now: PullProgress) -> None:
@@ -319,7 +319,7 @@ def test_a_layer_that_two_images_want_at_once_is_fetched_once(
 
     def slowly(exchange: Any) -> None:
         asked.set()
-        assert go_on.wait(30)
+        assert go_on.wait(paced(30))
         exchange.send(exchange.honest())
 
     lying.tricks[shared] = slowly
@@ -327,9 +327,9 @@ def test_a_layer_that_two_images_want_at_once_is_fetched_once(
     waits = threading.Event()
     with ThreadPoolExecutor(2) as threads:
         first = threads.submit(patient.pull, registry, "tool", both[0])
-        assert asked.wait(30)
+        assert asked.wait(paced(30))
         second = threads.submit(patient.pull, registry, "tool", both[1], lambda _: waits.set())
-        assert waits.wait(30), "the second knows what it wants"
+        assert waits.wait(paced(30)), "the second knows what it wants"
         go_on.set()
         assert [first.result(), second.result()] == both
     assert lying.asked_for(shared) == 1
@@ -355,7 +355,7 @@ def test_a_pull_that_waits_for_another_can_be_cancelled(
         second = threads.submit(
             patient.pull, registry, "tool", both[1], lambda _: waits.set(), cancelled=cancelled
         )
-        assert waits.wait(30)
+        assert waits.wait(paced(30))
         cancelled.set()
         for pull in (first, second):
             with pytest.raises(StoreError, match="cancelled"):
