@@ -16,6 +16,8 @@ _BOOT_S = 900.0  # emulated, on two busy cores; it takes 60 to 120
 _KVM_S = 10.0
 """By then a guest's kernel has printed something under KVM; there are KVMs that start none."""
 _APPEND = "root=/dev/vda rw console=ttyS0 mitigations=off panic=-1 audit=0"
+_SSH_FAILED = 255
+"""ssh's own exit status; what runs in a guest has others."""
 _STOPPED_S = 10.0
 
 
@@ -104,9 +106,10 @@ class Guest:
         output = subprocess.DEVNULL if quiet else None
         stdin = None if terminal else subprocess.DEVNULL
         command = self.command(script, terminal=terminal)
-        return subprocess.run(
-            command, stdin=stdin, stdout=output, stderr=output, check=False
-        ).returncode
+        done = subprocess.run(command, stdin=stdin, stdout=output, stderr=output, check=False)
+        if done.returncode == _SSH_FAILED and not quiet:
+            say(f"the connection to {self.name} is lost: the end of its console may say why")
+        return done.returncode
 
     def log(self, script: str, log: Path) -> int:
         """Run a script as `call` does, with what it prints in a file."""
@@ -137,7 +140,9 @@ def ssh_command(image: Image, port: int, script: str, *, terminal: bool = False)
     return [
         *("ssh", "-q", "-i", str(image.key), "-p", str(port)),
         *("-o", "StrictHostKeyChecking=no", "-o", "UserKnownHostsFile=/dev/null"),
-        *("-o", "BatchMode=yes", "-o", "ConnectTimeout=20", "-o", "ServerAliveInterval=30"),
+        *("-o", "BatchMode=yes", "-o", "ConnectTimeout=20"),
+        # an emulated guest may say nothing for minutes when its host is busy
+        *("-o", "ServerAliveInterval=30", "-o", "ServerAliveCountMax=20"),
         *(["-t"] if terminal else []),
         *("root@127.0.0.1", script),
     ]
