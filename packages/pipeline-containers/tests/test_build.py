@@ -351,6 +351,24 @@ def test_a_build_sees_no_image_of_another_repository(
     assert "mine" in build().log_tail, "its own it may have"
 
 
+def test_a_cache_that_cannot_be_pruned_keeps_no_other(work: Path) -> None:
+    pruned: list[str] = []
+
+    class Stuck:
+        def __init__(self, folder: Path) -> None:
+            self.folder = folder
+
+        def prune(self) -> None:
+            pruned.append(self.folder.name)
+            raise ContainersError(f"{self.folder.name} is stuck")
+
+    for name in ("one", "two"):
+        (work / "builder" / name).mkdir(parents=True)
+    with pytest.raises(ContainersError, match="one is stuck"):
+        Builders(work / "builder", Stuck).prune()  # type: ignore[arg-type]  # it builds nothing
+    assert pruned == ["one", "two"]
+
+
 @pytest.mark.e2e
 def test_pruning_does_nothing_to_a_build_that_is_going_on(
     build: Build, commit: Commit, builder: Builders

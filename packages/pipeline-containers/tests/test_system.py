@@ -76,6 +76,32 @@ def test_a_folders_size_counts_each_file_once(tmp_path: Path) -> None:
     assert folder_bytes(tmp_path / "nothing") == 0
 
 
+def test_what_vanishes_meanwhile_hides_nothing_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in "abc":
+        (tmp_path / name).write_bytes(b"x" * 100_000)
+    os.sync()
+    real = os.scandir
+
+    class Listing:
+        """A folder's listing, one of whose files goes when it has been read."""
+
+        def __init__(self, place: str) -> None:
+            with real(place) as entries:
+                self.found = sorted(entries, key=lambda entry: entry.name)
+            (tmp_path / "a").unlink(missing_ok=True)
+
+        def __enter__(self) -> list[os.DirEntry[str]]:
+            return self.found
+
+        def __exit__(self, *_: object) -> None:
+            pass
+
+    monkeypatch.setattr(os, "scandir", Listing)
+    assert folder_bytes(tmp_path) >= 200_000
+
+
 def test_a_deadline_ends_whatever_waits() -> None:
     cancelled = threading.Event()
     deadline, never = Deadline(3600, cancelled), Future[int]()

@@ -26,9 +26,18 @@ class Builders:
         return self._open_one(self._folder / hashlib.sha256(url.encode()).hexdigest()[:32])
 
     def prune(self) -> None:
-        """Drop all images and layer caches, but of those with a build that is going on."""
+        """Drop all images and layer caches, but of those with a build that is going on.
+
+        Each is tried, whatever became of the one before; raises the first `ContainersError`.
+        """
+        problems: list[ContainersError] = []
         for place in sorted(self._folder.glob("*/")):
-            self._open_one(place).prune()
+            try:
+                self._open_one(place).prune()
+            except ContainersError as error:
+                problems.append(error)
+        if problems:
+            raise problems[0]
 
 
 def open_builders(kind: str, folder: Path, base_images: Path | None = None) -> Builders:

@@ -52,9 +52,9 @@ class Sandbox:
     Up to `warm` containers are made ahead of their jobs. The containers' cgroups lie below
     `cgroup_parent`, in a cgroup of the sandbox's own. Makes this process the subreaper of its
     descendants. Raises `SandboxError` when a run cannot be set up, which says nothing about the
-    tool, `ImageInvalid` when the image is no such tool, `RuntimeMissing` when the
-    runtime is not installed. When something cannot be cleared away, `on_trouble` is told: the host
-    wants to be proved then (`prove`).
+    tool, `ImageInvalid` when the image is no such tool, `RuntimeMissing` when the runtime is not
+    installed. When something cannot be cleared away, `on_trouble` is told: the host wants to be
+    proved then (`prove`).
     """
 
     def __init__(

@@ -12,16 +12,20 @@ def folder_bytes(folder: Path) -> int:
             place = folders.pop()
             total += os.lstat(place).st_blocks * 512
             with os.scandir(place) as entries:
-                for entry in entries:
-                    if entry.is_dir(follow_symlinks=False):
-                        folders.append(entry.path)
-                        continue
-                    status = entry.stat(follow_symlinks=False)
-                    name = (status.st_dev, status.st_ino)
-                    if name not in linked:
-                        total += status.st_blocks * 512
-                    if status.st_nlink > 1:
-                        linked.add(name)
+                found = list(entries)
         except OSError:
             continue
+        for entry in found:
+            if entry.is_dir(follow_symlinks=False):
+                folders.append(entry.path)
+                continue
+            try:
+                status = entry.stat(follow_symlinks=False)
+            except OSError:
+                continue
+            name = (status.st_dev, status.st_ino)
+            if name not in linked:
+                total += status.st_blocks * 512
+            if status.st_nlink > 1:
+                linked.add(name)
     return total

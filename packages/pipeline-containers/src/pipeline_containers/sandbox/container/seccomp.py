@@ -94,12 +94,6 @@ waits for every disk. Let through, since tools call them: `splice`, of which `vm
 """
 
 _AF_UNIX, _AF_INET, _AF_INET6, _AF_NETLINK = 1, 2, 10, 16
-SOCKET_FAMILIES = (_AF_UNIX, _AF_INET, _AF_INET6)
-"""Unix, IPv4, IPv6, and of these two only TCP and UDP: what waits in such sockets is counted.
-
-What waits in a netlink socket is nobody's memory, and every process can have many: the family is
-unknown here, which libc's `getifaddrs` and `getaddrinfo` know how to bear.
-"""
 _TYPES = (1, 2)  # stream and datagram
 _OTHER_TYPES = (3, 4, 5, 6, 10)  # raw and the like
 _TYPE_MASK = 0xF  # the rest are flags
@@ -154,6 +148,11 @@ def _own_rules() -> list[dict[str, Any]]:
 
 
 def _socket_rules() -> list[dict[str, Any]]:
+    """Allow unix sockets, and TCP and UDP over IPv4 and IPv6: what waits in these is counted.
+
+    What waits in a netlink socket is nobody's memory, and every process can have many: the family
+    is unknown here, which libc's `getifaddrs` and `getaddrinfo` know how to bear.
+    """
     rules = [
         _rule(["socket"], _ALLOW, [_argument(0, _AF_UNIX, "SCMP_CMP_EQ")], None),
         _rule(["socket"], _ERRNO, [_argument(0, _AF_NETLINK, "SCMP_CMP_EQ")], _EAFNOSUPPORT),

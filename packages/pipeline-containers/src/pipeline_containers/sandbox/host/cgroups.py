@@ -42,6 +42,11 @@ class _Source:
 _V1_SOCKETS = "memory.kmem.tcp.{}_in_bytes"
 """What waits in sockets, UDP's too: version 1 counts it apart from all other memory."""
 
+_FEW_BYTES = 1 << 20
+"""In sockets: below, nothing else is looked at."""
+_DROPPABLE = ("total_active_file", "total_inactive_file")
+"""In `memory.stat`: copies of files."""
+
 _V1 = {
     "cpu": _Source("cpuacct", "cpuacct.usage", scale=1e-9),
     "peak_memory": _Source("memory", "memory.max_usage_in_bytes"),
@@ -163,16 +168,12 @@ class SocketWatch:
         sockets = self._read(_V1_SOCKETS.format("usage"))
         if sockets < _FEW_BYTES:
             return False
-        files = sum(self._read("memory.stat", f"total_{kind}_file") for kind in _KINDS)
+        files = sum(self._read("memory.stat", kind) for kind in _DROPPABLE)
         used = self._read("memory.usage_in_bytes")
         return sockets + used - files > self._limits.memory_bytes
 
     def _read(self, file: str, key: str = "") -> int:
         return (self._folder and parse_counter(_text(self._folder / file), key)) or 0
-
-
-_FEW_BYTES = 1 << 20
-_KINDS = ("active", "inactive")
 
 
 ALL = frozenset(("memory", "pids", "cpu"))
