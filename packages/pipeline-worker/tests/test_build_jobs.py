@@ -11,6 +11,7 @@ import pytest
 
 from pipeline_containers import errors
 from pipeline_containers.building.build import BuildOutcome, BuildRequest
+from pipeline_containers.building.builder import BuildOptions
 from pipeline_containers.registries.folder import FolderRegistry
 from pipeline_containers.registries.registry import AwsCredentials
 from pipeline_protocol.settings import Credentials, RegistrySettings, Settings, SourceSettings
@@ -44,7 +45,7 @@ BUILD = {"action": "build_container", "git_reference": "main"}
 @pytest.fixture
 def jobs(tmp_path: Path) -> Iterator[BuildJobs]:
     cache = CacheKeeper(tmp_path, lambda: None)
-    opened = BuildJobs("builder-1", None, cache)  # type: ignore[arg-type] # no build is really made
+    opened = BuildJobs("builder-1", None, cache, BuildOptions())  # type: ignore[arg-type] # no build is really made
     settings = Settings(
         registry=RegistrySettings("folder", str(tmp_path), "images/{tool}"),
         sources=SourceSettings("https://example.org/{tool}"),

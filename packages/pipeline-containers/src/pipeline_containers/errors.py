@@ -7,11 +7,15 @@ PACKAGES = {
     "buildah": "buildah",
     "crun": "crun",
     "git": "git",
+    "ip": "iproute2",
+    "nft": "nftables",
+    "nsenter": "util-linux",
     "prlimit": "util-linux",
     "runc": "runc",
     "runsc": "runsc",
     "setpriv": "util-linux",
     "skopeo": "skopeo",
+    "slirp4netns": "slirp4netns",
     "unshare": "util-linux",
 }
 """Debian's package for each program that is called."""
@@ -67,8 +71,10 @@ class BuildFailed(BuildError):
     """The build exited non-zero."""
 
     def __init__(self, exit_status: int, log_tail: str) -> None:
-        last = log_tail.strip().rpartition("\n")[2]
-        super().__init__(f"build exited with status {exit_status}: {last}", log_tail)
+        lines = log_tail.strip().splitlines() or [""]
+        # builders end with it on standard error, which may be read before standard output
+        reason = next((line for line in reversed(lines) if line.startswith("Error: ")), lines[-1])
+        super().__init__(f"build exited with status {exit_status}: {reason}", log_tail)
         self.exit = exit_status
 
 
@@ -78,6 +84,10 @@ class BuildTimedOut(BuildError):
 
 class BuildOutputLimit(BuildError):
     """The build printed more than it may."""
+
+
+class BuildLimitExceeded(BuildError):
+    """The build used more memory or disk than it may."""
 
 
 class BuildCancelled(BuildError):

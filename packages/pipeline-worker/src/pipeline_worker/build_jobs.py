@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable
+from dataclasses import replace
 
 import msgspec
 
@@ -27,6 +28,7 @@ _CODES: dict[type[errors.ContainersError], int] = {
     errors.SourceRefused: status.UNUSABLE,
     errors.BuildTimedOut: status.TIMED_OUT,
     errors.BuildOutputLimit: status.TOO_MUCH_OUTPUT,
+    errors.BuildLimitExceeded: status.LIMIT_EXCEEDED,
     errors.BuildCancelled: status.CANCELLED,
     errors.BuildFailed: status.TOOL_FAILED,
     errors.ImageInvalid: status.BAD_RESULT,
@@ -40,10 +42,13 @@ LINES_A_SECOND = 200
 class BuildJobs:
     """Performs the builders' requests."""
 
-    def __init__(self, worker: str, workshop: Workshop, cache: CacheKeeper) -> None:
+    def __init__(
+        self, worker: str, workshop: Workshop, cache: CacheKeeper, options: BuildOptions
+    ) -> None:
         self._worker = worker
         self._workshop = workshop
         self._cache = cache
+        self._options = options
         self._settings = Settings()
         self._registry = OpenRegistry()
 
@@ -95,8 +100,10 @@ class BuildJobs:
             ),
             self._workshop,
             self._registry.get(),
-            options=BuildOptions(
-                timeout_s=min(left_s, limits.wall_s), memory_bytes=limits.memory_bytes
+            options=replace(
+                self._options,
+                timeout_s=min(left_s, limits.wall_s),
+                memory_bytes=limits.memory_bytes,
             ),
             on_line=RateLimitedOutput(assignment.print_line, time.monotonic),
             cancelled=assignment.cancelled,

@@ -12,8 +12,9 @@ from typing import Any, NoReturn
 import click
 import msgspec
 
+from pipeline_containers.building.builder import BuildOptions
 from pipeline_containers.cli.doctor import doctor
-from pipeline_containers.cli.options import on_host
+from pipeline_containers.cli.options import on_builds, on_host
 from pipeline_containers.doctor import examine, explain
 from pipeline_containers.errors import ContainersError
 from pipeline_containers.sandbox.host.options import HostOptions
@@ -58,6 +59,7 @@ class _AddressType(click.ParamType[WorkerAddress]):
 
 def _common(command: Any) -> Any:
     for decorate in (
+        on_builds,
         on_host,
         click.option(
             "--wait",
@@ -124,6 +126,7 @@ def listen(
     git_credentials: Path | None,
     wait: float,
     host: HostOptions,
+    options: BuildOptions,
     slots: int,
     file_inputs: Path | None,
     warm: int | None,
@@ -142,7 +145,7 @@ def listen(
         slots,
         mode,
         wait,
-        Means(host, inputs, base_images, git_credentials, warm),
+        Means(host, inputs, base_images, git_credentials, options, warm),
     )
     _work(start, work_folder)
 
@@ -157,9 +160,10 @@ def configure(
     git_credentials: Path | None,
     wait: float,
     host: HostOptions,
+    options: BuildOptions,
 ) -> NoReturn:
     """Prepare the wanted versions, and exit."""
-    means = Means(host, None, base_images, git_credentials)
+    means = Means(host, None, base_images, git_credentials, options)
     _work(Start(identity, address, 1, Mode.CONFIGURE, wait, means), work_folder)
 
 

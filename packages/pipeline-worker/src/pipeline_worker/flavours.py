@@ -9,7 +9,9 @@ from pathlib import Path
 from msgspec import Struct
 
 from pipeline_containers.building.build import Workshop
+from pipeline_containers.building.builder import BuildOptions
 from pipeline_containers.building.builders import open_builders
+from pipeline_containers.building.cell.cell import BuildHost
 from pipeline_containers.building.git import GitSources
 from pipeline_containers.errors import SandboxError, ToolMissing
 from pipeline_containers.images.pull_limits import PullLimits
@@ -44,6 +46,8 @@ class Means(Struct, frozen=True):
     """An image store that builders may take base images from, without a registry."""
     git_credentials: Path | None = None
     """What builders get at private repositories by."""
+    builds: BuildOptions = BuildOptions()
+    """What builders let a build reach and use; its time and memory, the router says."""
     warm: int | None = None
     """How many containers to make ahead of their jobs, at most one a slot; None: one a slot."""
 
@@ -90,13 +94,20 @@ def open_flavour(
             _log.warning("not enforced here, as allowed: %s: %s", name, why)
         sandbox.self_test()
         if kind is None:
-            builders = open_builders("auto", folder.folder("builder"), means.base_images)
+            builders = open_builders(
+                "auto", folder.folder("builder"), BuildHost.of(sandbox), means.base_images
+            )
             builds = folder.folder("builds")
             sources = GitSources(builds / "clones", means.git_credentials)
             workshop = Workshop(builders, sandbox, sources, builds)
             cache = CacheKeeper(folder.folder("builder"), builders.prune)
             opened.callback(cache.close)
-            yield Flavour(BuildJobs(identity, workshop, cache), NoVersions(), health_checker, facts)
+            yield Flavour(
+                BuildJobs(identity, workshop, cache, means.builds),
+                NoVersions(),
+                health_checker,
+                facts,
+            )
             return
         image_check = ImageCheck(
             sandbox, TOOLS[kind], folder.folder("proofs"), health_checker.doubt

@@ -5,17 +5,20 @@ afterwards, and the registry has the image whole or not at all.
 """
 
 import os
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
 from pipeline_containers.building.builder import BuildOptions, BuiltImage
 from pipeline_containers.building.builders import Builders
+from pipeline_containers.building.cell.cgroup import open_build_cgroup
 from pipeline_containers.building.dockerfile import refusal
 from pipeline_containers.building.git import GitSources, fetched
 from pipeline_containers.building.log import BuildLog
 from pipeline_containers.building.reference import Reference, check_url
 from pipeline_containers.building.validate import ImageCandidate, validate
+from pipeline_containers.building.watch import FreeDiskWatch
 from pipeline_containers.errors import ContainersError, RegistryError, SourceRefused
 from pipeline_containers.registries.registry import Registry
 from pipeline_containers.sandbox.sandbox import Sandbox
@@ -84,10 +87,15 @@ def build_and_publish(
     options = options or BuildOptions()
     name = f"{request.repository} {request.reference[:80]}"
     log = BuildLog(name, options.log_tail_bytes, on_line)
-    deadline = Deadline(options.timeout_s, cancelled)
+    workshop.folder.mkdir(parents=True, exist_ok=True)
+    disk = FreeDiskWatch(workshop.folder, options, cancelled)
+    deadline = Deadline(options.timeout_s, disk)
     try:
         outcome = _Build(request, workshop, registry, options, log, deadline).perform()
     except ContainersError as error:
+        if disk.failure is not None:
+            disk.failure.log_tail = log.tail
+            raise disk.failure from error
         error.log_tail = log.tail
         raise
     log.step(f"{outcome.outcome} {outcome.image}:{outcome.image_tag} {outcome.digest}")
@@ -130,8 +138,12 @@ class _Build:
         """Resolve the reference, and write the commit's files unless its image is there."""
         request = self.request
         self.log.step(f"fetching {request.url}")
-        sources, line = self.workshop.sources, self.log.line
-        with fetched(request.url, request.reference, sources, self.deadline, line) as commit:
+        line, root = self.log.line, self.workshop.sandbox.cgroup_root
+        with open_build_cgroup(root, self.options) as cgroup, ExitStack() as opened:
+            sources = replace(self.workshop.sources, within=cgroup.enter())
+            commit = opened.enter_context(
+                fetched(request.url, request.reference, sources, self.deadline, line)
+            )
             there = self._published(commit.sha)
             if there is None:
                 commit.write(context)

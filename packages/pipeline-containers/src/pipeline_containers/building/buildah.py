@@ -1,39 +1,49 @@
 """The builder that Debian has: buildah, with runc around each command of a build.
 
-    FOLDER/root/, FOLDER/run/   containers-storage: images, the layer cache
-    FOLDER/builds/              one cell for each running build
-    FOLDER/lock                 shared by builds; exclusive for the removal of what one left
+    FOLDER/store/    containers-storage, the builds' own: images, the layer cache
+    FOLDER/builds/   one cell for each running build
+    FOLDER/lock      shared by builds; exclusive for the removal of what one left
 
-Exit statuses: 125 for buildah's own errors, else that of the command which failed.
+Exit statuses: 125 for buildah's own errors, else that of the command which failed. It runs as root
+of a user namespace, as it would for an ordinary user: its overlays note in `user.*` attributes what
+is removed, which the host's own would not see. So an image leaves its store as layers in archives.
 """
 
 import fcntl
 import json
-from collections.abc import Iterator
+import shutil
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+from pipeline_containers.building import built
 from pipeline_containers.building.builder import BuildOptions, BuiltImage
-from pipeline_containers.building.cell import Cell, failure_of, open_cell
-from pipeline_containers.errors import ContainersError
-from pipeline_containers.images.storage import Storage
-from pipeline_containers.system.command import CancelFlag, Completed, OnLine
-from pipeline_containers.system.mountinfo import mounts_below, unmount
+from pipeline_containers.building.cell.cell import BuildHost, Cell, open_cell, own
+from pipeline_containers.errors import BuildError
+from pipeline_containers.system.command import CancelFlag, OnLine
+from pipeline_containers.system.deadline import Deadline
 
-_HOUSEKEEPING = BuildOptions(timeout_s=120.0, log_bytes=1 << 20, log_tail_bytes=4096)
+_HOUSEKEEPING = BuildOptions(
+    timeout_s=120.0, log_bytes=1 << 20, log_tail_bytes=4096, network="none"
+)
+_STORE = "/store"
+_BASES = "/bases"
+_CONTEXT = "/context"
+_POLICY = "/opt/builder/policy.json"
+_LOGIN = "/opt/builder/auth.json"
+_ENVIRONMENT = {"_CONTAINERS_USERNS_CONFIGURED": "done"}  # its root is one of a user namespace
 
 
 class Buildah:
     """Builds with buildah. Needs root; makes this process the subreaper of its descendants."""
 
-    def __init__(
-        self, folder: Path, base_images: Path | None = None, runtime: str = "runc"
-    ) -> None:
+    def __init__(self, folder: Path, host: BuildHost, base_images: Path | None = None) -> None:
         self._folder = folder.resolve()
-        additional = () if base_images is None else (base_images.resolve(),)
-        self._storage = Storage(self._folder / "root", self._folder / "run", additional)
-        self._runtime = runtime
+        self._host = host
+        self._base_images = None if base_images is None else base_images.resolve()
         self._folder.mkdir(parents=True, exist_ok=True)
 
     @contextmanager
@@ -46,80 +56,71 @@ class Buildah:
         on_line: OnLine | None = None,
         cancelled: CancelFlag | None = None,
     ) -> Iterator[BuiltImage]:
-        """Build an image and name it; it stays afterwards, as the layer cache."""
-        with self._locked(fcntl.LOCK_SH):
-            with open_cell(self._folder / "builds", self._runtime) as cell:
-                image = cell.home / "image"
-                arguments = self._arguments(cell, context, reference, image, options)
-                done = self._buildah(cell, arguments, options, on_line, cancelled)
-                failure = failure_of(done, options)
-                built = "" if failure else image.read_text().strip().removeprefix("sha256:")
-            if failure is None:
-                yield BuiltImage(self._storage.load(built), self._storage.name(f"@{built}"))
-                return
-        self._clear_leftovers()
-        raise failure
+        """Build an image and name it; it stays in the builder's store, as the layer cache."""
+        deadline = Deadline(options.timeout_s, cancelled)
+        try:
+            with self._locked(fcntl.LOCK_SH), self._cell(options) as cell:
+                cell.show(own(context), _CONTEXT)
+                cell.put(_LOGIN, options.authfile.read_text() if options.authfile else "{}")
+                self._buildah(cell, _build(reference, options), deadline, on_line)
+                push = ["push", "--disable-compression", "--quiet", reference]
+                self._buildah(cell, [*push, "oci:/out/image:it"], deadline)
+                image = cell.out / "image"
+                yield built.take(image, f"oci:{image}:it", cell.home / "image", options, deadline)
+        except BuildError:
+            self._clear_leftovers()
+            raise
 
     def prune(self) -> None:
         """Drop all images and the layer cache, while no build is going on."""
-        self._clear_leftovers("rmi", "--all", "--force")
+        for place in self._folder.iterdir():
+            if place.name not in ("builds", "lock"):
+                self._exclusively(partial(shutil.rmtree, place, ignore_errors=True))
 
-    def _arguments(
-        self, cell: Cell, context: Path, reference: str, image: Path, options: BuildOptions
-    ) -> list[str]:
-        policy = cell.home / "policy.json"
-        policy.write_text(json.dumps(image_policy(self._storage.root)))
-        authfile = options.authfile
-        if authfile is None:
-            authfile = cell.home / "auth.json"
-            authfile.write_text("{}")
-        return [
-            *("bud", "--isolation", "oci", "--runtime", self._runtime),
-            *("--runtime-flag", f"root={cell.state}"),
-            *("--layers", "--force-rm", "--timestamp", "0"),
-            *("--network", options.network),
-            *(("--pull-never",) if options.network == "none" else ()),
-            *("--memory", str(options.memory_bytes)),
-            *("--memory-swap", str(options.memory_bytes)),
-            *("--signature-policy", str(policy)),
-            *("--authfile", str(authfile), "--iidfile", str(image)),
-            *("--file", str(context / "Dockerfile"), "--tag", reference),
-            *("--", str(context)),
-        ]
+    @contextmanager
+    def _cell(self, options: BuildOptions) -> Iterator[Cell]:
+        store = self._folder / "store"
+        if not store.exists():
+            own(store)
+        layers = store / "overlay"
+        there = frozenset(layers.iterdir()) if layers.exists() else frozenset[Path]()
+        with open_cell(self._folder / "builds", self._host, options) as cell:
+            cell.show(store, _STORE, writable=True)
+            cell.put(_POLICY, json.dumps(image_policy(_STORE)))
+            if self._base_images is not None:
+                cell.show_mapped(self._base_images, _BASES)
+            yield replace(cell, written=lambda: _new_layers(layers, there))
 
     def _buildah(
         self,
         cell: Cell,
         arguments: list[str],
-        options: BuildOptions,
+        deadline: Deadline,
         on_line: OnLine | None = None,
-        cancelled: CancelFlag | None = None,
-    ) -> Completed:
-        storage = self._storage
-        places = ["--root", str(storage.root), "--runroot", str(storage.run_root)]
-        stores = [part for option in storage.options for part in ("--storage-opt", option)]
-        return cell.run(
-            ["buildah", *places, "--storage-driver", "overlay", *stores, *arguments],
-            options,
+    ) -> None:
+        stores = ["--storage-driver", "overlay", "--storage-opt", "overlay.skip_mount_home=true"]
+        if self._base_images is not None:
+            stores += ["--storage-opt", f"overlay.imagestore={_BASES}"]
+        cell.run(
+            ["buildah", "--root", _STORE, "--runroot", "/run/storage", *stores, *arguments],
+            deadline,
+            environment=_ENVIRONMENT,
             on_line=on_line,
-            cancelled=cancelled,
         )
 
-    def _housekeep(self, *arguments: str) -> None:
-        with open_cell(self._folder / "builds", self._runtime) as cell:
-            done = self._buildah(cell, [*arguments], _HOUSEKEEPING)
-            if not done.ok:
-                raise ContainersError(f"buildah {arguments[0]} failed: {done.tail.strip()}")
+    def _clear_leftovers(self) -> None:
+        """Remove the working containers of ended builds, unless a build is going on."""
 
-    def _clear_leftovers(self, *more: str) -> None:
-        """Remove the working containers of ended builds, and more, unless a build is going on."""
+        def remove() -> None:
+            with self._cell(_HOUSEKEEPING) as cell:
+                self._buildah(cell, ["rm", "--all"], Deadline(_HOUSEKEEPING.timeout_s))
+
+        self._exclusively(remove)
+
+    def _exclusively(self, work: Callable[[], None]) -> None:
         try:
             with self._locked(fcntl.LOCK_EX | fcntl.LOCK_NB):
-                self._housekeep("rm", "--all")
-                for place in list(mounts_below(self._folder)):
-                    unmount(place)
-                if more:
-                    self._housekeep(*more)
+                work()
         except BlockingIOError:
             return
 
@@ -130,11 +131,27 @@ class Buildah:
             yield
 
 
-def image_policy(storage: Path) -> dict[str, Any]:
+def _build(reference: str, options: BuildOptions) -> list[str]:
+    return [
+        *("bud", "--isolation", "oci", "--runtime-flag", "root=/run/runtime"),
+        *("--layers", "--force-rm", "--timestamp", "0"),
+        *("--network", "host"),  # the cell's own
+        *(("--pull-never",) if options.network == "none" else ()),
+        *("--signature-policy", _POLICY, "--authfile", _LOGIN),
+        *("--file", f"{_CONTEXT}/Dockerfile", "--tag", reference),
+        *("--", _CONTEXT),
+    ]
+
+
+def _new_layers(layers: Path, there: frozenset[Path]) -> list[Path]:
+    return [layer for layer in layers.iterdir() if layer not in there] if layers.exists() else []
+
+
+def image_policy(storage: str) -> dict[str, Any]:
     """Return where images may come from: registries, and the builder's own store.
 
-    Without it a Dockerfile's `FROM dir:/...` or `FROM oci:/...` reads folders of the host. Source:
-    containers-policy.json(5).
+    Without it a Dockerfile's `FROM dir:/...` or `FROM oci:/...` reads any folder that the builder
+    sees. Source: containers-policy.json(5).
     """
     accept = [{"type": "insecureAcceptAnything"}]
     return {

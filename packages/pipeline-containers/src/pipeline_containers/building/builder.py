@@ -9,24 +9,33 @@ from pipeline_containers.images.image import StoredImage
 from pipeline_containers.system.command import CancelFlag, OnLine
 from pipeline_containers.system.units import GIB, MIB
 
-Network = Literal["private", "none"]
-"""What a build has: a network of its own behind the host's, or none. Without one, images named by
-`FROM` must be on the host."""
+Network = Literal["egress", "none"]
+"""What a build has, the builder's own downloads too: a way to the internet, or none. Without one,
+images named by `FROM` must be on the host."""
 
 
 @dataclass(frozen=True, slots=True)
 class BuildOptions:
     """What one build may use, and what it may do.
 
-    `authfile` lets `FROM` name images of private registries: whoever may write a Dockerfile may
-    then read all that this login may.
+    `disk_bytes` and `disk_files` are for all that it writes, `image_bytes` for what comes of it,
+    unpacked; `free_bytes` stay free on the disk, or no build goes on. `allowed_networks` are IPv4
+    addresses and ranges near the host that it may reach nevertheless. `authfile` lets `FROM` name
+    images of private registries: whoever may write a Dockerfile may then read all that this login
+    may.
     """
 
     timeout_s: float = 1_800.0
     memory_bytes: int = 6 * GIB
+    pids: int = 4_096
+    disk_bytes: int = 20 * GIB
+    disk_files: int = 1_000_000
+    image_bytes: int = 10 * GIB
+    free_bytes: int = 1 * GIB
     log_bytes: int = 16 * MIB
     log_tail_bytes: int = 64 * 1024
-    network: Network = "private"
+    network: Network = "egress"
+    allowed_networks: tuple[str, ...] = ()
     authfile: Path | None = None
     allow_syntax_directive: bool = False
     allow_run_mounts: bool = False
@@ -54,8 +63,8 @@ class Builder(Protocol):
     ) -> AbstractContextManager[BuiltImage]:
         """Build an image and name it; it can be used for as long as the block lasts.
 
-        Raises `BuildFailed`, `BuildTimedOut`, `BuildOutputLimit` or `BuildCancelled` when there is
-        none.
+        Raises `BuildFailed`, `BuildTimedOut`, `BuildOutputLimit`, `BuildLimitExceeded` or
+        `BuildCancelled` when there is none.
         """
         ...
 

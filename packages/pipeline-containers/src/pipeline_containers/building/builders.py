@@ -7,6 +7,7 @@ from functools import partial
 from pathlib import Path
 
 from pipeline_containers.building.builder import Builder
+from pipeline_containers.building.cell.cell import BuildHost
 from pipeline_containers.errors import ContainersError
 
 
@@ -40,8 +41,10 @@ class Builders:
             raise problems[0]
 
 
-def open_builders(kind: str, folder: Path, base_images: Path | None = None) -> Builders:
-    """Open builders of a kind with a state folder.
+def open_builders(
+    kind: str, folder: Path, host: BuildHost, base_images: Path | None = None
+) -> Builders:
+    """Open builders of a kind with a state folder, on a host.
 
     `auto` is the first that is installed. `base_images` is a containers-storage root that is only
     read: `FROM` finds its images in it without any network. Only buildah can do that.
@@ -51,24 +54,24 @@ def open_builders(kind: str, folder: Path, base_images: Path | None = None) -> B
         kind = next((name for name in able if shutil.which(name)), "buildah")
     if kind not in BUILDERS:
         raise ContainersError(f"builder {kind!r} is not one of: auto, {', '.join(BUILDERS)}")
-    return Builders(folder, BUILDERS[kind](base_images))
+    return Builders(folder, BUILDERS[kind](host, base_images))
 
 
-def _img(base_images: Path | None) -> Callable[[Path], Builder]:
+def _img(host: BuildHost, base_images: Path | None) -> Callable[[Path], Builder]:
     from pipeline_containers.building.img import Img
 
     if base_images is not None:
         raise ContainersError("img takes base images from registries only: use buildah")
-    return Img
+    return partial(Img, host=host)
 
 
-def _buildah(base_images: Path | None) -> Callable[[Path], Builder]:
+def _buildah(host: BuildHost, base_images: Path | None) -> Callable[[Path], Builder]:
     from pipeline_containers.building.buildah import Buildah
 
-    return partial(Buildah, base_images=base_images)
+    return partial(Buildah, host=host, base_images=base_images)
 
 
-BUILDERS: Mapping[str, Callable[[Path | None], Callable[[Path], Builder]]] = {
+BUILDERS: Mapping[str, Callable[[BuildHost, Path | None], Callable[[Path], Builder]]] = {
     "img": _img,
     "buildah": _buildah,
 }

@@ -68,11 +68,13 @@ class GitSources:
     """Where clones are kept, and how private repositories are got at.
 
     `credentials` is a file of `https://NAME:TOKEN@HOST` lines, as git-credential-store(1) reads it;
-    git sends each to its own host only. ssh has the keys of the account that this runs as.
+    git sends each to its own host only. ssh has the keys of the account that this runs as. `within`
+    begins git's command lines: what holds it to its limits.
     """
 
     clones: Path
     credentials: Path | None = None
+    within: tuple[str, ...] = ()
 
 
 def checkout(
@@ -151,7 +153,7 @@ def fetched(
         tempfile.TemporaryDirectory(prefix="pipeline-git-") as home,
     ):
         keyring = _Keyring.take(sources.credentials, Path(home))
-        git = _Git(clone / "git", Path(home), keyring, deadline, on_line)
+        git = _Git(clone / "git", Path(home), keyring, deadline, on_line, sources.within)
         _fetch(git, url)
         yield Commit(_resolve(git, wanted), git)
 
@@ -196,6 +198,7 @@ class _Git:
     keyring: _Keyring
     deadline: Deadline
     on_line: OnLine | None
+    within: tuple[str, ...]
 
     def call(self, arguments: list[str], env: dict[str, str] | None = None) -> Completed:
         """Call git; when it is stopped since time is up, or by a cancel, the deadline raises."""
@@ -204,6 +207,7 @@ class _Git:
             environment["GIT_SSL_CAINFO"] = environment["SSL_CERT_FILE"]
         done = run_command(
             [
+                *self.within,
                 *_BOUND,
                 "git",
                 *_OPTIONS,

@@ -2,13 +2,14 @@
 
 import tempfile
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import click
 
-from pipeline_containers.cli.options import JSON, KIND, REGISTRY, WORK, on_host
+from pipeline_containers.building.builder import BuildOptions
+from pipeline_containers.cli.options import JSON, KIND, REGISTRY, WORK, on_builds, on_host
 from pipeline_containers.cli.output import echo, print_result
 from pipeline_containers.cli.sandbox import command_sandbox
 from pipeline_containers.registries.registry import Registry
@@ -25,10 +26,10 @@ class _Means:
 
     builder: str
     base_images: Path | None
-    network: Literal["private", "none"]
     git_credentials: Path | None
     timeout_s: float
     host: HostOptions
+    options: BuildOptions
 
 
 def _means(command: Callable[..., None]) -> Callable[..., None]:
@@ -47,13 +48,6 @@ def _means(command: Callable[..., None]) -> Callable[..., None]:
             help="A file of https://NAME:TOKEN@HOST lines, for private repositories.",
         ),
         click.option(
-            "--network",
-            type=click.Choice(["private", "none"]),
-            default="private",
-            show_default=True,
-            help="What the build's commands see.",
-        ),
-        click.option(
             "--base-images",
             type=_FOLDER,
             help="A read-only containers-storage folder, for FROM without a registry.",
@@ -65,6 +59,7 @@ def _means(command: Callable[..., None]) -> Callable[..., None]:
             show_default=True,
             help="The program that builds.",
         ),
+        on_builds,
         on_host,
         WORK,
         KIND,
@@ -172,21 +167,23 @@ def _perform(
     means: _Means,
 ) -> dict[str, Any]:
     from pipeline_containers.building.build import BuildRequest, Workshop, build_and_publish
-    from pipeline_containers.building.builder import BuildOptions
     from pipeline_containers.building.builders import open_builders
+    from pipeline_containers.building.cell.cell import BuildHost
     from pipeline_containers.building.git import GitSources
 
     with command_sandbox(work, means.host) as sandbox:
         outcome = build_and_publish(
             BuildRequest(url, reference, repository, TOOLS[kind]),
             Workshop(
-                open_builders(means.builder, work / "builder", means.base_images),
+                open_builders(
+                    means.builder, work / "builder", BuildHost.of(sandbox), means.base_images
+                ),
                 sandbox,
                 GitSources(work / "clones", means.git_credentials),
                 work,
             ),
             registry,
-            options=BuildOptions(network=means.network, timeout_s=means.timeout_s),
+            options=replace(means.options, timeout_s=means.timeout_s),
             on_line=_show,
         )
     return {name: value for name, value in asdict(outcome).items() if name != "log_tail"}

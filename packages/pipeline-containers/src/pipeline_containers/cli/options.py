@@ -4,16 +4,19 @@ import functools
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import click
 
+from pipeline_containers.building.builder import BuildOptions
+from pipeline_containers.building.cell.egress import parse_network
 from pipeline_containers.errors import RegistryError
 from pipeline_containers.registries.kinds import open_registry
 from pipeline_containers.registries.registry import Registry
 from pipeline_containers.sandbox.host.enforcement import NAMES
 from pipeline_containers.sandbox.host.options import HostOptions
 from pipeline_containers.sandbox.tools import TOOLS
+from pipeline_containers.system.units import split_unit
 
 
 def _work_folder() -> Path:
@@ -118,6 +121,84 @@ def on_host(command: Callable[..., Any]) -> Callable[..., Any]:
         return command(*arguments, host=host, **others)
 
     for decorate in (_ALLOW_UNENFORCED, _CGROUP_PARENT, _RUNTIME):
+        gathered = decorate(gathered)
+    return gathered
+
+
+class SizeType(click.ParamType[int]):
+    """Bytes, or KiB, MiB or GiB."""
+
+    name = "size"
+
+    def convert(
+        self, value: object, param: click.Parameter | None, ctx: click.Context | None
+    ) -> int:
+        """Count the bytes."""
+        number, unit_bytes = split_unit(str(value))
+        if not number.isdecimal() or not int(number):
+            self.fail(f"{value!r} is not a size like 512MiB or 20GiB", param, ctx)
+        return int(number) * unit_bytes
+
+
+class NetworkType(click.ParamType[str]):
+    """An address or a range of IPv4."""
+
+    name = "network"
+
+    def convert(
+        self, value: object, param: click.Parameter | None, ctx: click.Context | None
+    ) -> str:
+        """Check it."""
+        try:
+            return parse_network(str(value))
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
+
+
+_NETWORK = click.option(
+    "--network",
+    type=click.Choice(["egress", "none"]),
+    default="egress",
+    show_default=True,
+    envvar="PIPELINE_BUILD_NETWORK",
+    help="What a whole build can reach: the internet, or nothing.",
+)
+_ALLOW_NETWORK = click.option(
+    "--allow-network",
+    type=NetworkType(),
+    multiple=True,
+    metavar="ADDRESS[/BITS]",
+    envvar="PIPELINE_BUILD_ALLOW_NETWORK",
+    help="Let builds reach this private network too: a mirror's. May be given again.",
+)
+_BUILD_DISK = click.option(
+    "--build-disk",
+    type=SizeType(),
+    default="20GiB",
+    show_default=True,
+    metavar="SIZE",
+    envvar="PIPELINE_BUILD_DISK",
+    help="What a build may write to the disk.",
+)
+
+
+def on_builds(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Give a command the options of builds; it gets them as `options`, a `BuildOptions`."""
+
+    @functools.wraps(command)
+    def gathered(
+        *arguments: Any,
+        network: Literal["egress", "none"],
+        allow_network: tuple[str, ...],
+        build_disk: int,
+        **others: Any,
+    ) -> Any:
+        options = BuildOptions(
+            disk_bytes=build_disk, network=network, allowed_networks=allow_network
+        )
+        return command(*arguments, options=options, **others)
+
+    for decorate in (_BUILD_DISK, _ALLOW_NETWORK, _NETWORK):
         gathered = decorate(gathered)
     return gathered
 

@@ -23,9 +23,8 @@ from pipeline_containers.sandbox.limits import Limits
 from pipeline_containers.sandbox.result.report import RunReport
 from pipeline_containers.sandbox.tool_run import ToolRun
 from pipeline_containers.sandbox.tools import TOOLS, tool_command, tool_program
-from pipeline_containers.system.units import GIB, KIB, MIB
+from pipeline_containers.system.units import MIB, split_unit
 
-_UNITS = {"KiB": KIB, "MiB": MIB, "GiB": GIB}
 _NAMES = {name: type(value) for name, value in asdict(Limits()).items()}
 
 
@@ -41,9 +40,9 @@ class LimitType(click.ParamType[tuple[str, float]]):
         name, _, text = str(value).partition("=")
         if name not in _NAMES:
             self.fail(f"{name!r} is none of {', '.join(_NAMES)}", param, ctx)
-        unit = next((unit for unit in _UNITS if text.endswith(unit)), "")
+        number, unit_bytes = split_unit(text)
         try:
-            return name, _NAMES[name](text.removesuffix(unit)) * _UNITS.get(unit, 1)
+            return name, _NAMES[name](number) * unit_bytes
         except ValueError:
             self.fail(f"{text!r} is not a number, or one with KiB, MiB or GiB", param, ctx)
 

@@ -178,6 +178,11 @@ class Sandbox:
             raise SandboxError(f"self-test failed: {report}")
         return report
 
+    @property
+    def runtime(self) -> str:
+        """Return the program that makes containers here."""
+        return self._host.runtime.binary
+
     def facts(self) -> dict[str, str]:
         """Return how this host runs jobs, as it was found out by trying."""
         return {

@@ -214,6 +214,13 @@ def _change_memory(hierarchies: Hierarchies, cgroup: str, limits: Limits) -> Non
         _write(hierarchies, "memory", cgroup, "memory.max", limits.memory_bytes)
 
 
+def forbid_swap(hierarchies: Hierarchies, cgroup: str) -> None:
+    """Have the limit of memory be one of swap too, in version 2, where it is another file."""
+    folder = hierarchies.folder("memory", cgroup)
+    if folder is not None and (folder / "memory.swap.max").exists():
+        (folder / "memory.swap.max").write_text("0")
+
+
 def _change_cpu(hierarchies: Hierarchies, cgroup: str, limits: Limits) -> None:
     quota = limits.cpu_quota_us(CPU_PERIOD_US)
     if hierarchies.is_v1("cpu"):
