@@ -1,17 +1,19 @@
 #!/usr/bin/env python3
 """A stand-in for img: refuses what the real one refuses, and has buildah do the rest.
 
-Its ways are those of the real newest commit, tried by hand. Beside it lie `bases`, the path of a
-store of base images, and `calls`, which tells how it was called.
+Its ways are those of the real newest commit, tried by hand. In its state it leaves `calls`, which
+tells how it was called; the base image, which the real one fetches, lies in the context.
 """
 
 import fcntl
 import json
+import os
 import shutil
 import subprocess
 import sys
 from pathlib import Path
 
+BASE = "localhost/pipeline-base/busybox:1"
 FLAGS = {  # command: flag to whether it takes a value
     "build": {"--no-console": False, "--tag": True, "--file": True},
     "save": {"--format": True, "--output": True},
@@ -36,10 +38,6 @@ def parse(arguments: list[str], flags: dict[str, bool]) -> tuple[dict[str, str],
 
 
 def main() -> None:
-    with Path(__file__).with_name("calls").open("a") as calls:
-        login = Path.home() / ".docker/config.json"
-        told = login.read_text() if login.exists() else ""
-        print(json.dumps({"arguments": sys.argv[1:], "login": told}), file=calls)
     options, rest = parse(sys.argv[1:], {"--state": True})
     state = options.get("--state", "")
     if not state.startswith("/"):
@@ -50,6 +48,9 @@ def main() -> None:
         refuse("no installed runc found")
     command, (flags, operands) = rest[0], parse(rest[1:], FLAGS[rest[0]])
     Path(state).mkdir(parents=True, exist_ok=True)
+    with Path(state, "calls").open("a") as calls:
+        login = Path(os.environ["DOCKER_CONFIG"], "config.json").read_text()
+        print(json.dumps({"arguments": sys.argv[1:], "login": login}), file=calls)
     with (Path(state) / "metadata.db").open("w") as database:
         try:  # the real one waits for ever
             fcntl.flock(database, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -67,7 +68,10 @@ def build(state: str, flags: dict[str, str], operands: list[str]) -> int:
     for word in ("--chmod", "<<", ".tar"):
         if word in text:
             refuse(f"failed to solve: {word} is not known to this front end")
-    arguments = ["bud", "--network", "none", "--isolation", "oci", "--layers"]
+    store = f"overlay@{state}/root+{state}/run:overlay.skip_mount_home=true"
+    base = [f"oci:{operands[0]}/.base:{BASE}", f"containers-storage:[{store}]{BASE}"]
+    call("skopeo", "--insecure-policy", "copy", "--quiet", *base)
+    arguments = ["bud", "--network", "host", "--isolation", "oci", "--layers"]
     runtime = ["--runtime", shutil.which("runc") or "", "--pull-never"]
     named = ["--tag", flags["--tag"], "--file", flags["--file"]]
     return 1 if buildah(state, *arguments, *runtime, *named, *operands) else 0
@@ -87,12 +91,14 @@ def prune(state: str, _: dict[str, str], __: list[str]) -> int:
 
 
 def buildah(state: str, *arguments: str) -> int:
-    bases = Path(__file__).with_name("bases").read_text()
     stores = ["--storage-opt", "overlay.skip_mount_home=true"]
-    stores += ["--storage-opt", f"overlay.imagestore={bases}"]
     places = ["--root", f"{state}/root", "--runroot", f"{state}/run"]
-    call = ["buildah", *places, "--storage-driver", "overlay", *stores, *arguments]
-    return subprocess.run(call, stdout=sys.stderr, check=False).returncode
+    return call("buildah", *places, "--storage-driver", "overlay", *stores, *arguments)
+
+
+def call(*arguments: str) -> int:
+    own = {**os.environ, "_CONTAINERS_USERNS_CONFIGURED": "done"}
+    return subprocess.run(arguments, stdout=sys.stderr, env=own, check=False).returncode
 
 
 if __name__ == "__main__":

@@ -232,7 +232,7 @@ def test_a_base_image_is_no_folder(
     commit({"Dockerfile": DOCKERFILE, "bin/run.sh": RUN})
     published = registry.source("ruby-test-runner", build().digest)
     commit({"Dockerfile": f"FROM {published}\n"})
-    with pytest.raises(BuildFailed, match="(?i)no such file|not found"):
+    with pytest.raises(BuildFailed, match=r"(?i)no such file|not found"):
         build()
     copy = copy_image(published, f"dir:{repository}/image", timeout_s=paced(60))
     assert copy.ok, copy.tail

@@ -22,6 +22,7 @@ from typing import Any
 from pipeline_containers.building import built
 from pipeline_containers.building.builder import BuildOptions, BuiltImage
 from pipeline_containers.building.cell.cell import BuildHost, Cell, open_cell, own
+from pipeline_containers.building.watch import new_entries
 from pipeline_containers.errors import BuildError
 from pipeline_containers.system.command import CancelFlag, OnLine
 from pipeline_containers.system.deadline import Deadline
@@ -63,7 +64,7 @@ class Buildah:
                 cell.show(own(context), _CONTEXT)
                 cell.put(_LOGIN, options.authfile.read_text() if options.authfile else "{}")
                 self._buildah(cell, _build(reference, options), deadline, on_line)
-                push = ["push", "--disable-compression", "--quiet", reference]
+                push = ["push", "--quiet", reference]
                 self._buildah(cell, [*push, "oci:/out/image:it"], deadline)
                 image = cell.out / "image"
                 yield built.take(image, f"oci:{image}:it", cell.home / "image", options, deadline)
@@ -82,14 +83,13 @@ class Buildah:
         store = self._folder / "store"
         if not store.exists():
             own(store)
-        layers = store / "overlay"
-        there = frozenset(layers.iterdir()) if layers.exists() else frozenset[Path]()
+        new_layers = new_entries(store / "overlay")
         with open_cell(self._folder / "builds", self._host, options) as cell:
             cell.show(store, _STORE, writable=True)
             cell.put(_POLICY, json.dumps(image_policy(_STORE)))
             if self._base_images is not None:
                 cell.show_mapped(self._base_images, _BASES)
-            yield replace(cell, written=lambda: _new_layers(layers, there))
+            yield replace(cell, written=new_layers)
 
     def _buildah(
         self,
@@ -141,10 +141,6 @@ def _build(reference: str, options: BuildOptions) -> list[str]:
         *("--file", f"{_CONTEXT}/Dockerfile", "--tag", reference),
         *("--", _CONTEXT),
     ]
-
-
-def _new_layers(layers: Path, there: frozenset[Path]) -> list[Path]:
-    return [layer for layer in layers.iterdir() if layer not in there] if layers.exists() else []
 
 
 def image_policy(storage: str) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from pipeline_containers.images.manifest import Manifest, parse_manifest
 from pipeline_containers.images.pull_limits import PullLimits
 from pipeline_containers.images.skopeo import read_manifest, reason, watch_copy
 from pipeline_containers.images.storage import Storage, stored_name
-from pipeline_containers.store.watch import CopyWatch
+from pipeline_containers.store.watch import CopyWatch, too_large
 from pipeline_containers.system.deadline import Deadline
 
 _MOST_FILES = 300
@@ -83,3 +83,5 @@ def _unpack(
     if not done.ok:
         deadline.left_s()
         raise StoreError(f"what was built cannot be unpacked: {reason(done)}")
+    if storage.unpacked_bytes(manifest.digest) > limits.unpacked_bytes:
+        raise too_large(limits)

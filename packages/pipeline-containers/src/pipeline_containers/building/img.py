@@ -14,11 +14,13 @@ import fcntl
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 from pipeline_containers.building import built
 from pipeline_containers.building.builder import BuildOptions, BuiltImage
 from pipeline_containers.building.cell.cell import BuildHost, Cell, open_cell, own
+from pipeline_containers.building.watch import new_entries
 from pipeline_containers.errors import ContainersError
 from pipeline_containers.system.command import CancelFlag, OnLine
 from pipeline_containers.system.deadline import Deadline
@@ -26,6 +28,8 @@ from pipeline_containers.system.deadline import Deadline
 _HOUSEKEEPING = BuildOptions(timeout_s=120.0)
 _STATE = "/state"
 _CONTEXT = "/context"
+_IN_A_NAMESPACE = {"IMG_RUNNING_TESTS": "1"}
+"""It would make another user namespace within this one; what keeps it from that is so called."""
 _LOGIN = "/opt/builder/docker/config.json"
 
 
@@ -76,9 +80,11 @@ class Img:
         state = self._folder / "state"
         if not state.exists():
             own(state)
+        own_state = state / "runc/native"
+        written = new_entries(own_state / "snapshots/snapshots", own_state / "content/blobs/sha256")
         with open_cell(self._folder / "builds", self._host, options) as cell:
             cell.show(state, _STATE, writable=True)
-            yield cell
+            yield replace(cell, written=written)
 
     def _img(
         self,
@@ -88,9 +94,9 @@ class Img:
         on_line: OnLine | None = None,
     ) -> None:
         cell.run(
-            ["img", "--state", _STATE, *arguments],
+            ["img", "--backend", "native", "--state", _STATE, *arguments],
             deadline,
-            environment={"DOCKER_CONFIG": _LOGIN.rpartition("/")[0]},
+            environment={"DOCKER_CONFIG": _LOGIN.rpartition("/")[0], **_IN_A_NAMESPACE},
             on_line=on_line,
         )
 

@@ -4,7 +4,7 @@ Each is a flag that cancels, for whoever waits for a program; why it was set, it
 """
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 from pipeline_containers.building.builder import BuildOptions
@@ -17,6 +17,18 @@ from pipeline_containers.system.disk import folder_use
 _TURN_S = 0.2
 _LOOKING_SHARE = 0.1
 """Of the time, at most, goes into adding up files."""
+
+
+def new_entries(*folders: Path) -> Callable[[], list[Path]]:
+    """Return what lists the entries of folders that are not there now."""
+
+    def entries() -> Iterator[Path]:
+        for folder in folders:
+            if folder.is_dir():
+                yield from folder.iterdir()
+
+    there = frozenset(entries())
+    return lambda: [entry for entry in entries() if entry not in there]
 
 
 class FreeDiskWatch:
