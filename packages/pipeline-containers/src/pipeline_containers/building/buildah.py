@@ -45,7 +45,6 @@ class Buildah:
         self._folder = folder.resolve()
         self._host = host
         self._base_images = None if base_images is None else base_images.resolve()
-        self._folder.mkdir(parents=True, exist_ok=True)
 
     @contextmanager
     def build(

@@ -9,6 +9,7 @@ from pathlib import Path
 from pipeline_containers.building.builder import Builder
 from pipeline_containers.building.cell.cell import BuildHost
 from pipeline_containers.errors import ContainersError
+from pipeline_containers.sandbox.host.folders import open_way
 
 
 class Builders:
@@ -24,7 +25,10 @@ class Builders:
 
     def of(self, url: str) -> Builder:
         """Open the builder of a repository, by its address."""
-        return self._open_one(self._folder / hashlib.sha256(url.encode()).hexdigest()[:32])
+        place = self._folder.resolve() / hashlib.sha256(url.encode()).hexdigest()[:32]
+        place.mkdir(parents=True, exist_ok=True)
+        open_way(place.parent, place)
+        return self._open_one(place)
 
     def prune(self) -> None:
         """Drop all images and layer caches, but of those with a build that is going on.

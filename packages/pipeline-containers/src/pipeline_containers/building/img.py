@@ -39,7 +39,6 @@ class Img:
     def __init__(self, folder: Path, host: BuildHost) -> None:
         self._folder = folder.resolve()
         self._host = host
-        self._folder.mkdir(parents=True, exist_ok=True)
 
     @contextmanager
     def build(

@@ -48,6 +48,7 @@ from pipeline_containers.sandbox.container.mounts import give, open_user_namespa
 from pipeline_containers.sandbox.container.runtime import Runtime, last_error, watch_orphans
 from pipeline_containers.sandbox.host.cgroup_root import CgroupRoot
 from pipeline_containers.sandbox.host.enforcement import host_ceilings
+from pipeline_containers.sandbox.host.folders import open_way
 from pipeline_containers.sandbox.sandbox import Sandbox
 from pipeline_containers.system import syscalls
 from pipeline_containers.system.command import (
@@ -106,8 +107,8 @@ class Cell:
         return self.home / "out"
 
     def show(self, source: Path, target: str, *, writable: bool = False) -> None:
-        """Let a file or a folder be seen; what can be written has to be the build's own."""
-        self.binds.append(Bind(source, target, writable))
+        """Let a folder be seen; what can be written has to be the build's own."""
+        self.binds.append(Bind(self._attach(source), target, writable))
 
     def put(self, target: str, text: str) -> None:
         """Let a text be read, as a file of the build's root alone."""
@@ -116,23 +117,13 @@ class Cell:
         file.touch(0o600)
         file.write_text(text)
         os.chown(file, FIRST_BUILD_ID, FIRST_BUILD_ID)
-        self.show(file, target)
+        self.binds.append(Bind(file, target))
 
     def show_mapped(self, source: Path, target: str) -> None:
         """Let a folder of the host's root be read as one of the build's."""
-        place = self.home / f"mapped-{len(self.binds)}"
-        place.mkdir()
-        attributes = (
-            syscalls.MOUNT_ATTR_RDONLY | syscalls.MOUNT_ATTR_NOSUID | syscalls.MOUNT_ATTR_NODEV
-        )
         namespace = open_user_namespace(FIRST_BUILD_ID)
         try:
-            tree = syscalls.open_tree(str(source))
-            try:
-                syscalls.mount_setattr(tree, attributes, namespace)
-                syscalls.move_mount(tree, str(place))
-            finally:
-                os.close(tree)
+            self.binds.append(Bind(self._attach(source, namespace), target))
         except OSError as error:
             raise ContainersError(
                 f"{source} cannot be shown to a build: {error}; it needs Linux 5.19, and a file "
@@ -140,7 +131,24 @@ class Cell:
             ) from error
         finally:
             os.close(namespace)
-        self.show(place, target)
+
+    def _attach(self, source: Path, user_namespace: int | None = None) -> Path:
+        """Mount a folder once more here, where a build's ids get to; with them mapped, read-only.
+
+        Nothing of it stays when this cell has gone.
+        """
+        place = self.home / f"shown-{len(self.binds)}"
+        place.mkdir()
+        attributes = syscalls.MOUNT_ATTR_NOSUID | syscalls.MOUNT_ATTR_NODEV
+        if user_namespace is not None:
+            attributes |= syscalls.MOUNT_ATTR_RDONLY
+        tree = syscalls.open_tree(str(source))
+        try:
+            syscalls.mount_setattr(tree, attributes, user_namespace)
+            syscalls.move_mount(tree, str(place))
+        finally:
+            os.close(tree)
+        return place
 
     def run(
         self,
@@ -231,6 +239,8 @@ def open_cell(folder: Path, host: BuildHost, options: BuildOptions) -> Iterator[
     Makes this process the subreaper of its descendants.
     """
     watch_orphans()
+    folder.mkdir(exist_ok=True)
+    open_way(folder)
     with ExitStack() as opened:
         home = opened.enter_context(
             scratch_folder(folder, lambda home: _end_containers(home, host.runtime))
@@ -255,27 +265,28 @@ def _furnish(cell: Cell, way_out: bool) -> None:
     """Bind in what every builder's program needs."""
     root = cell.home / "root"
     root.mkdir()
-    cell.show(Path("/usr"), "/usr")
+    binds = cell.binds
+    binds.append(Bind(Path("/usr"), "/usr"))
     for name in _LINKS:
         there = Path("/") / name
         if there.is_symlink():
             (root / name).symlink_to(os.readlink(there))
         elif there.is_dir():
-            cell.show(there, f"/{name}")
+            binds.append(Bind(there, f"/{name}"))
     for name in ("proc", "dev", "sys", "tmp", "run"):
         (root / name).mkdir()
     for name in _SETTINGS:
         if (Path("/etc") / name).exists():
-            cell.show(Path("/etc") / name, f"/etc/{name}")
+            binds.append(Bind(Path("/etc") / name, f"/etc/{name}"))
     for name in _AUTHORITIES:
         if name in os.environ:
-            cell.show(Path(os.environ[name]).resolve(), f"/opt/builder/{name}")
+            binds.append(Bind(Path(os.environ[name]).resolve(), f"/opt/builder/{name}"))
     files = {"hosts": _HOSTS, "resolv.conf": f"nameserver {DNS}\n" if way_out else ""}
     for name, text in files.items():
         (root / "etc").mkdir(exist_ok=True)
         (root / "etc" / name).write_text(text)
-    cell.show(own(cell.home / "tmp"), TMP, writable=True)
-    cell.show(own(cell.home / "out"), "/out", writable=True)
+    binds.append(Bind(own(cell.home / "tmp"), TMP, writable=True))
+    binds.append(Bind(own(cell.home / "out"), "/out", writable=True))
 
 
 def _make_place(root: Path, bind: Bind) -> None:

@@ -74,10 +74,19 @@ class SandboxFolders:
 
     def _check_way(self) -> None:
         """See that a container's ids get through to its root folder."""
-        self.folder.chmod(self.folder.stat().st_mode | 0o001)
-        for place in self.folder.parents:
-            if not place.stat().st_mode & 0o001:
-                raise SandboxError(
-                    f"containers cannot get through {place}: chmod o+x {place}, "
-                    "or choose another working folder"
-                )
+        open_way(self.folder)
+
+
+def open_way(folder: Path, *below: Path) -> None:
+    """Let containers' ids through a folder, and through others below it.
+
+    Raises `SandboxError` if something above does not let them.
+    """
+    for place in (folder, *below):
+        place.chmod(place.stat().st_mode | 0o001)
+    for place in folder.parents:
+        if not place.stat().st_mode & 0o001:
+            raise SandboxError(
+                f"containers cannot get through {place}: chmod o+x {place}, "
+                "or choose another working folder"
+            )
