@@ -38,7 +38,9 @@ def parse(arguments: list[str], flags: dict[str, bool]) -> tuple[dict[str, str],
 
 
 def main() -> None:
-    options, rest = parse(sys.argv[1:], {"--state": True})
+    options, rest = parse(sys.argv[1:], {"--backend": True, "--state": True})
+    if options.get("--backend") != "native":
+        refuse("a root of a user namespace has no other that works")
     state = options.get("--state", "")
     if not state.startswith("/"):
         refuse("a relative state folder leads runc astray")

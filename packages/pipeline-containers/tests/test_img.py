@@ -109,9 +109,9 @@ def test_what_it_builds_can_be_mounted_and_pushed(
     assert "hello" in lines
     assert left() == []
     made, saved = calls(work)
-    assert made["arguments"][:3] == ["--state", "/state", "build"]
+    assert made["arguments"][:5] == ["--backend", "native", "--state", "/state", "build"]
     assert "--no-console" in made["arguments"]
-    assert saved["arguments"][2] == "save"
+    assert saved["arguments"][4] == "save"
     assert made["login"] == "{}"
 
 

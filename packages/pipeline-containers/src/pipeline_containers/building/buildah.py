@@ -1,6 +1,7 @@
 """The builder that Debian has: buildah, with runc around each command of a build.
 
     FOLDER/store/    containers-storage, the builds' own: images, the layer cache
+    FOLDER/images/   what came of them, to be tried
     FOLDER/builds/   one cell for each running build
     FOLDER/lock      shared by builds; exclusive for the removal of what one left
 
@@ -65,8 +66,8 @@ class Buildah:
                 self._buildah(cell, _build(reference, options), deadline, on_line)
                 push = ["push", "--quiet", reference]
                 self._buildah(cell, [*push, "oci:/out/image:it"], deadline)
-                image = cell.out / "image"
-                yield built.take(image, f"oci:{image}:it", cell.home / "image", options, deadline)
+                image, images = cell.out / "image", self._folder / "images"
+                yield built.take(image, f"oci:{image}:it", images, options, deadline)
         except BuildError:
             self._clear_leftovers()
             raise

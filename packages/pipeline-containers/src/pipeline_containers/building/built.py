@@ -1,19 +1,20 @@
 """What a build left, taken as it comes from a stranger: an image in a file or folder of his.
 
-It is looked at when nothing of the build runs any more, held to limits, and unpacked as a pull's.
+It is looked at when nothing of the build runs any more, and pulled into a store of this host, as
+from a registry that may lie. Layers that came with another build are there already.
 """
 
 import os
 import stat
+from dataclasses import dataclass
 from pathlib import Path
 
 from pipeline_containers.building.builder import BuildOptions, BuiltImage
-from pipeline_containers.errors import ImageInvalid, RegistryError, StoreError
-from pipeline_containers.images.manifest import Manifest, parse_manifest
+from pipeline_containers.errors import ImageInvalid, RegistryError
 from pipeline_containers.images.pull_limits import PullLimits
-from pipeline_containers.images.skopeo import read_manifest, reason, watch_copy
-from pipeline_containers.images.storage import Storage, stored_name
-from pipeline_containers.store.watch import CopyWatch, too_large
+from pipeline_containers.images.skopeo import LOOK_S, CopyWatcher, read_manifest, reason, watch_copy
+from pipeline_containers.store.store import Store
+from pipeline_containers.system.command import CancelFlag, Completed
 from pipeline_containers.system.deadline import Deadline
 
 _MOST_FILES = 300
@@ -23,7 +24,7 @@ _MOST_FILES = 300
 def take(
     place: Path, source: str, folder: Path, options: BuildOptions, deadline: Deadline
 ) -> BuiltImage:
-    """Unpack the image at `place`, which skopeo finds as `source`, into a store in `folder`.
+    """Pull the image at `place`, which skopeo finds as `source`, into the store in `folder`.
 
     Raises `ImageInvalid` if it is none, or too large.
     """
@@ -32,15 +33,22 @@ def take(
         compressed_bytes=options.image_bytes,
         unpacked_bytes=options.image_bytes,
         free_bytes=options.free_bytes,
+        tries=1,
     )
+    store = Store(folder, limits)
     try:
-        manifest = _manifest(source, limits, deadline)
-        storage = Storage(folder / "root", folder / "run")
-        _unpack(source, manifest, storage, limits, deadline)
+        digest = store.pull(
+            _Left(source),
+            "image",
+            "built",
+            timeout_s=deadline.left_s(),
+            cancelled=deadline.cancelled,
+        )
     except RegistryError as error:
-        raise ImageInvalid(f"what was built cannot be taken: {error}") from error
-    (image, _), *_ = storage.images()
-    return BuiltImage(storage.load(image), source)
+        raise ImageInvalid(f"what was built is of no use: {error}") from error
+    finally:
+        deadline.left_s()
+    return BuiltImage(store.image(digest), source)
 
 
 def _check_files(place: Path) -> None:
@@ -58,30 +66,36 @@ def _check_files(place: Path) -> None:
             raise ImageInvalid(f"what was built is in more than {_MOST_FILES} files")
 
 
-def _manifest(source: str, limits: PullLimits, deadline: Deadline) -> Manifest:
-    done = read_manifest(source, timeout_s=deadline.left_s(), cancelled=deadline.cancelled)
-    if not done.ok:
-        deadline.left_s()
-        raise StoreError(f"what was built cannot be read: {reason(done)}")
-    manifest = parse_manifest(done.stdout.encode())
-    manifest.check(limits)
-    return manifest
+@dataclass(frozen=True, slots=True)
+class _Left:
+    """The one image that a build left, in the place of a registry."""
 
+    source: str
+    place: str = "the build"
 
-def _unpack(
-    source: str, manifest: Manifest, storage: Storage, limits: PullLimits, deadline: Deadline
-) -> None:
-    folder = storage.root.parent
-    folder.mkdir()
-    (blobs := folder / "blobs").mkdir()
-    announced = sum(layer.size_bytes for layer in manifest.layers)
-    watch = CopyWatch(blobs, limits, announced, 0, lambda _: None, deadline.cancelled, None)
-    name = storage.name(stored_name(manifest.digest))
-    done = watch_copy(source, name, (), timeout_s=deadline.left_s(), watch=watch)
-    if watch.failure is not None:
-        raise watch.failure
-    if not done.ok:
-        deadline.left_s()
-        raise StoreError(f"what was built cannot be unpacked: {reason(done)}")
-    if storage.unpacked_bytes(manifest.digest) > limits.unpacked_bytes:
-        raise too_large(limits)
+    def manifest(
+        self,
+        repository: str,
+        reference: str,
+        *,
+        timeout_s: float = LOOK_S,
+        cancelled: CancelFlag | None = None,
+    ) -> bytes | None:
+        """Read its manifest."""
+        done = read_manifest(self.source, timeout_s=timeout_s, cancelled=cancelled)
+        if not done.ok:
+            raise RegistryError(reason(done))
+        return done.stdout.encode()
+
+    def pull(
+        self,
+        repository: str,
+        digest: str,
+        destination: str,
+        *,
+        timeout_s: float,
+        watch: CopyWatcher,
+    ) -> Completed:
+        """Copy it."""
+        options = ["--preserve-digests"]
+        return watch_copy(self.source, destination, options, timeout_s=timeout_s, watch=watch)

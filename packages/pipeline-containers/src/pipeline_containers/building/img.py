@@ -1,6 +1,7 @@
 """The builder that the brief names: img, the parts of BuildKit in one program.
 
     FOLDER/state/    img's own: layers, the cache; one process at a time
+    FOLDER/images/   what came of it, to be tried
     FOLDER/builds/   one cell for each build
     FOLDER/lock      held while img is at work on its state
 
@@ -60,10 +61,8 @@ class Img:
             with deadline.locked(self._folder / "lock"):
                 for arguments in _calls(reference):
                     self._img(cell, arguments, deadline, on_line)
-            archive = cell.out / "image.tar"
-            yield built.take(
-                archive, f"oci-archive:{archive}", cell.home / "image", options, deadline
-            )
+            archive, images = cell.out / "image.tar", self._folder / "images"
+            yield built.take(archive, f"oci-archive:{archive}", images, options, deadline)
 
     def prune(self) -> None:
         """Drop all images and the layer cache, while no build is going on."""
@@ -72,7 +71,8 @@ class Img:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 return
-            shutil.rmtree(self._folder / "state", ignore_errors=True)
+            for name in ("state", "images"):
+                shutil.rmtree(self._folder / name, ignore_errors=True)
 
     @contextmanager
     def _cell(self, options: BuildOptions) -> Iterator[Cell]:

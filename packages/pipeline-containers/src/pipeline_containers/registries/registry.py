@@ -8,20 +8,12 @@ from pipeline_containers.images.skopeo import LOOK_S, CopyWatcher
 from pipeline_containers.system.command import CancelFlag, Completed, OnLine
 
 
-class Registry(Protocol):
-    """A registry of images, by repository and tag or digest. Every call raises `RegistryError`."""
+class ImageSource(Protocol):
+    """Where images can be pulled from, by repository and tag or digest; raises `RegistryError`."""
 
     @property
     def place(self) -> str:
         """Where it is, as people know it."""
-        ...
-
-    def exists(self, repository: str, tag: str) -> bool:
-        """Return whether an image with this tag is there, and whole."""
-        ...
-
-    def digest(self, repository: str, reference: str) -> str | None:
-        """Return the manifest digest that a tag, or a digest, stands for; None: not there."""
         ...
 
     def manifest(
@@ -33,6 +25,30 @@ class Registry(Protocol):
         cancelled: CancelFlag | None = None,
     ) -> bytes | None:
         """Read the manifest that a tag, or a digest, stands for; None: not there."""
+        ...
+
+    def pull(
+        self,
+        repository: str,
+        digest: str,
+        destination: str,
+        *,
+        timeout_s: float,
+        watch: CopyWatcher,
+    ) -> Completed:
+        """Copy an image of this digest to a place in skopeo's notation; how the copying ended."""
+        ...
+
+
+class Registry(ImageSource, Protocol):
+    """A registry of images, by repository and tag or digest. Every call raises `RegistryError`."""
+
+    def exists(self, repository: str, tag: str) -> bool:
+        """Return whether an image with this tag is there, and whole."""
+        ...
+
+    def digest(self, repository: str, reference: str) -> str | None:
+        """Return the manifest digest that a tag, or a digest, stands for; None: not there."""
         ...
 
     def tags(self, repository: str) -> list[str]:
@@ -54,18 +70,6 @@ class Registry(Protocol):
         A tag is given once: the same content again is fine, other content an error. A repository
         that is not there is made.
         """
-        ...
-
-    def pull(
-        self,
-        repository: str,
-        digest: str,
-        destination: str,
-        *,
-        timeout_s: float,
-        watch: CopyWatcher,
-    ) -> Completed:
-        """Copy an image of this digest to a place in skopeo's notation; how the copying ended."""
         ...
 
     def authfile(self, folder: Path) -> Path | None:

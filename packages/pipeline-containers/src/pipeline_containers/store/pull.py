@@ -13,7 +13,7 @@ from pipeline_containers.images.pull_limits import PullLimits
 from pipeline_containers.images.skopeo import LOOK_S, reason
 from pipeline_containers.images.skopeo_errors import is_disk_full, is_passing, remedy
 from pipeline_containers.images.storage import Storage, stored_name
-from pipeline_containers.registries.registry import Registry
+from pipeline_containers.registries.registry import ImageSource
 from pipeline_containers.store.progress import OnProgress, PullProgress
 from pipeline_containers.store.watch import CopyWatch, disk_full, disk_trouble
 from pipeline_containers.system.command import OnStart, Stop
@@ -34,7 +34,7 @@ class Pull:
 
     def __init__(
         self,
-        registry: Registry,
+        registry: ImageSource,
         repository: str,
         reference: str,
         storage: Storage,

@@ -28,7 +28,7 @@ from pipeline_containers.images.manifest import Manifest
 from pipeline_containers.images.pull_limits import PullLimits
 from pipeline_containers.images.skopeo import delete_image, reason
 from pipeline_containers.images.storage import Storage, stored_name
-from pipeline_containers.registries.registry import Registry
+from pipeline_containers.registries.registry import ImageSource
 from pipeline_containers.sandbox.container.layers import mount_root
 from pipeline_containers.store.garbage import Garbage, mounts_by_hand
 from pipeline_containers.store.progress import OnProgress
@@ -66,7 +66,7 @@ class Store:
 
     def pull(
         self,
-        registry: Registry,
+        registry: ImageSource,
         repository: str,
         reference: str,
         on_progress: OnProgress | None = None,
