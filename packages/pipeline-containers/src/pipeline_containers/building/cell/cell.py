@@ -73,6 +73,7 @@ _SETTINGS = (
 """What programs need of /etc: nothing that only root may read."""
 _AUTHORITIES = ("SSL_CERT_FILE", "SSL_CERT_DIR")
 """What the host trusts beside the usual certificate authorities."""
+_HARD = syscalls.MOUNT_ATTR_NOSUID | syscalls.MOUNT_ATTR_NODEV
 _HOSTS = "127.0.0.1 localhost build\n::1 localhost\n"
 
 
@@ -108,7 +109,8 @@ class Cell:
 
     def show(self, source: Path, target: str, *, writable: bool = False) -> None:
         """Let a folder be seen; what can be written has to be the build's own."""
-        self.binds.append(Bind(self._attach(source), target, writable))
+        flags = 0 if writable else _HARD
+        self.binds.append(Bind(self._attach(source, flags), target, writable))
 
     def put(self, target: str, text: str) -> None:
         """Let a text be read, as a file of the build's root alone."""
@@ -121,9 +123,10 @@ class Cell:
 
     def show_mapped(self, source: Path, target: str) -> None:
         """Let a folder of the host's root be read as one of the build's."""
+        flags = _HARD | syscalls.MOUNT_ATTR_RDONLY
         namespace = open_user_namespace(FIRST_BUILD_ID)
         try:
-            self.binds.append(Bind(self._attach(source, namespace), target))
+            self.binds.append(Bind(self._attach(source, flags, namespace), target))
         except OSError as error:
             raise ContainersError(
                 f"{source} cannot be shown to a build: {error}; it needs Linux 5.19, and a file "
@@ -132,19 +135,14 @@ class Cell:
         finally:
             os.close(namespace)
 
-    def _attach(self, source: Path, user_namespace: int | None = None) -> Path:
-        """Mount a folder once more here, where a build's ids get to; with them mapped, read-only.
-
-        Nothing of it stays when this cell has gone.
-        """
+    def _attach(self, source: Path, flags: int, user_namespace: int | None = None) -> Path:
+        """Mount a folder once more here, where a build's ids get to, until this cell goes."""
         place = self.home / f"shown-{len(self.binds)}"
         place.mkdir()
-        attributes = syscalls.MOUNT_ATTR_NOSUID | syscalls.MOUNT_ATTR_NODEV
-        if user_namespace is not None:
-            attributes |= syscalls.MOUNT_ATTR_RDONLY
         tree = syscalls.open_tree(str(source))
         try:
-            syscalls.mount_setattr(tree, attributes, user_namespace)
+            if flags:
+                syscalls.mount_setattr(tree, flags, user_namespace)
             syscalls.move_mount(tree, str(place))
         finally:
             os.close(tree)

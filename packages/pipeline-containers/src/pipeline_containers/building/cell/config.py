@@ -115,7 +115,8 @@ def _own_mounts() -> list[dict[str, Any]]:
 
 
 def _bound(bind: Bind) -> dict[str, Any]:
-    options = ("rbind", "rw" if bind.writable else "ro", *_HARD)
+    # what is writable may be mounted again within, which locked flags would not let
+    options = ("rbind", "rw") if bind.writable else ("rbind", "ro", *_HARD)
     return _mount(bind.target, "bind", str(bind.source), options)
 
 
