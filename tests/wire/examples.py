@@ -58,7 +58,9 @@ REQUESTS: dict[str, requests.Request] = {
     "cancel": requests.Cancel(id="run-1", of_action="test_solution"),
     "restart_workers": requests.RestartWorkers(),
     "drain_worker": requests.DrainWorker(identity="worker-1"),
-    "configure_worker": requests.ConfigureWorker(channel="test_runners", topics=("ruby", "bash")),
+    "configure_worker": requests.ConfigureWorker(
+        channel="test_runners", topics=("ruby", "bash"), protocol=link.PROTOCOL
+    ),
 }
 
 # --- replies
@@ -213,7 +215,7 @@ FROM_WORKER: dict[str, link.FromWorker] = {
         trouble="this host failed its check",
         host={"runtime": "runc 1.1.5", "layers": "mapped mounts"},
     ),
-    "hello-newer": link.Hello("worker-1", "0a1b2c3d", "builders", (), 1, protocol=2),
+    "hello-newer": link.Hello("worker-1", "0a1b2c3d", "builders", (), 1, link.PROTOCOL + 1),
     "heartbeat": link.WorkerHeartbeat(
         running=1, load=0.5, draining=True, trouble="this host failed its check"
     ),

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from pipeline_protocol.link import Drain, Goodbye, Readiness
+from pipeline_protocol.link import PROTOCOL, Drain, Goodbye, Readiness
 from pipeline_router.events import StopAsked
 
 
@@ -35,6 +35,15 @@ def test_describe_workers(harness: Any) -> None:
     assert described["topics"] == ["ruby"]
     assert (described["slots"], described["running"]) == (3, 1)
     assert len(described["versions"]) == 2
+
+
+def test_a_worker_of_protocol_1_is_told_its_own_number_and_comes_to_be_refused(
+    harness: Any,
+) -> None:
+    older = harness.ask(action="configure_worker", channel="test_runners")
+    own = harness.ask(action="configure_worker", channel="test_runners", protocol=PROTOCOL)
+    told = [harness.response(client)["protocol"] for client in (older, own)]
+    assert told == [1, PROTOCOL]
 
 
 def test_configure_worker_tells_the_port_and_warns_of_unknown_topics(harness: Any) -> None:

@@ -170,6 +170,41 @@ def test_another_refusal_ends_it_with_the_reason() -> None:
     assert "protocol 2" in leave.reason
 
 
+def test_the_words_for_another_protocol_name_the_older_side() -> None:
+    """An earlier router's own words told whoever read them to update the worker."""
+    worker = Driver()
+    worker.tick()
+    worker.feed(events.LinkFound(5556, protocol=link.PROTOCOL - 1))
+    (leave,) = worker.hear(link.Refused(RefusalReason.PROTOCOL, "update it"))
+    assert isinstance(leave, do.Leave)
+    assert leave.ending is do.WorkerEnd.FAILED
+    assert leave.reason.endswith(link.mismatch(link.PROTOCOL - 1, link.PROTOCOL))
+
+
+def test_the_number_of_a_router_that_came_back_older_is_asked_for_first() -> None:
+    worker = Driver()
+    worker.serve()
+    worker.hear(link.Refused(RefusalReason.UNKNOWN_SESSION, "say hello"))
+    refused = link.Refused(RefusalReason.PROTOCOL, "update it")
+    assert worker.hear(refused) == [do.AskRouter()]
+    worker.feed(events.LinkFound(5556, protocol=link.PROTOCOL - 1))
+    (leave,) = worker.hear(refused)
+    assert isinstance(leave, do.Leave)
+    assert leave.reason.endswith(link.mismatch(link.PROTOCOL - 1, link.PROTOCOL))
+
+
+def test_what_a_later_router_has_against_it_is_said_once() -> None:
+    worker = Driver()
+    worker.serve()
+    worker.tick(5.0)
+    refused = events.BootstrapRefused("the router refuses this worker: no such channel")
+    (said,) = worker.feed(refused)
+    assert isinstance(said, do.Say)
+    assert "no such channel" in said.text
+    assert said.warning
+    assert worker.feed(refused, after=1.0) == []
+
+
 def test_a_namesake_may_be_our_own_dead_self_so_it_asks_again_for_a_while() -> None:
     worker = Driver()
     worker.tick()

@@ -13,8 +13,12 @@ from msgspec import Meta, Struct
 from pipeline_protocol.names import Digest, Identity, Slug, Version
 from pipeline_protocol.settings import Credentials, Seconds, Settings
 
-PROTOCOL = 1
-"""Raised when an older peer would misunderstand."""
+PROTOCOL = 2
+"""Raised when an older peer would misunderstand: a new tag, or another form of a field.
+
+What the two find out by that they differ keeps its form for ever: a hello's tag and its fields up
+to `protocol`, and `Refused`.
+"""
 
 MAX_LINK_BYTES = 4 << 20
 """The largest frame on the link."""
@@ -227,6 +231,15 @@ class Drain(_Header, frozen=True, tag="drain"):
 
 class Restart(_Header, frozen=True, tag="restart"):
     """Finish what runs, then bootstrap again."""
+
+
+def mismatch(router: int, worker: int) -> str:
+    """Say which protocols the two speak, and which of them is to be upgraded."""
+    older = "router" if router < worker else "worker"
+    return (
+        f"the router speaks protocol {router}, the worker {worker}: upgrade the {older} to a "
+        f"release that speaks {max(router, worker)}"
+    )
 
 
 FromWorker = Hello | WorkerHeartbeat | Versions | Progress | Result | Goodbye

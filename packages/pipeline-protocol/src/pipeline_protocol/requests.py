@@ -231,6 +231,8 @@ class ConfigureWorker(_Action, frozen=True, kw_only=True, tag="configure_worker"
     role: ClassVar[Role] = Role.WORKER
     channel: str
     topics: Annotated[tuple[Slug, ...], Meta(max_length=100)] = ()
+    protocol: Annotated[int, Meta(ge=1, le=1_000_000)] = 1
+    """What it speaks on the link."""
 
     def __post_init__(self) -> None:
         if self.topics and not channel_named(self.channel).scopable:

@@ -170,4 +170,5 @@ class LinkAddress(Struct, frozen=True, omit_defaults=True):
     link_port: int
     """On the host that the worker reached the front end by."""
     protocol: int
+    """The router's on the link; for a worker that speaks 1, that (`Operations._configure`)."""
     warnings: tuple[str, ...] = ()

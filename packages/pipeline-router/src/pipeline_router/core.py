@@ -203,7 +203,10 @@ class RouterCore:
 
     def _worker_garbled(self, event: WorkerGarbled, now: float) -> None:
         worker = self.sessions.presence.at(event.peer)
-        if worker is None:
+        if event.other:
+            refusal = Refused(RefusalReason.PROTOCOL, event.error)
+            self.sessions.refuse(event.peer, refusal, event.other)
+        elif worker is None:
             self._out.append(Tell(event.peer, Refused(RefusalReason.MALFORMED, event.error)))
         else:
             self._out.append(Note("warning", "%s: %s", (worker, event.error)))

@@ -153,7 +153,10 @@ class Operations:
             for topic in request.topics
             if topic not in known and not self._deployments.of_track(request.channel, topic)
         )
-        return LinkAddress(self._link_port, PROTOCOL, warnings)
+        # A worker of protocol 1 that was let in once would ask for ever if it were told another
+        # number here. Told its own it comes to the link, is refused there by name, and leaves.
+        protocol = PROTOCOL if request.protocol > 1 else 1
+        return LinkAddress(self._link_port, protocol, warnings)
 
     # --- what is to be done
 

@@ -56,11 +56,16 @@ class Sessions:
         refusal = check_hello(hello)
         owner = self.presence.called(hello.identity)
         if refusal is not None:
-            self._out.append(Tell(peer, refusal))
+            self.refuse(peer, refusal, hello.identity)
         elif owner is None or owner.peer == peer or owner.instance == hello.instance:
             self.welcome(peer, hello, now)
         else:
             self._out.append(Probe(owner.peer, RouterHeartbeat(self._epoch), peer, hello))
+
+    def refuse(self, peer: bytes, refusal: Refused, identity: str) -> None:
+        """Keep a worker out, in words on both sides."""
+        self._out.append(Tell(peer, refusal))
+        self._note("warning", "worker %s is refused: %s", identity, refusal.error)
 
     def probed(self, peer: bytes, hello: Hello, now: float, *, alive: bool) -> None:
         """Refuse a newcomer whose name's owner is connected, else let it in."""

@@ -10,6 +10,7 @@ from enum import Enum
 
 from pipeline_protocol.address import WorkerAddress
 from pipeline_protocol.link import (
+    PROTOCOL,
     CancelJob,
     Configure,
     Drain,
@@ -27,6 +28,7 @@ from pipeline_protocol.link import (
     Versions,
     Welcome,
     WorkerHeartbeat,
+    mismatch,
 )
 from pipeline_worker import commands as do
 from pipeline_worker import events
@@ -72,6 +74,10 @@ class WorkerCore:
         self.desired = DesiredVersions(address.topics)
         self.health = Health()
         self.epoch = 0
+        self._router_protocol: int | None = None
+        """As its front end said; None: another router may be behind the link by now."""
+        self._bootstrap_error = ""
+        """The last one that was said."""
         self.leaving: do.WorkerEnd | None = None
         self._configured = False
         self._was_asked_to_stop = False
@@ -131,11 +137,17 @@ class WorkerCore:
         if self.phase is not Phase.ASKING:
             return []
         self.bootstrap.heard(now)
+        self._router_protocol, self._bootstrap_error = event.protocol, ""
         warnings = [do.Say(text, warning=True) for text in event.warnings]
         return [*warnings, do.Connect(event.port), *self._hello(now)]
 
     def _bootstrap_refused(self, event: events.BootstrapRefused, now: float) -> list[do.Command]:
-        return [] if self.bootstrap.welcomed else [do.Leave(do.WorkerEnd.FAILED, event.error)]
+        if not self.bootstrap.welcomed:
+            return [do.Leave(do.WorkerEnd.FAILED, event.error)]
+        if event.error == self._bootstrap_error:
+            return []
+        self._bootstrap_error = event.error
+        return [do.Say(f"{event.error}; asking again", warning=True)]
 
     def _hello(self, now: float) -> list[do.Command]:
         self.bootstrap.greeted(now)
@@ -179,12 +191,18 @@ class WorkerCore:
 
     def _refused(self, message: Refused, _body: bytes, now: float) -> list[do.Command]:
         if message.why is RefusalReason.UNKNOWN_SESSION:
+            self._router_protocol = None
             return self._hello(now) if self.phase is Phase.SERVING else []
+        if message.why is RefusalReason.PROTOCOL and self._router_protocol is None:
+            return self._ask(now)  # for its number: to say what is to be upgraded
         if message.why is RefusalReason.IDENTITY_ALIVE and self.bootstrap.wait_for_stale_identity(
             now
         ):
             return [do.Say(f"{message.error}; asking again", warning=True)]
-        return [do.Leave(do.WorkerEnd.FAILED, f"the router refuses this worker: {message.error}")]
+        error = message.error
+        if self._router_protocol not in (None, PROTOCOL):  # an older router's words name no remedy
+            error = mismatch(self._router_protocol, PROTOCOL)
+        return [do.Leave(do.WorkerEnd.FAILED, f"the router refuses this worker: {error}")]
 
     def _router_heartbeat(
         self, _message: RouterHeartbeat, _body: bytes, _now: float
