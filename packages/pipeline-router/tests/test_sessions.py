@@ -28,7 +28,7 @@ def test_a_hello_is_answered_by_welcome_then_configure(harness: Any) -> None:
     worker = harness.worker("w1", "ruby")
     first, second = (message for message, _ in worker.told[:2])
     assert isinstance(first, Welcome)
-    assert first.epoch == 7
+    assert (first.epoch, first.installation) == (7, "1a" * 16)
     assert isinstance(second, Configure)
     assert [want.version for want in second.settings.versions] == [harness.V1]
 

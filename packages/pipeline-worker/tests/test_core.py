@@ -11,6 +11,7 @@ from pipeline_worker import commands as do
 from pipeline_worker import events
 from pipeline_worker.bootstrap import Phase
 from pipeline_worker.core import Mode, WorkerCore
+from pipeline_worker.versions.retention import KeptImage, Memory
 
 DIGEST = "sha256:" + "1" * 64
 OTHER_DIGEST = "sha256:" + "2" * 64
@@ -228,7 +229,8 @@ def test_wanted_versions_are_prepared_and_reported() -> None:
     assert of(out, do.Prepare) == [do.Prepare(wanted)]
     assert of(out, do.Keep) == [do.Keep((wanted,))]
     ready = VersionState("ruby", "git-1", Readiness.READY, DIGEST)
-    assert worker.feed(events.VersionMoved(ready)) == [do.Send(link.Versions((ready,)))]
+    out = worker.feed(events.VersionMoved(ready))
+    assert out == [do.Send(link.Versions((ready,))), do.Remember(worker.core.retention.memory)]
     same = worker.hear(link.Configure(Settings(versions=(WantedVersion("ruby", "git-1", DIGEST),))))
     assert not of(same, do.Prepare)
     assert not sent(same, link.Versions)
@@ -247,6 +249,58 @@ def test_what_is_not_wanted_any_more_is_forgotten() -> None:
     assert of(out, do.Keep) == [do.Keep(())]
     (versions,) = sent(out, link.Versions)
     assert versions == link.Versions((VersionState("ruby", "git-1", Readiness.REMOVED),))
+
+
+def found(worker: Driver, *versions: str) -> None:
+    for version in versions:
+        ready = VersionState("ruby", version, Readiness.READY, DIGEST)
+        worker.feed(events.VersionMoved(ready))
+
+
+def test_another_installations_word_removes_nothing_until_an_operators_does() -> None:
+    worker = Driver()
+    wanted = WantedVersion("ruby", "git-1", DIGEST)
+    worker.tick()
+    worker.feed(events.LinkFound(5556))
+    worker.hear(link.Welcome(1, EPOCH, installation="a" * 32))
+    worker.hear(link.Configure(Settings(versions=(wanted,))))
+    found(worker, "git-1")
+    assert of(worker.said, do.Remember)[-1] == do.Remember(worker.core.retention.memory)
+
+    worker.hear(link.Welcome(1, EPOCH + 1, installation="b" * 32))
+    out = worker.hear(link.Configure(Settings()))
+    assert of(out, do.Keep) == [do.Keep((), (DIGEST,))]
+    assert of(out, do.Remember) == [do.Remember(worker.core.retention.memory)]
+    (said,) = of(out, do.Say)
+    assert isinstance(said, do.Say)
+    assert (said.text, said.warning) == (worker.core.retention.words(), True)
+    (beat,) = sent(out, link.WorkerHeartbeat)
+    assert isinstance(beat, link.WorkerHeartbeat)
+    assert beat.keeps == said.text
+
+    again = worker.hear(link.Configure(Settings()))
+    assert of(again, do.Keep) == [do.Keep((), (DIGEST,))]
+    assert not of(again, do.Say)
+    out = worker.hear(link.Forget())
+    assert of(out, do.Keep) == [do.Keep(())]
+    (beat,) = sent(out, link.WorkerHeartbeat)
+    assert isinstance(beat, link.WorkerHeartbeat)
+    assert beat.keeps == ""
+
+
+def test_what_an_earlier_start_kept_is_kept_on() -> None:
+    former = Driver()
+    former.core.retention.memory = Memory(
+        "a" * 32, EPOCH, (), (KeptImage("ruby", "git-1", DIGEST),), "it was so"
+    )
+    address = WorkerAddress.parse("tcp://localhost:5555/test_runners")
+    worker = Driver()
+    worker.core = WorkerCore("w", "i", address, 2, memory=former.core.retention.memory)
+    worker.tick()
+    worker.feed(events.LinkFound(5556))
+    worker.hear(link.Welcome(1, EPOCH, installation="a" * 32))
+    out = worker.hear(link.Configure(Settings()))
+    assert of(out, do.Keep) == [do.Keep((), (DIGEST,))]
 
 
 def test_a_failed_version_is_tried_again_later_and_stays_failed_meanwhile() -> None:

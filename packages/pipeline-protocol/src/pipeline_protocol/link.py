@@ -10,7 +10,7 @@ from typing import Annotated
 
 from msgspec import Meta, Struct
 
-from pipeline_protocol.names import Digest, Identity, Slug, Version
+from pipeline_protocol.names import Digest, Identity, Installation, Slug, Version
 from pipeline_protocol.settings import Credentials, Seconds, Settings
 
 PROTOCOL = 2
@@ -124,6 +124,8 @@ class WorkerHeartbeat(_Header, frozen=True, tag="heartbeat"):
     """It was asked to leave where it runs, or its host is in trouble: no more jobs."""
     trouble: Text = ""
     """What is the matter with its host; when that is over, it begins a session anew."""
+    keeps: Text = ""
+    """Why it keeps images that are not wanted; empty: it keeps none."""
 
 
 class Versions(_Header, frozen=True, tag="versions"):
@@ -177,6 +179,8 @@ class Welcome(_Header, frozen=True, tag="welcome"):
     epoch: int
     liveness_s: Seconds = 3.0
     """How long the router waits for a silent worker; a worker waits a little longer for it."""
+    installation: Installation = ""
+    """Whose versions are wanted; a worker removes nothing at another one's word."""
 
 
 class Refused(_Header, frozen=True, tag="refused"):
@@ -233,6 +237,10 @@ class Restart(_Header, frozen=True, tag="restart"):
     """Finish what runs, then bootstrap again."""
 
 
+class Forget(_Header, frozen=True, tag="forget"):
+    """Remove the images that are kept although they are not wanted."""
+
+
 def mismatch(router: int, worker: int) -> str:
     """Say which protocols the two speak, and which of them is to be upgraded."""
     older = "router" if router < worker else "worker"
@@ -244,5 +252,14 @@ def mismatch(router: int, worker: int) -> str:
 
 FromWorker = Hello | WorkerHeartbeat | Versions | Progress | Result | Goodbye
 ToWorker = (
-    Welcome | Refused | RouterHeartbeat | Job | CancelJob | ResultAck | Configure | Drain | Restart
+    Welcome
+    | Refused
+    | RouterHeartbeat
+    | Job
+    | CancelJob
+    | ResultAck
+    | Configure
+    | Drain
+    | Restart
+    | Forget
 )

@@ -225,6 +225,14 @@ class DrainWorker(_Action, frozen=True, kw_only=True, tag="drain_worker"):
     identity: Identity
 
 
+class ForgetImages(_Action, frozen=True, kw_only=True, tag="forget_images"):
+    """Have workers remove the images that they keep although they are not wanted."""
+
+    role: ClassVar[Role] = Role.OPERATOR
+    workers: Annotated[tuple[Identity, ...], Meta(max_length=1000)] = ()
+    """Which ones; empty: all."""
+
+
 class ConfigureWorker(_Action, frozen=True, kw_only=True, tag="configure_worker"):
     """A worker's first question: where the link is."""
 
@@ -254,6 +262,7 @@ RouterServed = (
     | Cancel
     | RestartWorkers
     | DrainWorker
+    | ForgetImages
     | ConfigureWorker
 )
 Request = WorkerServed | RouterServed

@@ -14,10 +14,12 @@ from pipeline_protocol.link import (
     CancelJob,
     Configure,
     Drain,
+    Forget,
     Goodbye,
     Hello,
     Job,
     Progress,
+    Readiness,
     RefusalReason,
     Refused,
     Restart,
@@ -36,6 +38,7 @@ from pipeline_worker.bootstrap import Bootstrap, Phase, Step, Timeouts
 from pipeline_worker.host.health import DOUBTFUL, Health, Verdict
 from pipeline_worker.ledger import Ledger
 from pipeline_worker.versions.desired import DesiredVersions
+from pipeline_worker.versions.retention import Memory, Retention
 
 
 class Mode(Enum):
@@ -60,8 +63,12 @@ class WorkerCore:
         mode: Mode = Mode.LISTEN,
         timeouts: Timeouts | None = None,
         host: Mapping[str, str] | None = None,
+        memory: Memory | None = None,
     ) -> None:
-        """Begin; `host` says how its host runs jobs, for whoever asks the router."""
+        """Begin; `host` says how its host runs jobs, for whoever asks the router.
+
+        `memory` is what an earlier start left beside the store.
+        """
         self.identity = identity
         self.instance = instance
         self.address = address
@@ -72,6 +79,8 @@ class WorkerCore:
         self.bootstrap = Bootstrap(self.timeouts)
         self.ledger = Ledger()
         self.desired = DesiredVersions(address.topics)
+        self._remembered = memory or Memory()
+        self.retention = Retention(self._remembered)
         self.health = Health()
         self.epoch = 0
         self._router_protocol: int | None = None
@@ -169,7 +178,8 @@ class WorkerCore:
     def _beat(self, load: float, now: float) -> list[do.Command]:
         self._beat_at = now
         running, trouble = len(self.ledger.running), self.health.trouble
-        return [do.Send(WorkerHeartbeat(running, load, self.draining, trouble))]
+        keeps = self.retention.words()
+        return [do.Send(WorkerHeartbeat(running, load, self.draining, trouble, keeps))]
 
     # --- what the router says
 
@@ -180,6 +190,7 @@ class WorkerCore:
     def _welcome(self, message: Welcome, _body: bytes, now: float) -> list[do.Command]:
         self.bootstrap.welcome(now, message.liveness_s)
         self.epoch = message.epoch
+        self.retention.welcome(message.installation, message.epoch)
         said = do.Say(f"serving {self.address}, {self.slots} at a time")
         return [said, *self._beat(0.0, now), *self._held_results()]
 
@@ -239,10 +250,33 @@ class WorkerCore:
             ]
         out: list[do.Command] = [do.Adopt(message.settings, message.credentials)]
         out += map(do.Prepare, wanted.prepare)
-        out.append(do.Keep(self.desired.wanted()))
+        self.retention.want(self.desired.wanted())
+        out.append(self._keep())
         if wanted.changed:
             out.append(do.Send(Versions(wanted.changed)))
-        return out + self._leave_if_idle(now)
+        return [*out, *self._retained(now), *self._leave_if_idle(now)]
+
+    def _keep(self) -> do.Command:
+        return do.Keep(self.desired.wanted(), self.retention.digests())
+
+    def _retained(self, now: float) -> list[do.Command]:
+        """Write down what has changed about what is kept, and tell both operators."""
+        before, after = self._remembered, self.retention.memory
+        if after == before:
+            return []
+        self._remembered = after
+        out: list[do.Command] = [do.Remember(after)]
+        if (after.kept, after.why) != (before.kept, before.why):
+            keeps = self.retention.words()
+            out.append(do.Say(keeps or "keeps only what is wanted", warning=bool(keeps)))
+            if self.phase is Phase.SERVING:
+                out += self._beat(0.0, now)
+        return out
+
+    def _forget(self, _message: Forget, _body: bytes, now: float) -> list[do.Command]:
+        self.retention.forget()
+        said = do.Say("told to forget images that are not wanted")
+        return [said, self._keep(), *self._retained(now)]
 
     def _drain(self, _message: Drain, _body: bytes, now: float) -> list[do.Command]:
         self.leaving = self.leaving or do.WorkerEnd.DONE
@@ -275,10 +309,12 @@ class WorkerCore:
         state = self.desired.moved(event.state, now)
         if state is None:
             return []
+        if state.state is Readiness.READY:
+            self.retention.found(state.track, state.version, state.digest)
         out: list[do.Command] = []
         if self.phase is Phase.SERVING:
             out.append(do.Send(Versions((state,))))
-        return out + self._leave_if_idle(now)
+        return [*out, *self._retained(now), *self._leave_if_idle(now)]
 
     def _health_doubted(self, _event: events.HealthDoubted, _now: float) -> list[do.Command]:
         self.health.doubt()
@@ -356,4 +392,5 @@ _MESSAGES: dict[type[ToWorker], Callable[..., list[do.Command]]] = {
     Configure: WorkerCore._configure,
     Drain: WorkerCore._drain,
     Restart: WorkerCore._restart,
+    Forget: WorkerCore._forget,
 }
