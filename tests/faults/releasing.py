@@ -82,7 +82,8 @@ class ReleaseLab(FaultLab):
         """Start a real worker, again in the folder of the one before; wait for a version."""
         worker = self.own.worker(name, "test_runners", "--slots", "2", under=under)
         self._workers[name] = worker
-        self.await_ready(name, version=version)
+        if version:
+            self.await_ready(name, version=version)
         return worker
 
     def store(self, name: str = "worker-1") -> Store:

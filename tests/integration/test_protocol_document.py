@@ -261,6 +261,7 @@ ASKED: list[dict[str, Any]] = [
     {"action": "describe_workers"},
     {"action": "cancel", "id": "run-1"},
     {"action": "configure_worker", "channel": "test_runners", "topics": ["zig"]},
+    {"action": "forget_images", "workers": ["worker-1"]},
     {"action": "restart_workers"},
     {"action": "drain_worker", "identity": "worker-1"},
 ]

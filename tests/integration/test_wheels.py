@@ -1,8 +1,6 @@
 """The two wheels that another service installs, alone in an empty environment."""
 
 import json
-import os
-import shutil
 import subprocess
 import sys
 import zipfile
@@ -13,6 +11,7 @@ from pathlib import Path
 import pytest
 from support.pace import paced
 from support.processes import machine
+from support.uv import uv
 
 ROOT = Path(__file__).parents[2]
 DEPENDENCIES = ("msgspec", "pyzmq")
@@ -46,19 +45,6 @@ async def main():
 
 asyncio.run(main())
 """
-
-
-def uv(*arguments: str | Path) -> str:
-    """Run uv; from its cache if that has all, else with the package index."""
-    program = os.environ.get("UV") or shutil.which("uv")
-    assert program, "uv is not on PATH"
-    for more in (["--offline"], []):
-        done = subprocess.run(
-            [program, *arguments, *more], cwd=ROOT, capture_output=True, text=True, check=False
-        )
-        if done.returncode == 0:
-            return done.stdout
-    raise AssertionError(done.stderr)
 
 
 @pytest.fixture(scope="module")

@@ -32,6 +32,7 @@ from pipeline_worker.events import Event, StopAsked, VersionMoved
 from pipeline_worker.executor import Assignment, Finished
 from pipeline_worker.loop import WorkerLoop
 from pipeline_worker.sockets import RouterSockets
+from pipeline_worker.versions.retention import Memory
 from support.journal import Journal, Note
 
 
@@ -107,7 +108,10 @@ class EchoReleases:
             state = VersionState(*key, Readiness.READY, digest=digest)
         self._post(VersionMoved(state))
 
-    def keep(self, versions: Iterable[WantedVersion]) -> None:
+    def keep(self, versions: Iterable[WantedVersion], digests: Iterable[str] = ()) -> None:
+        pass
+
+    def remember(self, memory: Memory) -> None:
         pass
 
 

@@ -107,15 +107,17 @@ class Machine:
         name: str = "router",
         under: Sequence[str] = (),
         config: Path | None = None,
+        binaries: Path = BIN,
     ) -> Process:
         """Start a router, on the ports of the one before it if there was one.
 
-        `under` is a command that runs it: in another network, say, or with other limits.
+        `under` is a command that runs it: in another network, say, or with other limits; `binaries`
+        has its program.
         """
         process = self.start(
             name,
             *under,
-            str(BIN / "pipeline-router"),
+            str(binaries / "pipeline-router"),
             str(config or self.folder / "pipeline.yml"),
             *("--seed", str(seed)),
             *("--port", str(self.port), "--link-port", str(self.link_port)),

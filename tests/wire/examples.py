@@ -58,7 +58,10 @@ REQUESTS: dict[str, requests.Request] = {
     "cancel": requests.Cancel(id="run-1", of_action="test_solution"),
     "restart_workers": requests.RestartWorkers(),
     "drain_worker": requests.DrainWorker(identity="worker-1"),
-    "configure_worker": requests.ConfigureWorker(channel="test_runners", topics=("ruby", "bash")),
+    "forget_images": requests.ForgetImages(workers=("worker-1", "worker-2")),
+    "configure_worker": requests.ConfigureWorker(
+        channel="test_runners", topics=("ruby", "bash"), protocol=link.PROTOCOL
+    ),
 }
 
 # --- replies
@@ -147,6 +150,7 @@ _WORKER = responses.WorkerDescription(
     ),
     trouble="this host failed its check",
     host={"runtime": "runc 1.1.5", "cgroups": "version 2, below /system.slice/worker.service"},
+    keeps="keeps 1 image that is not wanted: the router is of another installation",
 )
 
 RESPONSES: dict[str, Struct] = {
@@ -178,7 +182,7 @@ RESPONSES: dict[str, Struct] = {
         ),
     ),
     "WorkerStatus": responses.WorkerStatus(
-        {"test_runners": responses.ChannelStatus(workers=2, slots=4, running=3, waiting=1)}
+        {"test_runners": responses.ChannelStatus(2, slots=4, running=3, waiting=1, keeping=1)}
     ),
     "Workers": responses.Workers((_WORKER,)),
     "Pong": responses.Pong("0.1.0", 12.5),
@@ -213,9 +217,13 @@ FROM_WORKER: dict[str, link.FromWorker] = {
         trouble="this host failed its check",
         host={"runtime": "runc 1.1.5", "layers": "mapped mounts"},
     ),
-    "hello-newer": link.Hello("worker-1", "0a1b2c3d", "builders", (), 1, protocol=2),
+    "hello-newer": link.Hello("worker-1", "0a1b2c3d", "builders", (), 1, link.PROTOCOL + 1),
     "heartbeat": link.WorkerHeartbeat(
-        running=1, load=0.5, draining=True, trouble="this host failed its check"
+        running=1,
+        load=0.5,
+        draining=True,
+        trouble="this host failed its check",
+        keeps="keeps 1 image that is not wanted: the router is of another installation",
     ),
     "versions": link.Versions((link.VersionState("ruby", VERSION, link.Readiness.REMOVED),)),
     "progress": link.Progress(job=1 << 40, attempt=1),
@@ -237,7 +245,7 @@ EVERY_LIMIT = settings.LimitSettings(
 )
 
 TO_WORKER: dict[str, link.ToWorker] = {
-    "welcome": link.Welcome(session=1, epoch=7, liveness_s=5.0),
+    "welcome": link.Welcome(1, epoch=7, liveness_s=5.0, installation="0a" * 16),
     "refused": link.Refused(link.RefusalReason.IDENTITY_ALIVE, "worker-1 is already there"),
     "heartbeat": link.RouterHeartbeat(epoch=7),
     "job": link.Job(1 << 40, 1, remaining_ms=30_000, queued_ms=12, key=b"\x00\xffkey", alone=True),
@@ -261,4 +269,5 @@ TO_WORKER: dict[str, link.ToWorker] = {
     ),
     "drain": link.Drain(),
     "restart": link.Restart(),
+    "forget": link.Forget(),
 }

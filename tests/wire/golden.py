@@ -2,17 +2,18 @@
 
 A JSON message is a file of its own: its bytes, and a newline that is not part of it. The link's
 headers are msgpack: one text file a direction, and three lines a header: its name, its bytes in
-hex, and the same as JSON for people (bytes as base64), which no test reads.
+hex, and the same as JSON for people (bytes as base64), which no test reads. They lie in a folder
+for each number of `PROTOCOL`; those of earlier numbers stay as they were.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import msgspec
 from msgspec import Struct
 
 from pipeline_protocol import codec
-from pipeline_protocol.link import FromWorker, ToWorker
+from pipeline_protocol.link import PROTOCOL, FromWorker, ToWorker
 
 from . import examples
 
@@ -28,6 +29,10 @@ LINK: dict[str, Mapping[str, FromWorker | ToWorker]] = {
     "from_worker": examples.FROM_WORKER,
     "to_worker": examples.TO_WORKER,
 }
+DECODE: dict[str, Callable[[bytes], FromWorker | ToWorker]] = {
+    "from_worker": codec.decode_from_worker,
+    "to_worker": codec.decode_to_worker,
+}
 
 
 def json_file(kind: str, name: str) -> Path:
@@ -38,14 +43,31 @@ def json_bytes(kind: str, name: str) -> bytes:
     return json_file(kind, name).read_bytes().removesuffix(b"\n")
 
 
-def link_file(direction: str) -> Path:
-    return FOLDER / f"{direction}.txt"
+def link_folder(protocol: int = PROTOCOL) -> Path:
+    return FOLDER / f"protocol-{protocol}"
 
 
-def link_bytes(direction: str) -> dict[str, bytes]:
-    blocks = link_file(direction).read_text(encoding="utf-8").strip().split("\n\n")
+def link_file(direction: str, protocol: int = PROTOCOL) -> Path:
+    return link_folder(protocol) / f"{direction}.txt"
+
+
+def link_bytes(direction: str, protocol: int = PROTOCOL) -> dict[str, bytes]:
+    return read_link(link_file(direction, protocol).read_text(encoding="utf-8"))
+
+
+def read_link(text: str) -> dict[str, bytes]:
+    """Return the headers of one of the link's golden files, by name."""
+    blocks = text.strip().split("\n\n")
     lines = [block.splitlines() for block in blocks]
     return {name: bytes.fromhex(data) for name, data, _ in lines}
+
+
+def link_now() -> dict[str, dict[str, bytes]]:
+    """Return the link's headers by direction and name, as they should be now."""
+    return {
+        direction: {name: codec.encode_link(header) for name, header in headers.items()}
+        for direction, headers in LINK.items()
+    }
 
 
 def files() -> Iterator[tuple[Path, bytes]]:

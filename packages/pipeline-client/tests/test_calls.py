@@ -42,6 +42,7 @@ CALLS: dict[str, Call[Any]] = {
     "ping": operations.ping(),
     "restart_workers": operations.restart_workers(),
     "drain_worker": operations.drain_worker("worker-1"),
+    "forget_images": operations.forget_images(["worker-1"]),
 }
 
 
@@ -186,6 +187,7 @@ def test_answer_has_response_and_context(action: str, response: Any) -> None:
         ("ping", responses.Pong("0.1.0", 1.5)),
         ("restart_workers", responses.Told(("worker-1",))),
         ("drain_worker", responses.Told(())),
+        ("forget_images", responses.Told(("worker-1",))),
     ],
 )
 def test_response_of_what_the_router_answers(action: str, response: Any) -> None:

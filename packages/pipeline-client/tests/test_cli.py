@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from click.testing import CliRunner, Result
 
@@ -67,6 +68,7 @@ ANSWERS: dict[str, tuple[Any, Context | None, tuple[str, ...]]] = {
     "current_config": ({"versions": {"test_runners": {"ruby": {"v1": None}}}}, None, ()),
     "drain_worker": (responses.Told(("worker-1",)), None, ()),
     "restart_workers": (responses.Told(("worker-1", "worker-2")), None, ()),
+    "forget_images": (responses.Told(("worker-1",)), None, ()),
     "cancel": (responses.Cancelled(1), None, ()),
 }
 """Action to response, context and lines on the way."""
@@ -110,6 +112,7 @@ ARGUMENTS: dict[str, tuple[str, ...]] = {
     "status": (),
     "drain": ("worker-1",),
     "restart": (),
+    "forget-images": ("worker-1",),
     "cancel": ("run-1",),
     "ping": (),
 }
@@ -126,6 +129,7 @@ TEXTS = {
     "workers": "worker-1  test_runners  ruby    1/2      1/1       ready",
     "status": "test_runners  1        2      1        0",
     "drain": "worker-1 finishes what it runs, then leaves",
+    "forget-images": "1 worker told to forget images that are not wanted: worker-1",
     "restart": "2 workers told to bootstrap again: worker-1, worker-2",
     "cancel": "1 request cancelled",
     "ping": "answered in",
@@ -143,6 +147,7 @@ KEYS = {
     "status": {"router", "channels"},
     "drain": {"workers"},
     "restart": {"workers"},
+    "forget-images": {"workers"},
     "cancel": {"cancelled"},
     "ping": {"version", "uptime_s", "round_trips_s"},
 }
@@ -156,6 +161,7 @@ FIRST_ACTION = {
     "status": "current_worker_status",
     "drain": "drain_worker",
     "restart": "restart_workers",
+    "forget-images": "forget_images",
     "cancel": "cancel",
     "ping": "ping",
 }
@@ -191,6 +197,7 @@ def test_the_help_lists_every_command_and_every_exit_status() -> None:
         assert f"\n  {name} " in shown
     for status in ("0    done", "1    an error", "2    a wrong", "3    the router", "4    the job"):
         assert status in shown
+    assert "5    of `status`" in shown
     assert "..." not in shown.split("Examples:")[0].split("Commands:")[1]
 
 
@@ -201,6 +208,7 @@ def test_the_document_names_every_command_and_what_it_prints() -> None:
     for keys in ({"response", "context"}, KEYS["ping"], KEYS["status"], KEYS["versions"]):
         assert all(f'"{key}"' in document for key in keys)
     assert "| 4 | the job failed" in document
+    assert "| 5 | of `status`" in document
 
 
 def test_the_version_is_the_packages() -> None:
@@ -364,6 +372,27 @@ def test_what_is_said_of_a_run_reaches_the_router(router: FakeRouter) -> None:
 def run(router: FakeRouter, *more: str) -> Result:
     words = ("test", "ruby", "two-fer", "s3://bucket/1/", "--version", "v1")
     return call(*words, *more, "--address", router.address)
+
+
+def test_workers_that_keep_what_is_not_wanted_are_shown_and_make_status_a_5() -> None:
+    keeping = msgspec.structs.replace(WORKER, keeps="keeps 3 images: \x1b[2J another installation")
+    channels = {"test_runners": responses.ChannelStatus(1, 2, 1, 0, keeping=1)}
+    with (
+        router_without("describe_workers", "current_worker_status")
+        .returning("describe_workers", responses.Workers((keeping, WORKER)))
+        .returning("current_worker_status", responses.WorkerStatus(channels)) as router
+    ):
+        shown = call("status", "--address", router.address)
+        assert shown.exit_code == 5
+        (line,) = [line for line in shown.stdout.splitlines() if "keeps" in line]
+        assert line == "worker-1 keeps 3 images: \\x1b[2J another installation"
+        shown = call("status", "--json", "--address", router.address)
+        assert shown.exit_code == 5
+        assert json.loads(shown.stdout)["channels"]["test_runners"]["keeping"] == 1
+        shown = call("workers", "--address", router.address)
+        assert shown.exit_code == 0
+        assert "keeps unwanted images" in shown.stdout
+        assert line in shown.stdout.splitlines()
 
 
 def test_tests_that_fail_are_4_and_still_an_answer() -> None:

@@ -38,6 +38,7 @@ from pipeline_router.events import (
 
 V1 = "git-" + "1" * 40
 V2 = "git-" + "2" * 40
+INSTALLATION = "1a" * 16
 SETTLED_S = 4.0
 """By now the router dispatches, and refuses for want of workers."""
 
@@ -126,6 +127,7 @@ class RouterHarness:
             epoch=epoch,
             now=0.0,
             force_worker_restart=force_worker_restart,
+            installation=INSTALLATION,
         )
         if settled:
             self.wait(SETTLED_S)

@@ -219,6 +219,54 @@ def test_bytes_that_are_no_text_are_refused(tmp_path: Path) -> None:
         ConfigFile(path).read()
 
 
+# --- whose state it is
+
+
+def installation(path: Path) -> str:
+    file = ConfigFile(path)
+    file.read()
+    return file.installation
+
+
+def test_a_seeded_file_is_a_new_installation_whatever_the_seed_says(tmp_path: Path) -> None:
+    seed = tmp_path / "seed.yml"
+    seed.write_text(f"{MARKER}\ninstallation: {'5e' * 16}\nversions: {{}}\n")
+    made = set()
+    for name in ("one.yml", "other.yml"):
+        file = ConfigFile(tmp_path / name)
+        file.seed(seed)
+        made.add(file.installation)
+        assert installation(file.path) == file.installation
+    assert len({*made, "5e" * 16}) == 3
+
+
+def test_it_stays_the_same_through_reads_and_saves(write: Write) -> None:
+    file = write("router: {queue: 7}\n")
+    file.read()
+    first = file.installation
+    assert len(first) == 32
+    file.save(VERSIONS)
+    file.reread()
+    assert file.read()[1] == VERSIONS
+    assert (file.installation, installation(file.path)) == (first, first)
+
+
+def test_a_file_from_before_there_were_installations_gets_one_and_keeps_its_versions(
+    write: Write,
+) -> None:
+    file = write(f"{ABOVE}{MARKER}\nversions: {{test_runners: {{ruby: {{{V1}: {{}}}}}}}}\n")
+    assert file.read()[1] == {"test_runners": {"ruby": {V1: None}}}
+    assert file.path.read_text().startswith(f"{ABOVE}{MARKER}\ninstallation: ")
+    assert ConfigFile(file.path).read()[1] == {"test_runners": {"ruby": {V1: None}}}
+
+
+@pytest.mark.parametrize("said", ["x", "'" + "0A" * 16 + "'", "7"])
+def test_an_installation_that_is_none_is_refused(write: Write, said: str) -> None:
+    file = write(f"{MARKER}\ninstallation: {said}\n")
+    with pytest.raises(BadConfig, match="installation: "):
+        file.read()
+
+
 # --- saving
 
 ABOVE = "# mine\nrouter: {queue: 7}   # seven, because\n\n"
@@ -229,7 +277,8 @@ def test_a_save_keeps_everything_above_the_marker_to_the_byte(write: Write) -> N
     file = write(f"{ABOVE}{MARKER}\nversions: {{}}\n")
     file.read()
     assert file.save(VERSIONS) is None
-    assert file.path.read_text().startswith(f"{ABOVE}{MARKER}\nversions:\n")
+    state = f"installation: {file.installation}\nversions:\n"
+    assert file.path.read_text().startswith(f"{ABOVE}{MARKER}\n{state}")
     config, versions = file.read()
     assert config.router.queue == 7
     assert versions == VERSIONS
@@ -291,10 +340,11 @@ def test_a_save_that_fails_leaves_the_old_file(
 
     file = write("router: {queue: 7}\n")
     file.read()
+    before = file.path.read_text()
     monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(OSError, match="No space left"):
         file.save(VERSIONS)
-    assert file.path.read_text() == "router: {queue: 7}\n"
+    assert file.path.read_text() == before
     assert [path.name for path in file.path.parent.iterdir()] == ["pipeline.yml"]
 
 

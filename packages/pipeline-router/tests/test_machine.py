@@ -20,6 +20,7 @@ from hypothesis.stateful import (
 
 from pipeline_protocol.codec import decode_reply, decode_request
 from pipeline_protocol.link import (
+    PROTOCOL,
     CancelJob,
     Drain,
     FromWorker,
@@ -78,7 +79,8 @@ class ModelWorker:
         jobs += [HeldJob(key, *fence, 0, True) for fence, (key, _) in self.held.items()]
         instance = f"i{self.instance}"
         return Hello(
-            self.name, instance, "test_runners", self.topics, self.slots, 1, states, tuple(jobs)
+            *(self.name, instance, "test_runners", self.topics, self.slots, PROTOCOL),
+            *(states, tuple(jobs)),
         )
 
     def take(self, message: ToWorker) -> None:

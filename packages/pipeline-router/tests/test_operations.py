@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from pipeline_protocol.link import Drain, Goodbye, Readiness
+from pipeline_protocol.link import PROTOCOL, Drain, Forget, Goodbye, Readiness, WorkerHeartbeat
 from pipeline_router.events import StopAsked
 
 
@@ -22,8 +22,9 @@ def test_current_worker_status_counts(harness: Any) -> None:
     for _ in range(5):
         harness.ask()
     status = harness.response(harness.ask(action="current_worker_status"))["channels"]
-    assert status["test_runners"] == {"workers": 1, "slots": 2, "running": 2, "waiting": 3}
-    assert status["builders"] == {"workers": 0, "slots": 0, "running": 0, "waiting": 0}
+    none = {"keeping": 0}
+    assert status["test_runners"] == {"workers": 1, "slots": 2, "running": 2, "waiting": 3} | none
+    assert status["builders"] == {"workers": 0, "slots": 0, "running": 0, "waiting": 0} | none
 
 
 def test_describe_workers(harness: Any) -> None:
@@ -37,12 +38,55 @@ def test_describe_workers(harness: Any) -> None:
     assert len(described["versions"]) == 2
 
 
+def test_a_worker_of_protocol_1_is_told_its_own_number_and_comes_to_be_refused(
+    harness: Any,
+) -> None:
+    older = harness.ask(action="configure_worker", channel="test_runners")
+    own = harness.ask(action="configure_worker", channel="test_runners", protocol=PROTOCOL)
+    told = [harness.response(client)["protocol"] for client in (older, own)]
+    assert told == [1, PROTOCOL]
+
+
 def test_configure_worker_tells_the_port_and_warns_of_unknown_topics(harness: Any) -> None:
     known = harness.ask(action="configure_worker", channel="test_runners", topics=["ruby"])
     assert harness.response(known) == {"link_port": 5556, "protocol": 1}
     unknown = harness.ask(action="configure_worker", channel="test_runners", topics=["elm"])
     (warning,) = harness.response(unknown)["warnings"]
     assert "'elm'" in warning
+
+
+def test_workers_that_keep_what_is_not_wanted_are_told_of_until_they_do_not(harness: Any) -> None:
+    worker = harness.worker("w1")
+    harness.worker("w2")
+    for _ in range(3):
+        worker.say(WorkerHeartbeat(0, keeps="keeps 2 images that are not wanted: so"))
+    described = harness.response(harness.ask(action="describe_workers"))["workers"]
+    assert [one["keeps"] for one in described] == ["keeps 2 images that are not wanted: so", ""]
+    status = harness.response(harness.ask(action="current_worker_status"))["channels"]
+    assert status["test_runners"]["keeping"] == 1
+    worker.say(WorkerHeartbeat(0))
+    assert [note for note in harness.notes if "keeps" in note] == [
+        "worker w1 keeps 2 images that are not wanted: so",
+        "worker w1 keeps nothing any more that is not wanted",
+    ]
+
+
+def test_all_workers_or_those_that_are_named_are_told_to_forget_images(harness: Any) -> None:
+    workers = [harness.worker(name) for name in ("w1", "w2")]
+
+    def forgetting(*named: str) -> tuple[Any, list[int]]:
+        asked = harness.ask(action="forget_images", workers=named)
+        return asked, [len(worker.heard(Forget)) for worker in workers]
+
+    asked, told = forgetting()
+    assert (harness.response(asked), told) == ({"workers": ["w1", "w2"]}, [1, 1])
+    asked, told = forgetting("w2")
+    assert (harness.response(asked), told) == ({"workers": ["w2"]}, [1, 2])
+    assert harness.notes[-1] == "told to forget images that are not wanted: w2"
+    asked, told = forgetting("w2", "w3")
+    assert harness.code(asked) == 400
+    assert "'w3'" in harness.error(asked)
+    assert told == [1, 2], "nobody is told, where one is unknown"
 
 
 def test_a_drained_worker_finishes_and_leaves(harness: Any) -> None:

@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from pipeline_protocol.link import (
+    PROTOCOL,
     CancelJob,
     Configure,
     Goodbye,
@@ -27,7 +28,7 @@ def test_a_hello_is_answered_by_welcome_then_configure(harness: Any) -> None:
     worker = harness.worker("w1", "ruby")
     first, second = (message for message, _ in worker.told[:2])
     assert isinstance(first, Welcome)
-    assert first.epoch == 7
+    assert (first.epoch, first.installation) == (7, "1a" * 16)
     assert isinstance(second, Configure)
     assert [want.version for want in second.settings.versions] == [harness.V1]
 
@@ -44,6 +45,26 @@ def test_some_are_refused(harness: Any, hello: dict[str, Any], why: RefusalReaso
     worker = harness.worker("w1", *topics, **hello)
     assert [refused.why for refused in worker.heard(Refused)] == [why]
     assert not worker.heard(Welcome)
+
+
+@pytest.mark.parametrize(
+    ("protocol", "older"), [(PROTOCOL - 1, "worker"), (PROTOCOL + 1, "router")]
+)
+def test_another_protocol_is_refused_in_words_on_both_sides(
+    harness: Any, protocol: int, older: str
+) -> None:
+    worker = harness.worker("w1", protocol=protocol)
+    (refused,) = worker.heard(Refused)
+    numbers = f"the router speaks protocol {PROTOCOL}, the worker {protocol}"
+    assert refused.error.startswith(f"{numbers}: upgrade the {older}")
+    assert harness.notes[-1] == f"worker w1 is refused: {refused.error}"
+
+
+def test_so_is_a_hello_that_only_another_router_could_read(harness: Any) -> None:
+    worker = harness.worker("w1", protocol=PROTOCOL + 1)
+    harness.do(WorkerGarbled(worker.peer, "upgrade the router", "w1"))
+    assert worker.heard(Refused)[-1] == Refused(RefusalReason.PROTOCOL, "upgrade the router")
+    assert harness.notes[-1] == "worker w1 is refused: upgrade the router"
 
 
 def test_heartbeats_carry_the_epoch(harness: Any) -> None:

@@ -7,16 +7,19 @@ from pathlib import Path
 from time import monotonic
 from typing import Any
 
+import msgspec
 import pytest
 import zmq
 
 from pipeline_protocol.codec import answer, decode_to_worker, encode_link
 from pipeline_protocol.link import (
+    PROTOCOL,
     FromWorker,
     Hello,
     Job,
     Progress,
     Readiness,
+    RefusalReason,
     Refused,
     Result,
     ResultAck,
@@ -24,6 +27,7 @@ from pipeline_protocol.link import (
     VersionState,
     Welcome,
     WorkerHeartbeat,
+    mismatch,
 )
 from pipeline_router.config_file import MARKER, ConfigFile
 from pipeline_router.core import RouterCore
@@ -238,6 +242,16 @@ def test_junk_on_the_link_is_refused_and_disturbs_nobody(
     refused = decode_to_worker(stranger.recv())
     assert isinstance(refused, Refused)
     assert router.ask(action="ping")["status"]["code"] == 200
+
+
+def test_a_hello_that_only_a_newer_router_could_read_is_refused_with_both_numbers(
+    router: Running,
+) -> None:
+    stranger = router.connect(zmq.DEALER, router.link_address)
+    hello = ["hello", "worker-1", {"form": "new"}, None, None, None, PROTOCOL + 1]
+    stranger.send(msgspec.msgpack.encode(hello))
+    refused = Refused(RefusalReason.PROTOCOL, mismatch(PROTOCOL, PROTOCOL + 1))
+    assert decode_to_worker(stranger.recv()) == refused
 
 
 def test_a_result_without_a_body_is_not_taken_for_one(router: Running) -> None:

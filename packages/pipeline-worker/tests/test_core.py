@@ -11,6 +11,7 @@ from pipeline_worker import commands as do
 from pipeline_worker import events
 from pipeline_worker.bootstrap import Phase
 from pipeline_worker.core import Mode, WorkerCore
+from pipeline_worker.versions.retention import KeptImage, Memory
 
 DIGEST = "sha256:" + "1" * 64
 OTHER_DIGEST = "sha256:" + "2" * 64
@@ -170,6 +171,41 @@ def test_another_refusal_ends_it_with_the_reason() -> None:
     assert "protocol 2" in leave.reason
 
 
+def test_the_words_for_another_protocol_name_the_older_side() -> None:
+    """An earlier router's own words told whoever read them to update the worker."""
+    worker = Driver()
+    worker.tick()
+    worker.feed(events.LinkFound(5556, protocol=link.PROTOCOL - 1))
+    (leave,) = worker.hear(link.Refused(RefusalReason.PROTOCOL, "update it"))
+    assert isinstance(leave, do.Leave)
+    assert leave.ending is do.WorkerEnd.FAILED
+    assert leave.reason.endswith(link.mismatch(link.PROTOCOL - 1, link.PROTOCOL))
+
+
+def test_the_number_of_a_router_that_came_back_older_is_asked_for_first() -> None:
+    worker = Driver()
+    worker.serve()
+    worker.hear(link.Refused(RefusalReason.UNKNOWN_SESSION, "say hello"))
+    refused = link.Refused(RefusalReason.PROTOCOL, "update it")
+    assert worker.hear(refused) == [do.AskRouter()]
+    worker.feed(events.LinkFound(5556, protocol=link.PROTOCOL - 1))
+    (leave,) = worker.hear(refused)
+    assert isinstance(leave, do.Leave)
+    assert leave.reason.endswith(link.mismatch(link.PROTOCOL - 1, link.PROTOCOL))
+
+
+def test_what_a_later_router_has_against_it_is_said_once() -> None:
+    worker = Driver()
+    worker.serve()
+    worker.tick(5.0)
+    refused = events.BootstrapRefused("the router refuses this worker: no such channel")
+    (said,) = worker.feed(refused)
+    assert isinstance(said, do.Say)
+    assert "no such channel" in said.text
+    assert said.warning
+    assert worker.feed(refused, after=1.0) == []
+
+
 def test_a_namesake_may_be_our_own_dead_self_so_it_asks_again_for_a_while() -> None:
     worker = Driver()
     worker.tick()
@@ -193,7 +229,8 @@ def test_wanted_versions_are_prepared_and_reported() -> None:
     assert of(out, do.Prepare) == [do.Prepare(wanted)]
     assert of(out, do.Keep) == [do.Keep((wanted,))]
     ready = VersionState("ruby", "git-1", Readiness.READY, DIGEST)
-    assert worker.feed(events.VersionMoved(ready)) == [do.Send(link.Versions((ready,)))]
+    out = worker.feed(events.VersionMoved(ready))
+    assert out == [do.Send(link.Versions((ready,))), do.Remember(worker.core.retention.memory)]
     same = worker.hear(link.Configure(Settings(versions=(WantedVersion("ruby", "git-1", DIGEST),))))
     assert not of(same, do.Prepare)
     assert not sent(same, link.Versions)
@@ -212,6 +249,58 @@ def test_what_is_not_wanted_any_more_is_forgotten() -> None:
     assert of(out, do.Keep) == [do.Keep(())]
     (versions,) = sent(out, link.Versions)
     assert versions == link.Versions((VersionState("ruby", "git-1", Readiness.REMOVED),))
+
+
+def found(worker: Driver, *versions: str) -> None:
+    for version in versions:
+        ready = VersionState("ruby", version, Readiness.READY, DIGEST)
+        worker.feed(events.VersionMoved(ready))
+
+
+def test_another_installations_word_removes_nothing_until_an_operators_does() -> None:
+    worker = Driver()
+    wanted = WantedVersion("ruby", "git-1", DIGEST)
+    worker.tick()
+    worker.feed(events.LinkFound(5556))
+    worker.hear(link.Welcome(1, EPOCH, installation="a" * 32))
+    worker.hear(link.Configure(Settings(versions=(wanted,))))
+    found(worker, "git-1")
+    assert of(worker.said, do.Remember)[-1] == do.Remember(worker.core.retention.memory)
+
+    worker.hear(link.Welcome(1, EPOCH + 1, installation="b" * 32))
+    out = worker.hear(link.Configure(Settings()))
+    assert of(out, do.Keep) == [do.Keep((), (DIGEST,))]
+    assert of(out, do.Remember) == [do.Remember(worker.core.retention.memory)]
+    (said,) = of(out, do.Say)
+    assert isinstance(said, do.Say)
+    assert (said.text, said.warning) == (worker.core.retention.words(), True)
+    (beat,) = sent(out, link.WorkerHeartbeat)
+    assert isinstance(beat, link.WorkerHeartbeat)
+    assert beat.keeps == said.text
+
+    again = worker.hear(link.Configure(Settings()))
+    assert of(again, do.Keep) == [do.Keep((), (DIGEST,))]
+    assert not of(again, do.Say)
+    out = worker.hear(link.Forget())
+    assert of(out, do.Keep) == [do.Keep(())]
+    (beat,) = sent(out, link.WorkerHeartbeat)
+    assert isinstance(beat, link.WorkerHeartbeat)
+    assert beat.keeps == ""
+
+
+def test_what_an_earlier_start_kept_is_kept_on() -> None:
+    former = Driver()
+    former.core.retention.memory = Memory(
+        "a" * 32, EPOCH, (), (KeptImage("ruby", "git-1", DIGEST),), "it was so"
+    )
+    address = WorkerAddress.parse("tcp://localhost:5555/test_runners")
+    worker = Driver()
+    worker.core = WorkerCore("w", "i", address, 2, memory=former.core.retention.memory)
+    worker.tick()
+    worker.feed(events.LinkFound(5556))
+    worker.hear(link.Welcome(1, EPOCH, installation="a" * 32))
+    out = worker.hear(link.Configure(Settings()))
+    assert of(out, do.Keep) == [do.Keep((), (DIGEST,))]
 
 
 def test_a_failed_version_is_tried_again_later_and_stays_failed_meanwhile() -> None:

@@ -53,7 +53,9 @@ class Router:
         assert self.front.poll(10_000)
         envelope, empty, question = self.front.recv_multipart()
         assert isinstance(decode_request(question), ConfigureWorker)
-        self.front.send_multipart([envelope, empty, answer(LinkAddress(self.link_port, 1))])
+        self.front.send_multipart(
+            [envelope, empty, answer(LinkAddress(self.link_port, link.PROTOCOL))]
+        )
         hello, _ = self.hear(link.Hello)
         assert isinstance(hello, link.Hello)
         self.say(link.Welcome(1, 5))

@@ -18,6 +18,7 @@ from pipeline_worker.events import Event, VersionMoved
 from pipeline_worker.versions import manager as version_manager
 from pipeline_worker.versions import registry as registries
 from pipeline_worker.versions.manager import AT_A_TIME, VersionManager
+from pipeline_worker.versions.memory_file import MemoryFile
 from pipeline_worker.versions.preparing import explain
 
 WAIT_S = 10.0
@@ -104,7 +105,7 @@ class FakeStore:
 class VersionManagerHarness:
     """VersionManager, and what they say."""
 
-    def __init__(self) -> None:
+    def __init__(self, folder: Path) -> None:
         self.store = FakeStore()
         self.prove: Callable[[StoredImage, CancelFlag], None] = lambda *_: None
         self.forgotten: list[str] = []
@@ -115,6 +116,7 @@ class VersionManagerHarness:
             cast(Store, self.store),
             lambda image, cancelled: self.prove(image, cancelled),
             self.forgotten.append,
+            MemoryFile(folder / "served.json"),
         )
         self.version_manager.report_to(self._hear)
 
@@ -154,8 +156,8 @@ def ruby(version: str, pinned: str | None = None) -> WantedVersion:
 
 
 @pytest.fixture
-def harness(monkeypatch: pytest.MonkeyPatch) -> Iterator[VersionManagerHarness]:
-    made = VersionManagerHarness()
+def harness(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[VersionManagerHarness]:
+    made = VersionManagerHarness(tmp_path)
     made.store.tags |= {f"v{letter}": digest(letter) for letter in "123"}
     made.store.tags |= {f"git-{number}": digest(f"{number:x}") for number in range(5, 15)}
     registry = FakeRegistry(made.store.tags)
@@ -163,6 +165,20 @@ def harness(monkeypatch: pytest.MonkeyPatch) -> Iterator[VersionManagerHarness]:
     monkeypatch.setattr(version_manager, "digest_of", bytes.decode)
     yield made
     made.version_manager.close()
+
+
+def test_images_that_nobody_wants_stay_while_they_are_to_be_kept(
+    harness: VersionManagerHarness,
+) -> None:
+    harness.want(ruby("v1"), ruby("v2"))
+    for version in ("v1", "v2"):
+        harness.await_state(version, Readiness.READY)
+    harness.version_manager.keep([], [digest("2")])
+    harness.await_that(lambda: harness.store.here == {digest("2")})
+    assert harness.ready("v2") is None
+    harness.want(ruby("v3"))
+    harness.await_state("v3", Readiness.READY)
+    harness.await_that(lambda: harness.store.here == {digest("3")})
 
 
 def test_a_version_is_pulled_proved_and_only_then_ready(harness: VersionManagerHarness) -> None:

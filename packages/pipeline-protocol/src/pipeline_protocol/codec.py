@@ -6,8 +6,8 @@ import msgspec
 from msgspec import Struct
 
 from pipeline_protocol import status
-from pipeline_protocol.link import FromWorker, ToWorker
-from pipeline_protocol.names import described, nearest
+from pipeline_protocol.link import PROTOCOL, FromWorker, ToWorker, mismatch
+from pipeline_protocol.names import Identity, described, nearest
 from pipeline_protocol.replies import Context, ProgressReply, Reply, StatusLine
 from pipeline_protocol.requests import ACTIONS, Request
 from pipeline_protocol.text import clean
@@ -34,6 +34,28 @@ class BadRequest(ValueError):
 
 class BadMessage(ValueError):
     """A reply or a link message that does not follow the protocol."""
+
+
+class OtherProtocol(BadMessage):
+    """A hello that cannot be read because its sender speaks another protocol."""
+
+    def __init__(self, identity: str, protocol: int) -> None:
+        super().__init__(mismatch(PROTOCOL, protocol))
+        self.identity = identity
+
+
+class _AnyHello(Struct, array_like=True, tag="hello"):
+    """What every protocol's hello begins with."""
+
+    identity: Identity
+    instance: Any
+    channel: Any
+    topics: Any
+    slots: Any
+    protocol: int
+
+
+_any_hello = msgspec.msgpack.Decoder(_AnyHello)
 
 
 class _ActionOnly(Struct):
@@ -97,11 +119,26 @@ def decode_progress(data: bytes | memoryview) -> tuple[str, ...] | None:
 
 
 def decode_from_worker(data: bytes | memoryview) -> FromWorker:
-    """Read a link header that a worker sent; raises BadMessage if it is none."""
+    """Read a link header that a worker sent.
+
+    Raises OtherProtocol for a hello that only a router of another protocol can read, BadMessage for
+    what is none.
+    """
     try:
         return _from_worker.decode(data)
     except _UNREADABLE as error:
+        _check_protocol(data)
         raise BadMessage(f"malformed message from a worker: {error}") from None
+
+
+def _check_protocol(data: bytes | memoryview) -> None:
+    """Raise OtherProtocol if that is what is wrong."""
+    try:
+        hello = _any_hello.decode(data)
+    except _UNREADABLE:
+        return
+    if hello.protocol != PROTOCOL:
+        raise OtherProtocol(hello.identity, hello.protocol) from None
 
 
 def decode_to_worker(data: bytes | memoryview) -> ToWorker:

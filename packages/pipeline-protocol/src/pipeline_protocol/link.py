@@ -10,11 +10,15 @@ from typing import Annotated
 
 from msgspec import Meta, Struct
 
-from pipeline_protocol.names import Digest, Identity, Slug, Version
+from pipeline_protocol.names import Digest, Identity, Installation, Slug, Version
 from pipeline_protocol.settings import Credentials, Seconds, Settings
 
-PROTOCOL = 1
-"""Raised when an older peer would misunderstand."""
+PROTOCOL = 2
+"""Raised when an older peer would misunderstand: a new tag, or another form of a field.
+
+What the two find out by that they differ keeps its form for ever: a hello's tag and its fields up
+to `protocol`, and `Refused`.
+"""
 
 MAX_LINK_BYTES = 4 << 20
 """The largest frame on the link."""
@@ -120,6 +124,8 @@ class WorkerHeartbeat(_Header, frozen=True, tag="heartbeat"):
     """It was asked to leave where it runs, or its host is in trouble: no more jobs."""
     trouble: Text = ""
     """What is the matter with its host; when that is over, it begins a session anew."""
+    keeps: Text = ""
+    """Why it keeps images that are not wanted; empty: it keeps none."""
 
 
 class Versions(_Header, frozen=True, tag="versions"):
@@ -173,6 +179,8 @@ class Welcome(_Header, frozen=True, tag="welcome"):
     epoch: int
     liveness_s: Seconds = 3.0
     """How long the router waits for a silent worker; a worker waits a little longer for it."""
+    installation: Installation = ""
+    """Whose versions are wanted; a worker removes nothing at another one's word."""
 
 
 class Refused(_Header, frozen=True, tag="refused"):
@@ -229,7 +237,29 @@ class Restart(_Header, frozen=True, tag="restart"):
     """Finish what runs, then bootstrap again."""
 
 
+class Forget(_Header, frozen=True, tag="forget"):
+    """Remove the images that are kept although they are not wanted."""
+
+
+def mismatch(router: int, worker: int) -> str:
+    """Say which protocols the two speak, and which of them is to be upgraded."""
+    older = "router" if router < worker else "worker"
+    return (
+        f"the router speaks protocol {router}, the worker {worker}: upgrade the {older} to a "
+        f"release that speaks {max(router, worker)}"
+    )
+
+
 FromWorker = Hello | WorkerHeartbeat | Versions | Progress | Result | Goodbye
 ToWorker = (
-    Welcome | Refused | RouterHeartbeat | Job | CancelJob | ResultAck | Configure | Drain | Restart
+    Welcome
+    | Refused
+    | RouterHeartbeat
+    | Job
+    | CancelJob
+    | ResultAck
+    | Configure
+    | Drain
+    | Restart
+    | Forget
 )

@@ -42,6 +42,11 @@ Identity = Annotated[
 ]
 """What a worker is called: ``worker-1``."""
 
+Installation = Annotated[
+    str,
+    Meta(pattern=r"\A([0-9a-f]{32})?\Z", description="an installation's id (32 hex digits)"),
+]
+"""Of a router's state: made at random when its file is, and kept in it; empty: none is known."""
 Digest = Annotated[
     str,
     Meta(pattern=r"\Asha256:[0-9a-f]{64}\Z", description="a digest (sha256: and 64 hex digits)"),

@@ -225,12 +225,22 @@ class DrainWorker(_Action, frozen=True, kw_only=True, tag="drain_worker"):
     identity: Identity
 
 
+class ForgetImages(_Action, frozen=True, kw_only=True, tag="forget_images"):
+    """Have workers remove the images that they keep although they are not wanted."""
+
+    role: ClassVar[Role] = Role.OPERATOR
+    workers: Annotated[tuple[Identity, ...], Meta(max_length=1000)] = ()
+    """Which ones; empty: all."""
+
+
 class ConfigureWorker(_Action, frozen=True, kw_only=True, tag="configure_worker"):
     """A worker's first question: where the link is."""
 
     role: ClassVar[Role] = Role.WORKER
     channel: str
     topics: Annotated[tuple[Slug, ...], Meta(max_length=100)] = ()
+    protocol: Annotated[int, Meta(ge=1, le=1_000_000)] = 1
+    """What it speaks on the link."""
 
     def __post_init__(self) -> None:
         if self.topics and not channel_named(self.channel).scopable:
@@ -252,6 +262,7 @@ RouterServed = (
     | Cancel
     | RestartWorkers
     | DrainWorker
+    | ForgetImages
     | ConfigureWorker
 )
 Request = WorkerServed | RouterServed

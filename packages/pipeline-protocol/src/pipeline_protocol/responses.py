@@ -112,6 +112,8 @@ class ChannelStatus(Struct, frozen=True):
     slots: int
     running: int
     waiting: int
+    keeping: int = 0
+    """How many of the workers keep images that are not wanted."""
 
 
 class WorkerStatus(Struct, frozen=True):
@@ -137,6 +139,8 @@ class WorkerDescription(Struct, frozen=True):
     """Why the worker took itself out of the pool."""
     host: dict[str, str] = {}
     """How its host runs jobs: kernel, runtime, layers, cgroups."""
+    keeps: str = ""
+    """Why the worker keeps images that are not wanted."""
 
 
 class Workers(Struct, frozen=True):
@@ -159,7 +163,7 @@ class Cancelled(Struct, frozen=True):
 
 
 class Told(Struct, frozen=True):
-    """Of restart_workers and drain_worker: who was told."""
+    """Of restart_workers, drain_worker and forget_images: who was told."""
 
     workers: tuple[str, ...]
 
@@ -170,4 +174,5 @@ class LinkAddress(Struct, frozen=True, omit_defaults=True):
     link_port: int
     """On the host that the worker reached the front end by."""
     protocol: int
+    """The router's on the link; for a worker that speaks 1, that (`Operations._configure`)."""
     warnings: tuple[str, ...] = ()

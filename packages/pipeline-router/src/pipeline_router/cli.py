@@ -130,7 +130,11 @@ def _run(
             raise BadConfig(f"{file.path} does not exist: create it from a template by --seed FILE")
         file.lock()
         if seed is not None and file.seed(seed):
-            _log.info("%s created from %s", file.path, seed)
+            _log.warning(
+                "%s created from %s: a new installation, %s. Workers that served another one keep "
+                "their images until a deploy, or `pipeline forget-images`",
+                *(file.path, seed, file.installation),
+            )
         config, versions = file.read()
     except BadConfig as error:
         raise Unusable(str(error)) from None
@@ -149,6 +153,7 @@ def _run(
             address=address,
             link_port=int(link_address.rpartition(":")[2]),
             force_worker_restart=force_worker_restart,
+            installation=file.installation,
             version=version("pipeline-router"),
         )
         loop = RouterLoop(core, front, link, file)

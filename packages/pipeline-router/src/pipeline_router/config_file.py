@@ -5,6 +5,7 @@ People write the part above the marker line, the router the part below it, and o
 
 import fcntl
 import os
+import secrets
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -13,7 +14,7 @@ import msgspec
 import yaml
 
 from pipeline_router.config import Config, Versions
-from pipeline_router.config_parse import BadConfig, Entries, Entry, read_config, read_entries
+from pipeline_router.config_parse import BadConfig, Entries, Entry, read_config, read_state
 from pipeline_router.config_yaml import BadYaml, load
 
 MARKER = "# --- below this line the router writes; edit it only while no router runs ---"
@@ -39,6 +40,8 @@ class ConfigFile:
         self._text = ""
         """As it was last read or written."""
         self._entries: Entries = {}
+        self.installation = ""
+        """Whose versions these are, since the file was read: an id that the file keeps."""
 
     # --- beginning and end
 
@@ -68,24 +71,31 @@ class ConfigFile:
             self._lock = None
 
     def seed(self, seed: Path) -> bool:
-        """Create the file from a template if it is missing.
+        """Create the file from a template if it is missing: a new installation, whatever it says.
 
         Raises BadConfig if the template is bad.
         """
         if self._real.exists():
             return False
         text = _read(seed)
-        self._parse(text, seed)
-        self._replace(text)
+        _, _, entries = self._parse(text, seed)
+        self.installation = _new_installation()
+        self._write(text, entries)
         return True
 
     # --- reading
 
     def read(self) -> tuple[Config, Versions]:
-        """Read the file; raises BadConfig with one line if it is of no use."""
+        """Read the file, and write an installation's id into one that has none.
+
+        Raises BadConfig with one line if the file is of no use, OSError if it cannot be written.
+        """
         text = _read(self._real, self.path)
-        config, entries = self._parse(text)
+        config, self.installation, entries = self._parse(text)
         self._text, self._entries = text, entries
+        if not self.installation:
+            self.installation = _new_installation()
+            self._write(text, entries)
         return config, {
             channel: {
                 track: {version: entry.digest for version, entry in versions.items()}
@@ -97,17 +107,17 @@ class ConfigFile:
     def reread(self) -> Config:
         """Read what people wrote again; what the router wrote stays as it knows it."""
         text = _read(self._real, self.path)
-        config, _ = self._parse(text)
+        config, _, _ = self._parse(text)
         self._text = text
         return config
 
-    def _parse(self, text: str, shown: Path | None = None) -> tuple[Config, Entries]:
-        config, entries = _parse(text, shown or self.path, self._real.parent)
+    def _parse(self, text: str, shown: Path | None = None) -> tuple[Config, str, Entries]:
+        config, installation, entries = _parse(text, shown or self.path, self._real.parent)
         try:
             self._check(config)
         except BadConfig as error:
             raise BadConfig(f"{shown or self.path}: {error}") from None
-        return config, entries
+        return config, installation, entries
 
     # --- saving
 
@@ -119,14 +129,17 @@ class ConfigFile:
         # the very text that is kept is the one that is looked at: somebody may be writing now
         text = _read(self._real, self.path)
         changed = self._parse(text)[0] if text != self._text else None
-        entries = self._dated(versions)
+        self._write(text, self._dated(versions))
+        return changed
+
+    def _write(self, text: str, entries: Entries) -> None:
+        """Write the router's part anew, below what people wrote in `text`."""
         above, _, _ = _split(text)
         if above and not above.endswith("\n"):
             above += "\n"
-        text = f"{above}{MARKER}\n{_written(entries)}"
+        text = f"{above}{MARKER}\n{_written(self.installation, entries)}"
         self._replace(text)
         self._entries, self._text = entries, text
-        return changed
 
     def _dated(self, versions: Versions) -> Entries:
         today = datetime.now(UTC).isoformat(timespec="seconds")
@@ -184,14 +197,18 @@ def _split(text: str) -> tuple[str, str, int]:
     return text, "", 0
 
 
-def _parse(text: str, path: Path, folder: Path) -> tuple[Config, Entries]:
+def _new_installation() -> str:
+    return secrets.token_hex(16)
+
+
+def _parse(text: str, path: Path, folder: Path) -> tuple[Config, str, Entries]:
     above, below, lines = _split(text)
     try:
         data = load(above)
         if isinstance(data, dict) and "versions" in data:
             raise BadConfig(f"versions: belongs below the line `{MARKER}`")
         config = read_config(data)
-        entries = read_entries(load("\n" * lines + below))
+        installation, entries = read_state(load("\n" * lines + below))
     except (BadConfig, BadYaml) as error:
         raise BadConfig(f"{path}: {error}") from None
     registry = config.registry
@@ -199,10 +216,10 @@ def _parse(text: str, path: Path, folder: Path) -> tuple[Config, Entries]:
         # relative to the file, not to wherever a worker was started
         location = str(folder / Path(registry.location).expanduser())
         registry = msgspec.structs.replace(registry, location=os.path.normpath(location))
-    return msgspec.structs.replace(config, registry=registry), entries
+    return msgspec.structs.replace(config, registry=registry), installation, entries
 
 
-def _written(entries: Entries) -> str:
+def _written(installation: str, entries: Entries) -> str:
     data = {
         channel: {
             track: {version: msgspec.to_builtins(entry) for version, entry in versions.items()}
@@ -210,4 +227,5 @@ def _written(entries: Entries) -> str:
         }
         for channel, tracks in entries.items()
     }
-    return yaml.safe_dump({"versions": data}, sort_keys=False, width=1000)
+    state = {"installation": installation, "versions": data}
+    return yaml.safe_dump(state, sort_keys=False, width=1000)

@@ -10,7 +10,7 @@ from msgspec import UNSET, Meta, Struct, UnsetType
 from msgspec.structs import asdict, fields, replace
 
 from pipeline_protocol.channels import CHANNELS, channel_named, tool_channel_named
-from pipeline_protocol.names import Digest, Slug, Version, described, nearest
+from pipeline_protocol.names import Digest, Installation, Slug, Version, described, nearest
 from pipeline_protocol.settings import (
     CeilingSettings,
     InputSettings,
@@ -136,15 +136,20 @@ def read_config(data: Any) -> Config:
     return config
 
 
-def read_entries(data: Any) -> Entries:
-    """Return the versions that the router wrote.
+def read_state(data: Any) -> tuple[str, Entries]:
+    """Return what the router wrote: the installation's id, "" if there is none, and the versions.
 
-    Raises BadConfig if they are not as it writes them.
+    Raises BadConfig if it is not as the router writes it.
     """
     sections = _mapping(data, "")
     for key in sections:
-        if key != "versions":
+        if key not in ("installation", "versions"):
             raise BadConfig(f"{key}: belongs above the line below which the router writes")
+    installation = _name(sections.get("installation", ""), Installation, "installation")
+    return installation, _entries(sections)
+
+
+def _entries(sections: dict[Any, Any]) -> Entries:
     entries: Entries = {}
     for channel, tracks in _mapping(sections.get("versions"), "versions").items():
         path = f"versions.{channel}"

@@ -57,8 +57,8 @@ EPOCHS = 1 << 23
 class RouterCore:
     """The router, as a state machine.
 
-    `epoch` tells this start of the router from every other: random, not 0. `address` is the front
-    end's, for people to read.
+    `epoch` tells this start of the router from every other: random, not 0. `installation` is whose
+    versions these are, through all starts. `address` is the front end's, for people to read.
     """
 
     def __init__(
@@ -71,6 +71,7 @@ class RouterCore:
         address: str = "tcp://localhost:5555",
         link_port: int = 5556,
         force_worker_restart: bool = False,
+        installation: str = "",
         version: str = "",
     ) -> None:
         self._out: list[Command] = []
@@ -87,6 +88,7 @@ class RouterCore:
             self.deployments,
             config,
             epoch,
+            installation,
             force_restart=force_worker_restart,
         )
         self._admission = Admission(
@@ -188,6 +190,7 @@ class RouterCore:
 
     def _heartbeat(self, worker: Worker, message: WorkerHeartbeat, _: bytes, now: float) -> None:
         worker.load, worker.trouble = message.load, message.trouble
+        self.sessions.keeps(worker, message.keeps)
         if message.draining and not (worker.draining or worker.restarting):
             self.sessions.rest(worker, now, restarting=False)
 
@@ -203,7 +206,10 @@ class RouterCore:
 
     def _worker_garbled(self, event: WorkerGarbled, now: float) -> None:
         worker = self.sessions.presence.at(event.peer)
-        if worker is None:
+        if event.other:
+            refusal = Refused(RefusalReason.PROTOCOL, event.error)
+            self.sessions.refuse(event.peer, refusal, event.other)
+        elif worker is None:
             self._out.append(Tell(event.peer, Refused(RefusalReason.MALFORMED, event.error)))
         else:
             self._out.append(Note("warning", "%s: %s", (worker, event.error)))

@@ -38,6 +38,8 @@ class WorkerGarbled(Struct, frozen=True):
 
     peer: bytes
     error: str
+    other: str = ""
+    """The identity of a worker whose hello is unreadable because it speaks another protocol."""
 
 
 class PeerGone(Struct, frozen=True):

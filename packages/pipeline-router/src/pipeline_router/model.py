@@ -140,6 +140,7 @@ class Worker:
         "host",
         "identity",
         "instance",
+        "keeps",
         "last_used",
         "listed",
         "load",
@@ -166,6 +167,8 @@ class Worker:
         self.trouble = hello.trouble
         """Why it takes no jobs, if it is its host that is not well."""
         self.host = hello.host
+        self.keeps = ""
+        """Why it keeps images that are not wanted, as its heartbeats say."""
         self.versions: dict[tuple[str, str], VersionState] = {}
         self.running: dict[tuple[int, int], Work | Orphan | None] = {}
         self.alone = False

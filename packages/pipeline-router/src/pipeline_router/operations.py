@@ -6,7 +6,7 @@ from typing import Any, Final
 from pipeline_protocol import status
 from pipeline_protocol.channels import CHANNEL_OF_ACTION
 from pipeline_protocol.codec import answer
-from pipeline_protocol.link import PROTOCOL, Drain, Restart
+from pipeline_protocol.link import PROTOCOL, Drain, Forget, Restart
 from pipeline_protocol.names import nearest
 from pipeline_protocol.requests import (
     Cancel,
@@ -17,6 +17,7 @@ from pipeline_protocol.requests import (
     DeploymentCheck,
     DescribeWorkers,
     DrainWorker,
+    ForgetImages,
     Ping,
     RestartWorkers,
     UnloadContainerVersion,
@@ -34,7 +35,7 @@ from pipeline_protocol.responses import (
     WorkerStatus,
 )
 from pipeline_router import refusals
-from pipeline_router.commands import Command, SendReply, Tell, TellAll
+from pipeline_router.commands import Command, Note, SendReply, Tell, TellAll
 from pipeline_router.deployments import DeploymentChange, Deployments, DeployRequest
 from pipeline_router.dispatch import Dispatcher
 from pipeline_router.events import Requested
@@ -136,6 +137,7 @@ class Operations:
                 slots=sum(worker.slots for worker in workers),
                 running=sum(len(worker.running) for worker in workers),
                 waiting=scheduler.count + sum(w.reserved is not None for w in workers),
+                keeping=sum(bool(worker.keeps) for worker in workers),
             )
         return WorkerStatus(channels)
 
@@ -153,7 +155,10 @@ class Operations:
             for topic in request.topics
             if topic not in known and not self._deployments.of_track(request.channel, topic)
         )
-        return LinkAddress(self._link_port, PROTOCOL, warnings)
+        # A worker of protocol 1 that was let in once would ask for ever if it were told another
+        # number here. Told its own it comes to the link, is refused there by name, and leaves.
+        protocol = PROTOCOL if request.protocol > 1 else 1
+        return LinkAddress(self._link_port, protocol, warnings)
 
     # --- what is to be done
 
@@ -185,12 +190,28 @@ class Operations:
     def _drain(self, event: Requested, request: DrainWorker, now: float) -> object:
         worker = self._sessions.presence.called(request.identity)
         if worker is None:
-            close = nearest(request.identity, self._sessions.presence.identities())
-            error = f"`identity`: no worker is called {request.identity!r}{close}"
-            return Refusal(status.UNUSABLE, error)
+            return self._unknown("identity", request.identity)
         self._out.append(Tell(worker.peer, Drain()))
         self._sessions.rest(worker, now, restarting=False)
         return Told((worker.identity,))
+
+    def _forget(self, event: Requested, request: ForgetImages, now: float) -> object:
+        presence = self._sessions.presence
+        workers = []
+        for identity in request.workers or sorted(worker.identity for worker in presence):
+            worker = presence.called(identity)
+            if worker is None:
+                return self._unknown("workers", identity)
+            workers.append(worker)
+        told = tuple(worker.identity for worker in workers)
+        self._out.append(TellAll(tuple(worker.peer for worker in workers), Forget()))
+        text = "told to forget images that are not wanted: %s"
+        self._out.append(Note("info", text, (", ".join(told) or "no worker",)))
+        return Told(told)
+
+    def _unknown(self, field: str, identity: str) -> Refusal:
+        close = nearest(identity, self._sessions.presence.identities())
+        return Refusal(status.UNUSABLE, f"`{field}`: no worker is called {identity!r}{close}")
 
 
 Handler = Callable[[Operations, Requested, Any, float], object]
@@ -207,6 +228,7 @@ HANDLERS: Final[dict[type, Handler]] = {
     Cancel: Operations._cancel,
     RestartWorkers: Operations._restart,
     DrainWorker: Operations._drain,
+    ForgetImages: Operations._forget,
     ConfigureWorker: Operations._configure,
 }
 """Request type to what answers it; None as an answer: later, when it is saved."""
@@ -225,4 +247,5 @@ def _describe(worker: Worker, now: float) -> WorkerDescription:
         versions=tuple(worker.versions.values()),
         trouble=worker.trouble,
         host=worker.host,
+        keeps=worker.keeps,
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from pipeline_protocol.channels import CHANNELS
-from pipeline_protocol.link import PROTOCOL, Hello, RefusalReason, Refused
+from pipeline_protocol.link import PROTOCOL, Hello, RefusalReason, Refused, mismatch
 from pipeline_router.model import Worker
 
 
@@ -57,8 +57,7 @@ class Presence:
 def check_hello(hello: Hello) -> Refused | None:
     """Return why a worker that says so cannot be let in, whoever else is there."""
     if hello.protocol != PROTOCOL:
-        error = f"this router speaks protocol {PROTOCOL}, the worker {hello.protocol}: update it"
-        return Refused(RefusalReason.PROTOCOL, error)
+        return Refused(RefusalReason.PROTOCOL, mismatch(PROTOCOL, hello.protocol))
     channel = CHANNELS.get(hello.channel)
     if channel is None:
         known = ", ".join(CHANNELS)

@@ -35,6 +35,7 @@ class Sessions:
         deployments: Deployments,
         config: Config,
         epoch: int,
+        installation: str,
         *,
         force_restart: bool,
     ) -> None:
@@ -46,6 +47,7 @@ class Sessions:
         self._dispatcher = dispatcher
         self._deployments = deployments
         self._epoch = epoch
+        self._installation = installation
         self._force_restart = force_restart
         self._last_session = 0
 
@@ -56,11 +58,16 @@ class Sessions:
         refusal = check_hello(hello)
         owner = self.presence.called(hello.identity)
         if refusal is not None:
-            self._out.append(Tell(peer, refusal))
+            self.refuse(peer, refusal, hello.identity)
         elif owner is None or owner.peer == peer or owner.instance == hello.instance:
             self.welcome(peer, hello, now)
         else:
             self._out.append(Probe(owner.peer, RouterHeartbeat(self._epoch), peer, hello))
+
+    def refuse(self, peer: bytes, refusal: Refused, identity: str) -> None:
+        """Keep a worker out, in words on both sides."""
+        self._out.append(Tell(peer, refusal))
+        self._note("warning", "worker %s is refused: %s", identity, refusal.error)
 
     def probed(self, peer: bytes, hello: Hello, now: float, *, alive: bool) -> None:
         """Refuse a newcomer whose name's owner is connected, else let it in."""
@@ -79,9 +86,9 @@ class Sessions:
         worker.draining = hello.draining and not worker.restarting
         self.presence.add(worker)
         self._last_session += 1
-        self._out.append(
-            Tell(peer, Welcome(self._last_session, self._epoch, self.config.router.liveness_s))
-        )
+        liveness_s = self.config.router.liveness_s
+        welcome = Welcome(self._last_session, self._epoch, liveness_s, self._installation)
+        self._out.append(Tell(peer, welcome))
         self._out.append(Tell(peer, self._configure(worker.channel, worker.topics)))
         if self._force_restart and hello.epoch not in (0, self._epoch):
             worker.restarting = True
@@ -168,6 +175,14 @@ class Sessions:
         self._dispatcher.schedulers[worker.channel].reassign_pool(worker)
         self._dispatcher.fill(worker, now)
         self._dispatcher.refuse_unready(worker.failed, now)
+
+    def keeps(self, worker: Worker, why: str) -> None:
+        """Take in whether a worker keeps images that are not wanted, and have it noticed."""
+        if why and why != worker.keeps:
+            self._note("warning", "%s %s", worker, why)
+        elif worker.keeps and not why:
+            self._note("info", "%s keeps nothing any more that is not wanted", worker)
+        worker.keeps = why
 
     def _learn(self, worker: Worker, states: Iterable[VersionState]) -> None:
         for told in states:

@@ -15,6 +15,7 @@ from pipeline_protocol.codec import (
     MAX_REQUEST_BYTES,
     BadMessage,
     BadRequest,
+    OtherProtocol,
     decode_from_worker,
     decode_request,
     refusal,
@@ -170,6 +171,9 @@ class WorkerLink(PeerSocket):
                 continue
             try:
                 message = decode_from_worker(header.bytes)
+            except OtherProtocol as error:
+                yield WorkerGarbled(peer, str(error), error.identity)
+                continue
             except BadMessage as error:
                 yield WorkerGarbled(peer, str(error))
                 continue

@@ -236,6 +236,7 @@ def _session(start: Start, folder: WorkFolder) -> Leave:
             start.mode,
             Timeouts(first_answer_s=start.wait_s),
             flavour.host,
+            flavour.memory,
         )
         sockets = RouterSockets(address)
         loop = WorkerLoop(

@@ -6,6 +6,7 @@ from msgspec import Struct
 
 from pipeline_protocol.link import FromWorker, Job, JobId
 from pipeline_protocol.settings import Credentials, Settings, WantedVersion
+from pipeline_worker.versions.retention import Memory
 
 
 class WorkerEnd(Enum):
@@ -66,6 +67,14 @@ class Keep(Struct, frozen=True):
     """Forget every version but these; what still runs keeps its own until it ends."""
 
     versions: tuple[WantedVersion, ...]
+    digests: tuple[str, ...] = ()
+    """Images that are to stay although no version of these is one."""
+
+
+class Remember(Struct, frozen=True):
+    """Write down, beside the store, what the next start is to know."""
+
+    memory: Memory
 
 
 class ProveHealth(Struct, frozen=True):
@@ -95,6 +104,7 @@ Command = (
     | Adopt
     | Prepare
     | Keep
+    | Remember
     | ProveHealth
     | Say
     | Leave

@@ -10,13 +10,16 @@ from enum import Enum
 
 from pipeline_protocol.address import WorkerAddress
 from pipeline_protocol.link import (
+    PROTOCOL,
     CancelJob,
     Configure,
     Drain,
+    Forget,
     Goodbye,
     Hello,
     Job,
     Progress,
+    Readiness,
     RefusalReason,
     Refused,
     Restart,
@@ -27,6 +30,7 @@ from pipeline_protocol.link import (
     Versions,
     Welcome,
     WorkerHeartbeat,
+    mismatch,
 )
 from pipeline_worker import commands as do
 from pipeline_worker import events
@@ -34,6 +38,7 @@ from pipeline_worker.bootstrap import Bootstrap, Phase, Step, Timeouts
 from pipeline_worker.host.health import DOUBTFUL, Health, Verdict
 from pipeline_worker.ledger import Ledger
 from pipeline_worker.versions.desired import DesiredVersions
+from pipeline_worker.versions.retention import Memory, Retention
 
 
 class Mode(Enum):
@@ -58,8 +63,12 @@ class WorkerCore:
         mode: Mode = Mode.LISTEN,
         timeouts: Timeouts | None = None,
         host: Mapping[str, str] | None = None,
+        memory: Memory | None = None,
     ) -> None:
-        """Begin; `host` says how its host runs jobs, for whoever asks the router."""
+        """Begin; `host` says how its host runs jobs, for whoever asks the router.
+
+        `memory` is what an earlier start left beside the store.
+        """
         self.identity = identity
         self.instance = instance
         self.address = address
@@ -70,8 +79,14 @@ class WorkerCore:
         self.bootstrap = Bootstrap(self.timeouts)
         self.ledger = Ledger()
         self.desired = DesiredVersions(address.topics)
+        self._remembered = memory or Memory()
+        self.retention = Retention(self._remembered)
         self.health = Health()
         self.epoch = 0
+        self._router_protocol: int | None = None
+        """As its front end said; None: another router may be behind the link by now."""
+        self._bootstrap_error = ""
+        """The last one that was said."""
         self.leaving: do.WorkerEnd | None = None
         self._configured = False
         self._was_asked_to_stop = False
@@ -131,11 +146,17 @@ class WorkerCore:
         if self.phase is not Phase.ASKING:
             return []
         self.bootstrap.heard(now)
+        self._router_protocol, self._bootstrap_error = event.protocol, ""
         warnings = [do.Say(text, warning=True) for text in event.warnings]
         return [*warnings, do.Connect(event.port), *self._hello(now)]
 
     def _bootstrap_refused(self, event: events.BootstrapRefused, now: float) -> list[do.Command]:
-        return [] if self.bootstrap.welcomed else [do.Leave(do.WorkerEnd.FAILED, event.error)]
+        if not self.bootstrap.welcomed:
+            return [do.Leave(do.WorkerEnd.FAILED, event.error)]
+        if event.error == self._bootstrap_error:
+            return []
+        self._bootstrap_error = event.error
+        return [do.Say(f"{event.error}; asking again", warning=True)]
 
     def _hello(self, now: float) -> list[do.Command]:
         self.bootstrap.greeted(now)
@@ -157,7 +178,8 @@ class WorkerCore:
     def _beat(self, load: float, now: float) -> list[do.Command]:
         self._beat_at = now
         running, trouble = len(self.ledger.running), self.health.trouble
-        return [do.Send(WorkerHeartbeat(running, load, self.draining, trouble))]
+        keeps = self.retention.words()
+        return [do.Send(WorkerHeartbeat(running, load, self.draining, trouble, keeps))]
 
     # --- what the router says
 
@@ -168,6 +190,7 @@ class WorkerCore:
     def _welcome(self, message: Welcome, _body: bytes, now: float) -> list[do.Command]:
         self.bootstrap.welcome(now, message.liveness_s)
         self.epoch = message.epoch
+        self.retention.welcome(message.installation, message.epoch)
         said = do.Say(f"serving {self.address}, {self.slots} at a time")
         return [said, *self._beat(0.0, now), *self._held_results()]
 
@@ -179,12 +202,18 @@ class WorkerCore:
 
     def _refused(self, message: Refused, _body: bytes, now: float) -> list[do.Command]:
         if message.why is RefusalReason.UNKNOWN_SESSION:
+            self._router_protocol = None
             return self._hello(now) if self.phase is Phase.SERVING else []
+        if message.why is RefusalReason.PROTOCOL and self._router_protocol is None:
+            return self._ask(now)  # for its number: to say what is to be upgraded
         if message.why is RefusalReason.IDENTITY_ALIVE and self.bootstrap.wait_for_stale_identity(
             now
         ):
             return [do.Say(f"{message.error}; asking again", warning=True)]
-        return [do.Leave(do.WorkerEnd.FAILED, f"the router refuses this worker: {message.error}")]
+        error = message.error
+        if self._router_protocol not in (None, PROTOCOL):  # an older router's words name no remedy
+            error = mismatch(self._router_protocol, PROTOCOL)
+        return [do.Leave(do.WorkerEnd.FAILED, f"the router refuses this worker: {error}")]
 
     def _router_heartbeat(
         self, _message: RouterHeartbeat, _body: bytes, _now: float
@@ -221,10 +250,33 @@ class WorkerCore:
             ]
         out: list[do.Command] = [do.Adopt(message.settings, message.credentials)]
         out += map(do.Prepare, wanted.prepare)
-        out.append(do.Keep(self.desired.wanted()))
+        self.retention.want(self.desired.wanted())
+        out.append(self._keep())
         if wanted.changed:
             out.append(do.Send(Versions(wanted.changed)))
-        return out + self._leave_if_idle(now)
+        return [*out, *self._retained(now), *self._leave_if_idle(now)]
+
+    def _keep(self) -> do.Command:
+        return do.Keep(self.desired.wanted(), self.retention.digests())
+
+    def _retained(self, now: float) -> list[do.Command]:
+        """Write down what has changed about what is kept, and tell both operators."""
+        before, after = self._remembered, self.retention.memory
+        if after == before:
+            return []
+        self._remembered = after
+        out: list[do.Command] = [do.Remember(after)]
+        if (after.kept, after.why) != (before.kept, before.why):
+            keeps = self.retention.words()
+            out.append(do.Say(keeps or "keeps only what is wanted", warning=bool(keeps)))
+            if self.phase is Phase.SERVING:
+                out += self._beat(0.0, now)
+        return out
+
+    def _forget(self, _message: Forget, _body: bytes, now: float) -> list[do.Command]:
+        self.retention.forget()
+        said = do.Say("told to forget images that are not wanted")
+        return [said, self._keep(), *self._retained(now)]
 
     def _drain(self, _message: Drain, _body: bytes, now: float) -> list[do.Command]:
         self.leaving = self.leaving or do.WorkerEnd.DONE
@@ -257,10 +309,12 @@ class WorkerCore:
         state = self.desired.moved(event.state, now)
         if state is None:
             return []
+        if state.state is Readiness.READY:
+            self.retention.found(state.track, state.version, state.digest)
         out: list[do.Command] = []
         if self.phase is Phase.SERVING:
             out.append(do.Send(Versions((state,))))
-        return out + self._leave_if_idle(now)
+        return [*out, *self._retained(now), *self._leave_if_idle(now)]
 
     def _health_doubted(self, _event: events.HealthDoubted, _now: float) -> list[do.Command]:
         self.health.doubt()
@@ -338,4 +392,5 @@ _MESSAGES: dict[type[ToWorker], Callable[..., list[do.Command]]] = {
     Configure: WorkerCore._configure,
     Drain: WorkerCore._drain,
     Restart: WorkerCore._restart,
+    Forget: WorkerCore._forget,
 }

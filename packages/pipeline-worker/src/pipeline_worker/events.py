@@ -2,7 +2,7 @@
 
 from msgspec import Struct
 
-from pipeline_protocol.link import JobId, ToWorker, VersionState
+from pipeline_protocol.link import PROTOCOL, JobId, ToWorker, VersionState
 
 
 class LinkFound(Struct, frozen=True):
@@ -10,6 +10,8 @@ class LinkFound(Struct, frozen=True):
 
     port: int
     warnings: tuple[str, ...] = ()
+    protocol: int = PROTOCOL
+    """The router's."""
 
 
 class BootstrapRefused(Struct, frozen=True):

@@ -29,6 +29,8 @@ from pipeline_worker.inputs.fetch import Inputs
 from pipeline_worker.tool_jobs import ToolJobs
 from pipeline_worker.versions.check import ImageCheck
 from pipeline_worker.versions.manager import NoVersions, Preparer, VersionManager
+from pipeline_worker.versions.memory_file import MemoryFile
+from pipeline_worker.versions.retention import Memory
 
 _log = logging.getLogger(__name__)
 
@@ -60,6 +62,8 @@ class Flavour(Struct, frozen=True):
     health_checker: HealthChecker
     host: dict[str, str] = {}
     """How this host runs jobs."""
+    memory: Memory = Memory()
+    """What an earlier start knew of its router."""
 
 
 @contextmanager
@@ -113,12 +117,16 @@ def open_flavour(
             sandbox, TOOLS[kind], folder.folder("proofs"), health_checker.doubt
         )
         store = Store(folder.folder("store"), PULLS, sandbox.background.take)
-        version_manager = VersionManager(channel, store, image_check.prove, image_check.forget)
+        notes = MemoryFile(folder.path / "served.json")
+        memory = notes.read()
+        version_manager = VersionManager(
+            channel, store, image_check.prove, image_check.forget, notes
+        )
         opened.callback(version_manager.close)
         inputs = Inputs(means.file_inputs)
         opened.callback(inputs.close)
         jobs = ToolJobs(identity, TOOLS[kind], sandbox, version_manager, inputs)
-        yield Flavour(jobs, version_manager, health_checker, facts)
+        yield Flavour(jobs, version_manager, health_checker, facts, memory)
 
 
 def _require(*programs: str) -> None:

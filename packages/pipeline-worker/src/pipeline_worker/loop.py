@@ -72,7 +72,8 @@ class WorkerLoop:
             do.CancelRun: lambda c: self._executor.cancel(c.job, c.attempt),
             do.Adopt: self._adopt,
             do.Prepare: lambda c: version_manager.prepare(c.wanted),
-            do.Keep: lambda c: version_manager.keep(c.versions),
+            do.Keep: lambda c: version_manager.keep(c.versions, c.digests),
+            do.Remember: lambda c: version_manager.remember(c.memory),
             do.ProveHealth: lambda _: self._health_checker.begin(),
             do.Say: lambda c: _log.log(
                 logging.WARNING if c.warning else logging.INFO, "%s", c.text

@@ -38,7 +38,9 @@ class RouterSockets:
         self._poller = zmq.Poller()
         self._front: zmq.Socket[bytes] | None = None
         self._link: zmq.Socket[bytes] | None = None
-        question = ConfigureWorker(channel=address.channel, topics=address.topics)
+        question = ConfigureWorker(
+            channel=address.channel, topics=address.topics, protocol=PROTOCOL
+        )
         self._question = [b"", encode_json(question)]
 
     def register(self, descriptor: int) -> None:
@@ -127,12 +129,7 @@ def _first_answer(frames: list[bytes]) -> LinkFound | BootstrapRefused:
         link: LinkAddress = msgspec.json.decode(_raw(reply.response), type=LinkAddress)
     except (BadMessage, msgspec.DecodeError) as error:
         return BootstrapRefused(f"what answers there is not a pipeline router: {error}")
-    if link.protocol != PROTOCOL:
-        return BootstrapRefused(
-            f"the router speaks protocol {link.protocol}, this worker {PROTOCOL}: "
-            "install releases of both that match"
-        )
-    return LinkFound(link.link_port, link.warnings)
+    return LinkFound(link.link_port, link.warnings, link.protocol)
 
 
 def _raw(response: Any) -> bytes:

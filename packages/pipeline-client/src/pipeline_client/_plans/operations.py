@@ -121,3 +121,14 @@ def drain_worker(identity: str, *, timeout_s: float | None = None) -> Call[respo
     """
     request = made(requests.DrainWorker, identity=identity)
     return Call(request, response_of(responses.Told), timeout_s, resendable=False)
+
+
+def forget_images(
+    workers: Iterable[str] = (), *, timeout_s: float | None = None
+) -> Call[responses.Told]:
+    """Have these workers, or all, remove the images that they keep although they are not wanted.
+
+    They keep them when a router comes back with another state than the one they served.
+    """
+    request = made(requests.ForgetImages, workers=tuple(workers))
+    return Call(request, response_of(responses.Told), timeout_s)

@@ -16,6 +16,8 @@ ERROR = 1
 USAGE = 2
 UNREACHABLE = 3
 JOB_FAILED = 4
+UNDECIDED = 5
+"""Of `status`: workers keep images that are not wanted, and wait for an operator's word."""
 INTERRUPTED = 130
 
 STATUSES_IN_SHORT = (

@@ -27,12 +27,13 @@ COMMANDS = MappingProxyType(
         "watch": "watch",
         "drain": "fleet",
         "restart": "fleet",
+        "forget-images": "fleet",
         "cancel": "fleet",
         "ping": "fleet",
         "completion": "completion",
     }
 )
-"""Command to the module that has it under its name."""
+"""Command to the module that has it under its name, with `_` for `-`."""
 
 _COMMON = MappingProxyType({"--address": True, "--timeout": True, "--json": False})
 """Options of every command, and whether a value follows; see `Root.parse_args`."""
@@ -50,7 +51,7 @@ class Root(click.Group):
         if cmd_name not in COMMANDS:
             return None
         module = import_module(f"pipeline_client.cli.commands.{COMMANDS[cmd_name]}")
-        command: click.Command = getattr(module, cmd_name)
+        command: click.Command = getattr(module, cmd_name.replace("-", "_"))
         return command
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
@@ -97,6 +98,7 @@ Exit status:
   3    the router does not answer
   4    the job failed: tests failed, a tool or a build failed or passed a limit,
        a version that was waited for could not be prepared
+  5    of `status`: workers keep images that are not wanted until you say more
   130  interrupted
 
 \b

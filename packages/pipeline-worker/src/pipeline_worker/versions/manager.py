@@ -22,8 +22,10 @@ from pipeline_protocol.channels import CHANNELS
 from pipeline_protocol.settings import Credentials, Settings, WantedVersion
 from pipeline_worker.events import Event
 from pipeline_worker.thread_pool import ThreadPool
+from pipeline_worker.versions.memory_file import MemoryFile
 from pipeline_worker.versions.preparing import PreparingVersion, explain
 from pipeline_worker.versions.registry import OpenRegistry
+from pipeline_worker.versions.retention import Memory
 
 _log = logging.getLogger(__name__)
 
@@ -50,8 +52,11 @@ class Preparer(Protocol):
     def prepare(self, wanted: WantedVersion) -> None:
         """Get a version ready, in the background."""
 
-    def keep(self, versions: Iterable[WantedVersion]) -> None:
-        """Forget every version but these."""
+    def keep(self, versions: Iterable[WantedVersion], digests: Iterable[str] = ()) -> None:
+        """Forget every version but these; leave the images of these digests alone, too."""
+
+    def remember(self, memory: Memory) -> None:
+        """Write down what the next start is to know."""
 
 
 class NoVersions:
@@ -67,22 +72,34 @@ class NoVersions:
         """Refuse: the router sends builders no versions."""
         raise ValueError(f"builders prepare no versions, not even {wanted.version}")
 
-    def keep(self, versions: Iterable[WantedVersion]) -> None:
+    def keep(self, versions: Iterable[WantedVersion], digests: Iterable[str] = ()) -> None:
         """Nothing is there to be forgotten."""
+
+    def remember(self, memory: Memory) -> None:
+        """Nothing is kept that would have to be known again."""
 
 
 class VersionManager:
     """The versions of one channel on this host."""
 
     def __init__(
-        self, channel: str, store: Store, prove: Prove, forget: Callable[[str], None]
+        self,
+        channel: str,
+        store: Store,
+        prove: Prove,
+        forget: Callable[[str], None],
+        notes: MemoryFile,
     ) -> None:
-        """Use `store` for images; `forget` is told a digest before its layers are removed."""
+        """Use `store` for images; `forget` is told a digest before its layers are removed.
+
+        `notes` is where the next start finds what it is to know.
+        """
         self._tool = CHANNELS[channel].tool or "{track}"
         self._channel = channel
         self._store = store
         self._prove = prove
         self._forget = forget
+        self._notes = notes
         self._settings = Settings()
         self._registry = OpenRegistry()
         self._post: Callable[[Event], None] = lambda _: None
@@ -92,6 +109,8 @@ class VersionManager:
         self._here: dict[Key, str] = {}
         """What a wanted version was last found to be: what has come of it is not fetched again."""
         self._ready: dict[Key, StoredImage] = {}
+        self._unwanted: set[str] = set()
+        """Digests that are kept all the same."""
         self._used: Counter[str] = Counter()
         self._preparing = 0
         self._collecting = False
@@ -119,9 +138,13 @@ class VersionManager:
             former.cancelled.set()
         self._threads.submit(lambda: self._carry_out(release))
 
-    def keep(self, versions: Iterable[WantedVersion]) -> None:
-        """Forget every version but these; what still runs keeps its image until it ends."""
+    def keep(self, versions: Iterable[WantedVersion], digests: Iterable[str] = ()) -> None:
+        """Forget every version but these; what still runs keeps its image until it ends.
+
+        Images of `digests` stay, whether a version of these is one or not.
+        """
         with self._lock:
+            self._unwanted = set(digests)
             self._wanted = {(one.track, one.version): one.digest for one in versions}
             for key in self._underway.keys() - self._wanted.keys():
                 self._underway.pop(key).cancelled.set()
@@ -130,6 +153,10 @@ class VersionManager:
                     del known[key]
             self._gc_pending = True
         self._threads.submit(self._collect)
+
+    def remember(self, memory: Memory) -> None:
+        """Write down what the next start is to know, in the background."""
+        self._notes.write(memory)
 
     @contextmanager
     def use(self, track: str, version: str) -> Iterator[StoredImage | None]:
@@ -154,6 +181,7 @@ class VersionManager:
         with self._lock:
             for release in self._underway.values():
                 release.cancelled.set()
+        self._notes.close(_CLOSE_S)
         if not self._threads.close(_CLOSE_S):
             _log.warning("what is being prepared does not end: leaving it behind")
 
@@ -229,7 +257,8 @@ class VersionManager:
     def _kept(self) -> set[str]:
         """Return what wanted versions need, by digest; the lock is held."""
         ready = (image.digest for image in self._ready.values())
-        return {*ready, *self._here.values(), *filter(None, self._wanted.values())}
+        wanted = filter(None, self._wanted.values())
+        return {*ready, *self._here.values(), *wanted, *self._unwanted}
 
     def _collect(self) -> None:
         """Remove what is neither wanted nor in use; not while a pull may be laying it down."""

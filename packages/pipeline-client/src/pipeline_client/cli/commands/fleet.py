@@ -11,6 +11,7 @@ from pipeline_client.cli.session import Session
 from pipeline_client.cli.values import Seconds, named
 from pipeline_client.cli.views.roster import (
     channel_lines,
+    keeping_lines,
     roster_data,
     roster_lines,
     router_line,
@@ -34,11 +35,20 @@ def workers(session: Session) -> None:
 @command()
 @common
 def status(session: Session) -> None:
-    """Show the router, and each channel in numbers."""
+    """Show the router, and each channel in numbers.
+
+    Exits with 5 if workers keep images that are not wanted: the router's state was lost, restored
+    from long ago, or is not the one that they served before.
+    """
     pong = session.client.ping()
     channels = session.client.status().channels
+    is_undecided = any(channel.keeping for channel in channels.values())
     lines = [router_line(str(session.address), pong), "", *channel_lines(channels)]
+    if is_undecided:
+        lines += ["", *keeping_lines(session.client.workers().workers)]
     session.out.result({"router": pong, "channels": channels}, lines)
+    if is_undecided:
+        click.get_current_context().exit(exits.UNDECIDED)
 
 
 @command()
@@ -58,6 +68,26 @@ def restart(session: Session) -> None:
     told = session.client.restart_workers()
     listed = ", ".join(map(cell, told.workers))
     line = f"{count(len(told.workers), 'worker')} told to bootstrap again"
+    session.out.result(told, [f"{line}: {listed}" if listed else line])
+
+
+@command()
+@click.argument(
+    "identities",
+    metavar="[WORKER]...",
+    nargs=-1,
+    type=named(names.Identity),
+    shell_complete=completers.identities,
+)
+@common
+def forget_images(session: Session, identities: tuple[str, ...]) -> None:
+    """Have workers remove images kept though not wanted.
+
+    Without a WORKER, all do. `pipeline status` says who keeps any, and why.
+    """
+    told = session.client.forget_images(identities)
+    listed = ", ".join(map(cell, told.workers))
+    line = f"{count(len(told.workers), 'worker')} told to forget images that are not wanted"
     session.out.result(told, [f"{line}: {listed}" if listed else line])
 
 

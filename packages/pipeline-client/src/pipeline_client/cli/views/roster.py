@@ -7,7 +7,7 @@ import msgspec
 from msgspec import Struct
 
 from pipeline_client.cli.views.rollouts import state_words
-from pipeline_client.cli.views.text import Cell, cell, span, table
+from pipeline_client.cli.views.text import Cell, cell, coloured, span, table
 from pipeline_protocol.link import Readiness
 from pipeline_protocol.responses import ChannelStatus, Pong, WorkerDescription
 
@@ -97,6 +97,8 @@ def state_of(worker: WorkerDescription, versions: Iterable[HeldVersion]) -> tupl
         return "failed to prepare", "red"
     if Readiness.PREPARING in states:
         return "preparing", "yellow"
+    if worker.keeps:
+        return "keeps unwanted images", "red"
     return "ready", "green"
 
 
@@ -118,11 +120,21 @@ def roster_lines(workers: Iterable[WorkerDescription], wanted: Wanted) -> list[s
             for one in versions
             if not one.wanted or one.state != Readiness.READY
         ]
+        remarks += keeping_lines([worker])
     if not rows:
         start = "`pipeline-worker listen worker-1 ADDRESS/test_runners WORK_FOLDER` starts one"
         return [f"no worker is there: {start}"]
     header = ("IDENTITY", "CHANNEL", "TRACKS", "RUNNING", "DEPLOYED", "STATE")
     return [*table(header, rows), *remarks]
+
+
+def keeping_lines(workers: Iterable[WorkerDescription]) -> list[str]:
+    """Return a line for each worker that keeps images that are not wanted: why, until when."""
+    return [
+        coloured(f"{cell(worker.identity)} {cell(worker.keeps)}", "red")
+        for worker in workers
+        if worker.keeps
+    ]
 
 
 def deployed(
