@@ -76,6 +76,7 @@ RAN = replies.Context(
     ),
     logs=replies.Logs(stdout="1 run\n", stderr="warning: \ufffd"),
     exit_status=0,
+    replaced=("stderr",),
     invocation={"argv": ["/opt/test-runner/bin/run.sh", "two-fer", "/mnt/", "/mnt/"]},
     worker="worker-1",
     attempt=1,

@@ -22,10 +22,10 @@ from pipeline_containers.system.json_text import load_json
 def test_a_configuration() -> None:
     document = {
         "config": {
-            "Env": ["A=1", "B", "=C", 3, "D=\0"],
+            "Env": ["A=1", "B", "=C", 3, "D=\0", "E=\ud800"],
             "User": "app",
             "WorkingDir": "/opt",
-            "Entrypoint": ["sh"],
+            "Entrypoint": ["sh", "\udfff"],
         }
     }
     assert parse_config(document) == ImageConfig(("A=1",), "app", "/opt", ("sh",))
@@ -44,7 +44,7 @@ def test_a_configuration_that_is_none(document: object) -> None:
         ("Env", [f"A{number}=" for number in range(30_000)], "30000 entries of Env, and 256 are"),
         ("Env", ["A=" + "x" * 200_000], "200002 bytes of Env, and 65536 are"),
         ("Entrypoint", ["sh"] * 257, "257 entries of Entrypoint, and 256 are"),
-        ("Entrypoint", ["\ud800" * 30_000], "90000 bytes of Entrypoint"),
+        ("Entrypoint", ["é" * 45_000], "90000 bytes of Entrypoint"),
         ("User", "x" * 100_000, "100000 bytes of User"),
         ("WorkingDir", "/x" * 50_000, "100000 bytes of WorkingDir"),
     ],

@@ -113,6 +113,16 @@ def test_every_error_has_its_code_its_reason_and_the_logs_end(
         assert reply["context"]["logs"]["stdout"].endswith("the end")
 
 
+@pytest.mark.parametrize(("log", "replaced"), [("a\ufffd", ["stdout"]), ("a", None), ("", None)])
+def test_what_was_no_text_in_a_builds_log_is_said(
+    jobs: BuildJobs, monkeypatch: pytest.MonkeyPatch, log: str, replaced: list[str] | None
+) -> None:
+    outcome = BuildOutcome("built", "images/ruby-test-runner", f"git-{SHA}", DIGEST, SHA, log)
+    monkeypatch.setattr(build_jobs, "build_and_publish", lambda *_, **__: outcome)
+    _, body = jobs.perform(assignment(**BUILD))
+    assert json.loads(body)["context"].get("replaced") == replaced
+
+
 def test_a_listing(jobs: BuildJobs) -> None:
     code, body = jobs.perform(assignment(action="list_available_containers"))
     assert code == 200

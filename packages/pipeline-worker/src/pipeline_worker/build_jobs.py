@@ -77,6 +77,7 @@ class BuildJobs:
             attempt=assignment.attempt,
             timing=Timing(queued_s=assignment.queued_s, total_s=time.monotonic() - began),
             logs=Logs(stdout=_end(log)) if log else msgspec.UNSET,
+            replaced=("stdout",) if "\ufffd" in log else msgspec.UNSET,
         )
         if response is None:
             return code, refusal(code, error, context)
