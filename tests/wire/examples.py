@@ -21,9 +21,14 @@ SOLUTION: dict[str, Any] = {
     "container_version": VERSION,
 }
 
+PNG = requests.BinaryFile(b"\x89PNG\r\n\x1a\n\x00")
 OPTIONS: dict[str, Any] = {"timeout_s": 30.0, "progress": True}
 INLINE: dict[str, Any] = {
-    "files": {"two_fer.rb": 'def two_fer = "One for you, one for mé."\n', "lib/a.rb": ""},
+    "files": {
+        "two_fer.rb": 'def two_fer = "One for you, one for mé."\n',
+        "lib/a.rb": "",
+        "a.png": PNG,
+    },
     "execution_timeout": 5.5,
     "priority": requests.Priority.BACKGROUND,
 }

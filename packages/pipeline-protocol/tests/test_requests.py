@@ -320,6 +320,47 @@ def test_bad_files(files: Any) -> None:
     assert "`$.files" in str(refusal_of(SOLUTION, s3_uri=None, files=files))
 
 
+CONTENTS: list[Any] = [
+    {"base64": "QUI"},
+    {"base64": "QU I="},
+    {"base64": "QUI=\n"},
+    {"base64": "_-8="},
+    {"base64": "=QUJ"},
+    {"base64": 3},
+    {"base64": None},
+    {"text": "a"},
+    {},
+    ["QUI="],
+    3,
+    None,
+]
+
+
+@pytest.mark.parametrize("content", CONTENTS)
+def test_a_file_that_is_neither_text_nor_base64_is_named(content: Any) -> None:
+    files = {"good": "", "fine.png": {"base64": "QUI="}, "bad.png": content, "": "later"}
+    error = refusal_of(SOLUTION, s3_uri=None, files=files)
+    assert error.code == status.MALFORMED
+    assert str(error).startswith("file 'bad.png': ")
+    assert "`$.files[...]" in str(error)
+
+
+def test_base64_that_is_none_is_refused_in_words() -> None:
+    error = refusal_of(SOLUTION, s3_uri=None, files={"a.png": {"base64": "%"}})
+    assert "Invalid base64 encoded string" in str(error)
+
+
+@given(st.dictionaries(st.sampled_from("abc"), st.text() | st.binary(), min_size=1))
+def test_files_are_text_or_bytes(files: dict[str, str | bytes]) -> None:
+    sent = {
+        name: requests.BinaryFile(it) if isinstance(it, bytes) else it for name, it in files.items()
+    }
+    fields: dict[str, Any] = {**SOLUTION, "s3_uri": msgspec.UNSET, "files": sent}
+    del fields["action"]
+    request = requests.TestSolution(**fields)
+    assert decode_request(encode_json(request)) == request
+
+
 # --- what is let through
 
 
