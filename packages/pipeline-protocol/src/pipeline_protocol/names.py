@@ -5,7 +5,6 @@ Patterns end in ``\Z``, because ``$`` lets a trailing newline through.
 
 import re
 from collections.abc import Iterable
-from difflib import get_close_matches
 from typing import Annotated, Any, get_args
 
 from msgspec import Meta
@@ -127,5 +126,7 @@ def described(error: str) -> str:
 
 def nearest(name: str, known: Iterable[str]) -> str:
     """Return `` (did you mean 'x'?)`` for an error's end, or an empty string."""
+    from difflib import get_close_matches
+
     close = get_close_matches(name, list(known), n=1)
     return f" (did you mean {close[0]!r}?)" if close else ""

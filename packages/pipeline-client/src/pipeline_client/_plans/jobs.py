@@ -8,7 +8,6 @@ Times are in seconds.
 import os
 from collections.abc import Mapping
 from typing import Any, Literal, TypedDict, TypeVar, Unpack
-from uuid import uuid4
 
 from msgspec import UNSET
 
@@ -176,4 +175,4 @@ def list_available_containers(
 
 
 def _new_id() -> str:
-    return uuid4().hex
+    return os.urandom(16).hex()
