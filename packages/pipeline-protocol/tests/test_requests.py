@@ -255,10 +255,24 @@ def test_names_that_were_seen_fill_no_memory() -> None:
 
 
 @pytest.mark.parametrize(
-    "reference", ["", "-x", "--upload-pack=x", "$(id)", "a b", "a\n", "@{1}", "x" * 256]
+    "reference",
+    [
+        *("", "-x", "--upload-pack=x", "$(id)", "a b", "a\n", "@{1}", "x" * 256, ".a", "/a", "a~1"),
+        *("a^", "a:b", "a?", "a*", "a[", "a\\b", "a`b", "a;b", "a\x7f", "a\x9b", "a\u202e"),
+        *("a\u200b", "a\u2028", "a\u00a0", "a\ufeff", "a\ue000"),
+    ],
 )
 def test_bad_git_reference(reference: str) -> None:
     assert "Expected a git reference" in str(refusal_of(BUILD, git_reference=reference))
+
+
+@pytest.mark.parametrize(
+    "reference", ["@", "HEAD", "#x", "_x", "größe", "日本/語", "🚀", "A" * 40, "a@b", "x" * 255]
+)
+def test_good_git_reference(reference: str) -> None:
+    request = decode_request(json.dumps({**BUILD, "git_reference": reference}).encode())
+    assert isinstance(request, requests.BuildContainer)
+    assert request.git_reference == reference
 
 
 def test_bad_identity() -> None:

@@ -3,10 +3,10 @@
     FOLDER/KEY/lock   held while the clone is fetched and read
     FOLDER/KEY/git/   a bare clone, KEY a hash of its address
 
-The repository is a stranger's. References are checked against an allowlist and used by their full
-names only; a commit counts only if a branch or tag of the repository leads to it, since hosts also
-serve the commits of its forks. No hook, no configuration of a user or of the host, no filter, no
-submodule and no LFS object takes part. Branches and tags are fetched anew each time.
+The repository is a stranger's. References are checked and used by their full names only; a commit
+counts only if a branch or tag of the repository leads to it, since hosts also serve the commits of
+its forks. No hook, no configuration of a user or of the host, no filter, no submodule and no LFS
+object takes part. Branches and tags are fetched anew each time.
 """
 
 import hashlib
@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
-from pipeline_containers.building.reference import PROTOCOLS, Reference, check_url, is_sha
+from pipeline_containers.building.reference import HEAD, PROTOCOLS, Reference, check_url, is_sha
 from pipeline_containers.errors import SourceError, SourceRefused
 from pipeline_containers.system.command import (
     Completed,
@@ -152,6 +152,8 @@ def fetched(
     ):
         keyring = _Keyring.take(sources.credentials, Path(home))
         git = _Git(clone / "git", Path(home), keyring, deadline, on_line)
+        if wanted.is_head:  # before the fetch, which then has it
+            wanted = _head(git, url)
         _fetch(git, url)
         yield Commit(_resolve(git, wanted), git)
 
@@ -257,6 +259,17 @@ def _fetch_into(git: _Git, url: str) -> Completed:
     ]
     everything = ["+refs/heads/*:refs/heads/*", "+refs/tags/*:refs/tags/*"]
     return git.call(["fetch", "--quiet", *options, "--", url, *everything])
+
+
+def _head(git: _Git, url: str) -> Reference:
+    """Ask a repository which commit it stands at."""
+    done = git.call(["ls-remote", "--quiet", "--", url, HEAD])
+    if not done.ok:
+        raise SourceError(f"{url} cannot be fetched: {git.reason(done)}")
+    sha = done.stdout.partition("\t")[0]
+    if not is_sha(sha):
+        raise Reference(HEAD).unknown
+    return Reference(sha)
 
 
 def _resolve(git: _Git, reference: Reference) -> str:
