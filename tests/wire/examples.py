@@ -252,7 +252,7 @@ TO_WORKER: dict[str, link.ToWorker] = {
     "configure": link.Configure(
         settings=settings.Settings(
             registry=settings.RegistrySettings("docker", "registry:5000/tools", "exercism/{tool}"),
-            sources=settings.SourceSettings("https://git.test/{tool}"),
+            sources=settings.SourceSettings("https://git.test/{tool}", submodules=True, lfs=True),
             inputs=settings.InputSettings(("s3://submissions/",)),
             tools={"test_runners": "{track}-test-runner"},
             defaults=settings.TrackLimits(EVERY_LIMIT, settings.CeilingSettings(wall_s=60.0)),

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from pipeline_containers.building import git as building_git
-from pipeline_containers.building.git import GitSources, checkout, fetched
+from pipeline_containers.building import quota as building_quota
+from pipeline_containers.building.checkout import checkout
+from pipeline_containers.building.git import GitSources, fetched
 from pipeline_containers.building.reference import Reference, check_url
 from pipeline_containers.errors import (
     BadReference,
@@ -308,7 +309,7 @@ def test_a_repository_of_a_few_kilobytes_with_millions_of_files(
 def test_a_repository_whose_files_are_large_when_they_are_unpacked(
     resolve: Callable[[str], str], commit: Commit, monkeypatch: pytest.MonkeyPatch, work: Path
 ) -> None:
-    monkeypatch.setattr(building_git, "MAX_BYTES", 1_000_000)
+    monkeypatch.setattr(building_quota, "MAX_BYTES", 1_000_000)
     commit({"zeros": "0" * 600_000, "more": "0" * 400_000})
     assert resolve("main")
     commit({"one": "1"})

@@ -7,6 +7,7 @@ PACKAGES = {
     "buildah": "buildah",
     "crun": "crun",
     "git": "git",
+    "git-lfs": "git-lfs",
     "prlimit": "util-linux",
     "runc": "runc",
     "runsc": "runsc",

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable
+from dataclasses import replace
 
 import msgspec
 
@@ -87,14 +88,16 @@ class BuildJobs:
         tool = self._tool(request.channel, request.track_slug)
         limits = self._settings.defaults.limits
         left_s = assignment.deadline - time.monotonic()
+        said = self._settings.sources
+        sources = replace(self._workshop.sources, submodules=said.submodules, lfs=said.lfs)
         built = build_and_publish(
             BuildRequest(
-                url=self._settings.sources.url.replace("{tool}", tool),
+                url=said.url.replace("{tool}", tool),
                 reference=request.git_reference,
                 repository=self._repository(tool),
                 kind=TOOLS[str(CHANNELS[request.channel].tool_kind)],
             ),
-            self._workshop,
+            replace(self._workshop, sources=sources),
             self._registry.get(),
             options=BuildOptions(
                 timeout_s=min(left_s, limits.wall_s), memory_bytes=limits.memory_bytes

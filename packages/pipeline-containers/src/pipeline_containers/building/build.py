@@ -11,6 +11,7 @@ from typing import Literal
 
 from pipeline_containers.building.builder import BuildOptions, BuiltImage
 from pipeline_containers.building.builders import Builders
+from pipeline_containers.building.checkout import Checkout
 from pipeline_containers.building.dockerfile import refusal
 from pipeline_containers.building.git import GitSources, fetched
 from pipeline_containers.building.log import BuildLog
@@ -131,11 +132,13 @@ class _Build:
         request = self.request
         self.log.step(f"fetching {request.url}")
         sources, line = self.workshop.sources, self.log.line
+        checkout = Checkout(request.url, sources, context, self.deadline, line)
         with fetched(request.url, request.reference, sources, self.deadline, line) as commit:
             there = self._published(commit.sha)
             if there is None:
-                commit.write(context)
-            return there, commit.sha
+                checkout.write(commit)
+        checkout.complete()
+        return there, commit.sha
 
     def _build(self, sha: str, context: Path, aside: Path) -> BuildOutcome:
         request, log, deadline = self.request, self.log, self.deadline

@@ -27,6 +27,8 @@ class _Means:
     base_images: Path | None
     network: Literal["private", "none"]
     git_credentials: Path | None
+    submodules: bool
+    lfs: bool
     timeout_s: float
     host: HostOptions
 
@@ -45,6 +47,16 @@ def _means(command: Callable[..., None]) -> Callable[..., None]:
             type=_FILE,
             envvar="PIPELINE_GIT_CREDENTIALS",
             help="A file of https://NAME:TOKEN@HOST lines, for private repositories.",
+        ),
+        click.option(
+            "--submodules",
+            is_flag=True,
+            help="Fetch submodules, from where the repository says that they are.",
+        ),
+        click.option(
+            "--lfs",
+            is_flag=True,
+            help="Fetch Git LFS objects, from the repository's own host; needs git-lfs.",
         ),
         click.option(
             "--network",
@@ -182,7 +194,12 @@ def _perform(
             Workshop(
                 open_builders(means.builder, work / "builder", means.base_images),
                 sandbox,
-                GitSources(work / "clones", means.git_credentials),
+                GitSources(
+                    work / "clones",
+                    means.git_credentials,
+                    submodules=means.submodules,
+                    lfs=means.lfs,
+                ),
                 work,
             ),
             registry,
