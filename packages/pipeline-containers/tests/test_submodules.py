@@ -217,6 +217,8 @@ def test_submodules_are_fetched_and_theirs_too(tracks: Tracks) -> None:
     }
     assert (built / "vendor/lib/a.rb").read_text() == "a"
     assert tracks.warnings == []
+    assert len(list((tracks.work / "clones").iterdir())) == 1  # a stranger's are not kept
+    assert sorted(place.name for place in tracks.work.iterdir()) == ["checkout", "clones", "tracks"]
 
 
 @pytest.mark.e2e

@@ -6,6 +6,7 @@ are missing. All of it counts together: see `quota`.
 
 import os
 import stat
+import tempfile
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -67,15 +68,19 @@ class Checkout:
     def complete(self) -> None:
         """Fetch the submodules of what was written, and theirs.
 
-        The lock of no other clone may be held: two builds could wait for each other. Raises
-        `SourceError` if one cannot be had, `SourceRefused` if it may not be.
+        Their clones are not kept: how many there are, and of what size, is a stranger's choice.
+        Raises `SourceError` if one cannot be had, `SourceRefused` if it may not be.
         """
-        while self._due:
-            due = self._due.popleft()
-            try:
-                self._fetch(due)
-            except (BadReference, SourceError, SourceRefused) as error:
-                raise type(error)(f"submodule {str(due.place)!r}: {error}") from error
+        if not self._due:
+            return
+        with tempfile.TemporaryDirectory(prefix=".clones-", dir=self._folder.parent) as clones:
+            sources = replace(self._sources, clones=Path(clones))
+            while self._due:
+                due = self._due.popleft()
+                try:
+                    self._fetch(due, sources)
+                except (BadReference, SourceError, SourceRefused) as error:
+                    raise type(error)(f"submodule {str(due.place)!r}: {error}") from error
 
     def _write(self, commit: Commit, place: PurePosixPath) -> None:
         folder = self._folder / place
@@ -113,12 +118,11 @@ class Checkout:
             if submodule.url:
                 self._due.append(_Due(submodule, commit.url, place / submodule.path))
 
-    def _fetch(self, due: _Due) -> None:
+    def _fetch(self, due: _Due, sources: GitSources) -> None:
         self._quota.take_submodule(self._url)
         url = resolve_url(due.parent, due.submodule.url)
         check_reach(url, self._url)
         self._check_place(due.place)
-        sources = self._sources
         if not is_same_host(url, self._url):  # a stranger named it: no password is for that
             sources = replace(sources, credentials=None)
         self._say(f"fetching {url} for {str(due.place)!r}")
