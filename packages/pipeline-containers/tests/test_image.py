@@ -14,6 +14,7 @@ from pipeline_containers.images.image import (
     is_tag,
     parse_config,
 )
+from pipeline_containers.images.skopeo import parse_tags
 from pipeline_containers.images.storage import Storage
 from pipeline_containers.store.store import Store
 from pipeline_containers.system.json_text import load_json
@@ -126,3 +127,8 @@ def test_layers_that_go_round_come_to_an_end(tmp_path: Path) -> None:
 def test_a_store_folder_that_skopeo_could_not_name(tmp_path: Path) -> None:
     with pytest.raises(StoreError, match="skopeo cannot take"):
         Store(tmp_path / "a:b")
+
+
+def test_a_registry_s_tags_are_those_that_can_name_one() -> None:
+    names = ["v1", "git-0", "a\0b", "\ud800", "", "../x", "x" * 129, 7, None, ["v2"]]
+    assert parse_tags(json.dumps({"Tags": names})) == ["v1", "git-0"]
