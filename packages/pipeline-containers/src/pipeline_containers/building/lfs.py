@@ -24,7 +24,7 @@ _POINTER = re.compile(
     r"version https://git-lfs\.github\.com/spec/v1\n(?:ext-[^\n]*\n)*"
     r"oid sha256:([0-9a-f]{64})\nsize (\d{1,15})\n?"
 )
-_LISTED_SIZE = re.compile(r"^ *size: (\d+)$", re.MULTILINE)
+_LISTED_SIZE = re.compile(r"^ *size: (\d{1,19})$", re.MULTILINE)
 _CHUNK_BYTES = 1 << 20
 
 
