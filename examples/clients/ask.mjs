@@ -28,6 +28,12 @@ async function ask(address, request) {
   throw new Error("no answer: is the router there?");
 }
 
+function content(file) {
+  const data = readFileSync(file);
+  const text = data.toString();
+  return Buffer.from(text).equals(data) ? text : { base64: data.toString("base64") };
+}
+
 const [address, track, exercise, version, ...files] = process.argv.slice(2);
 const pong = await ask(address, { action: "ping" });
 console.error("router", pong.response.version);
@@ -37,7 +43,7 @@ const { status, response } = await ask(address, {
   track_slug: track,
   exercise_slug: exercise,
   container_version: version,
-  files: Object.fromEntries(files.map((file) => [basename(file), readFileSync(file, "utf8")])),
+  files: Object.fromEntries(files.map((file) => [basename(file), content(file)])),
 });
 if (status.code !== 200) {
   console.error(JSON.stringify(status)); // as JSON: a tool's words in it stay on their line

@@ -1,5 +1,6 @@
 """Have a solution tested: ask.py ADDRESS TRACK EXERCISE VERSION FILE... Needs pyzmq."""
 
+import base64
 import json
 import sys
 import uuid
@@ -27,6 +28,14 @@ def ask(address: str, request: dict[str, Any]) -> Any:
     sys.exit("no answer: is the router there?")
 
 
+def content(file: str) -> str | dict[str, str]:
+    data = Path(file).read_bytes()
+    try:
+        return data.decode()
+    except UnicodeDecodeError:  # no text
+        return {"base64": base64.b64encode(data).decode()}
+
+
 address, track, exercise, version, *files = sys.argv[1:]
 pong = ask(address, {"action": "ping"})
 print("router", pong["response"]["version"], file=sys.stderr)
@@ -38,7 +47,7 @@ reply = ask(
         "track_slug": track,
         "exercise_slug": exercise,
         "container_version": version,
-        "files": {Path(file).name: Path(file).read_text("utf-8") for file in files},
+        "files": {Path(file).name: content(file) for file in files},
     },
 )
 if reply["status"]["code"] != 200:

@@ -27,6 +27,12 @@ def ask(address, request)
   abort 'no answer: is the router there?'
 end
 
+def content(file)
+  data = File.binread(file)
+  text = data.dup.force_encoding('UTF-8')
+  text.valid_encoding? ? text : { base64: [data].pack('m0') }
+end
+
 address, track, exercise, version, *files = ARGV
 warn "router #{ask(address, action: 'ping')['response']['version']}"
 reply = ask(address,
@@ -35,7 +41,7 @@ reply = ask(address,
             track_slug: track,
             exercise_slug: exercise,
             container_version: version,
-            files: files.to_h { |file| [File.basename(file), File.read(file, encoding: 'UTF-8')] })
+            files: files.to_h { |file| [File.basename(file), content(file)] })
 # as JSON: a tool's words in it stay on their line
 abort JSON.generate(reply['status']) unless reply['status']['code'] == 200
 puts JSON.generate(reply['response'])

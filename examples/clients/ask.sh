@@ -36,12 +36,20 @@ ask() { # the same bytes again on a new connection, for longer than the router's
     exit 1
 }
 
+content() { # of a file, as JSON: text, or base64 where jq would have to replace something
+    if [ "$(jq -Rsj . "$1" | sha256sum)" = "$(sha256sum <"$1")" ]; then
+        jq -Rs . "$1"
+    else
+        base64 -w0 "$1" | jq -R '{base64: .}'
+    fi
+}
+
 IFS=: read -r _ host port <<<"$1"
 export host=${host#//} port
 export -f header exchange
 ask '{"action": "ping"}' | jq -r '"router " + .response.version' >&2
 reply=$(ask "$(for file in "${@:5}"; do
-    jq -Rs --arg name "${file##*/}" '{($name): .}' "$file"
+    content "$file" | jq --arg name "${file##*/}" '{($name): .}'
 done | jq -cs --arg id "$(cat /proc/sys/kernel/random/uuid)" --arg track_slug "$2" \
     --arg exercise_slug "$3" --arg container_version "$4" \
     '{action: "test_solution", files: add} + $ARGS.named')")

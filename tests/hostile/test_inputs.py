@@ -1,5 +1,7 @@
 """Requests and input files that are out to get somewhere, or to break something."""
 
+import base64
+import hashlib
 import json
 import os
 import socket
@@ -119,6 +121,22 @@ def test_files_in_a_request(lab: HostileLab, files: dict[str, str], code: int, s
     answer = lab.ask(lab.request(files={"program": PASS, **files}))
     assert answer.code == code, answer.reply
     assert says in answer.text
+
+
+def test_bytes_in_a_request_reach_the_tool_as_they_are(lab: HostileLab) -> None:
+    data = bytes(range(256)) * 100
+    program = 'pass "$(sha256sum < lib/a.png) $(stat -c %s lib/a.png)"'
+    png = {"base64": base64.b64encode(data).decode()}
+    answer = lab.ask(lab.request(files={"program": program, "lib/a.png": png}))
+    assert answer.code == 200, answer.reply
+    assert f"{hashlib.sha256(data).hexdigest()}  - {len(data)}" in answer.text
+
+
+@pytest.mark.parametrize("content", [{"base64": "AAA"}, {"base64": [1]}, {"hex": "00"}, {}, 1, []])
+def test_a_file_that_is_no_content_is_named(lab: HostileLab, content: object) -> None:
+    answer = lab.ask(lab.request(files={"program": PASS, "a b.png": content}))
+    assert answer.code == 502, answer.reply
+    assert "file 'a b.png': " in answer.text
 
 
 def _sparse(path: Path) -> None:

@@ -32,7 +32,7 @@ def build(lab: HostileLab, reference: str) -> tuple[int, str]:
     [
         *("--upload-pack=touch MARK", "-u", "$(touch MARK)", "`touch MARK`", "master;touch MARK"),
         *("master\n", "", "../master", "@{-1}", "master^{commit}", "master~1", "master:Dockerfile"),
-        *("*", "x" * 256, "master\0", "é"),
+        *("*", "x" * 256, "master\0", "master\u202e", "master\x9b", ".master", "/master"),
     ],
 )
 def test_malformed_references_go_nowhere(lab: HostileLab, repository: Path, reference: str) -> None:
@@ -44,7 +44,10 @@ def test_malformed_references_go_nowhere(lab: HostileLab, repository: Path, refe
 
 @pytest.mark.parametrize(
     "reference",
-    ["a..b", "master.lock", "a//b", "master/", "master/../master", "master.", "HEAD", SHA, SHA[:7]],
+    [
+        *("a..b", "master.lock", "a//b", "master/", "master/../master", "master.", SHA, SHA[:7]),
+        *("é", "x" * 255, "#master", "_", "@@", "HEAD/", "ORIG_HEAD", "refs/heads/master"),
+    ],
 )
 def test_references_that_name_nothing_are_not_built(
     lab: HostileLab, repository: Path, reference: str

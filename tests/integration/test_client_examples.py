@@ -19,6 +19,7 @@ CLIENTS = EXAMPLES / "clients"
 LANGUAGES = {"python": "ask.py", "ruby": "ask.rb", "js": "ask.mjs", "bash": "ask.sh"}
 SAID = 'héllo "wörld"\n\\\t'
 """What is hard to bring through unchanged: quotes, controls, more bytes than characters."""
+PNG = bytes(range(256)) * 300
 
 Commands = Mapping[str, list[str]]
 
@@ -64,11 +65,12 @@ def lab(module_folder: Path) -> Iterator[FaultLab]:
 
 
 def arguments(lab: FaultLab, version: str = "v1") -> list[str]:
-    """Say whom to ask for what: an echo worker answers with the file `token`."""
+    """Say whom to ask for what: an echo worker answers with these files."""
     files = {"plan": "", "token": SAID}
     for name, text in files.items():
         (lab.folder / name).write_text(text)
-    names = [str(lab.folder / name) for name in files]
+    (lab.folder / "a.png").write_bytes(PNG)
+    names = [str(lab.folder / name) for name in (*files, "a.png")]
     return [lab.address, "ruby", "two-fer", version, *names]
 
 
@@ -89,6 +91,7 @@ def test_a_client_prints_the_result(language: str, commands: Commands, lab: Faul
     done = run(commands[language], arguments(lab))
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["token"] == SAID
+    assert json.loads(done.stdout)["binary"] == {"a.png": PNG.hex()}
     assert done.stderr.startswith("router ")
 
 

@@ -3,7 +3,8 @@
     python -m support.echo_worker IDENTITY ADDRESS JOURNAL SLOTS
 
 What a job does stands in its request's file `plan`, a step a line; then it answers with the file
-`token`. A version whose name begins with "broken" cannot be prepared.
+`token`, and with the files that are not text, in hexadecimal. A version whose name begins with
+"broken" cannot be prepared.
 """
 
 import ctypes
@@ -67,14 +68,18 @@ class EchoJobs:
         note = Note(request.id, secrets.token_hex(8), self._identity, assignment.attempt)
         self._journal.note(note)
         context = Context(worker=self._identity, attempt=assignment.attempt)
-        for line in request.files["plan"].splitlines():
+        texts = {name: it for name, it in request.files.items() if isinstance(it, str)}
+        binary = {
+            name: it.base64.hex() for name, it in request.files.items() if not isinstance(it, str)
+        }
+        for line in texts["plan"].splitlines():
             step, _, argument = line.partition(" ")
             self._step(step, argument, assignment)
             if assignment.cancelled.is_set():
                 return status.CANCELLED, refusal(status.CANCELLED, "taken back", context)
         self._journal.note(msgspec.structs.replace(note, ended=True))
-        padding = "x" * int(request.files.get("padding", "0"))
-        response = {"token": request.files["token"], "padding": padding}
+        padding = "x" * int(texts.get("padding", "0"))
+        response = {"token": texts["token"], "padding": padding, "binary": binary}
         return status.OK, answer(response, context)
 
     def _step(self, step: str, argument: str, assignment: Assignment) -> None:

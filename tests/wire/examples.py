@@ -21,9 +21,14 @@ SOLUTION: dict[str, Any] = {
     "container_version": VERSION,
 }
 
+PNG = requests.BinaryFile(b"\x89PNG\r\n\x1a\n\x00")
 OPTIONS: dict[str, Any] = {"timeout_s": 30.0, "progress": True}
 INLINE: dict[str, Any] = {
-    "files": {"two_fer.rb": 'def two_fer = "One for you, one for mé."\n', "lib/a.rb": ""},
+    "files": {
+        "two_fer.rb": 'def two_fer = "One for you, one for mé."\n',
+        "lib/a.rb": "",
+        "a.png": PNG,
+    },
     "execution_timeout": 5.5,
     "priority": requests.Priority.BACKGROUND,
 }
@@ -79,6 +84,7 @@ RAN = replies.Context(
     ),
     logs=replies.Logs(stdout="1 run\n", stderr="warning: \ufffd"),
     exit_status=0,
+    replaced=("stderr",),
     invocation={"argv": ["/opt/test-runner/bin/run.sh", "two-fer", "/mnt/", "/mnt/"]},
     worker="worker-1",
     attempt=1,
@@ -254,7 +260,7 @@ TO_WORKER: dict[str, link.ToWorker] = {
     "configure": link.Configure(
         settings=settings.Settings(
             registry=settings.RegistrySettings("docker", "registry:5000/tools", "exercism/{tool}"),
-            sources=settings.SourceSettings("https://git.test/{tool}"),
+            sources=settings.SourceSettings("https://git.test/{tool}", submodules=True, lfs=True),
             inputs=settings.InputSettings(("s3://submissions/",)),
             tools={"test_runners": "{track}-test-runner"},
             defaults=settings.TrackLimits(EVERY_LIMIT, settings.CeilingSettings(wall_s=60.0)),

@@ -8,6 +8,7 @@ import time
 import warnings
 from collections.abc import Callable, Coroutine, Iterable
 from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -57,6 +58,26 @@ def test_many_tasks_get_their_own_answers() -> None:
 
     with FakeRouter(answering) as router:
         run(main)
+
+
+def test_a_folder_is_sent_with_its_bytes_and_what_is_left_out_is_told(tmp_path: Path) -> None:
+    for name, data in {"a.png": b"\x89PNG", "a.rb": b"puts 1", "a.rb~": b""}.items():
+        (tmp_path / name).write_bytes(data)
+    told: list[tuple[threading.Thread, tuple[str, ...]]] = []
+
+    def tell(names: tuple[str, ...]) -> None:
+        told.append((threading.current_thread(), names))
+
+    async def main() -> None:
+        async with AsyncPipelineClient(router.address) as client:
+            await client.test_solution(*NAMES, folder=tmp_path, on_left_out=tell)
+
+    with FakeRouter().returning("test_solution", {"status": "pass"}) as router:
+        run(main)
+    (request,) = router.requests
+    assert isinstance(request, requests.TestSolution)
+    assert request.files == {"a.png": requests.BinaryFile(b"\x89PNG"), "a.rb": "puts 1"}
+    assert told == [(threading.main_thread(), ("a.rb~",))]  # in the loop's own
 
 
 def test_more_at_a_time_than_any_queue_holds() -> None:

@@ -128,7 +128,7 @@ Making = Callable[[], Call[Any]]
         (lambda: jobs.test_solution(*NAMES, files={"../a": ""}), "a file's name"),
         (lambda: jobs.test_solution(*NAMES, files={"a": "\ud800"}), "not Unicode"),
         (lambda: jobs.test_solution(*NAMES, files={"a": "x" * (1 << 20)}), "s3_uri"),
-        (lambda: jobs.test_solution(*NAMES, files={"a": b"x"}), "neither text"),  # type: ignore[dict-item]
+        (lambda: jobs.test_solution(*NAMES, files={"a": bytearray(b"x")}), "neither text"),  # type: ignore[dict-item]
         (lambda: jobs.test_solution("Ruby", *NAMES[1:], files={"a": ""}), "$.track_slug"),
         (lambda: jobs.test_solution(*NAMES, files={"a": ""}, id="a b"), "an id"),
         (lambda: jobs.build_container("ruby", "test_runer", "master"), "did you mean"),

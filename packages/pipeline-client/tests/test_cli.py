@@ -345,6 +345,19 @@ def test_a_newcomer_needs_no_version(router: FakeRouter, solution: str) -> None:
     assert asked.files == {"two_fer.rb": "nothing\n"}
 
 
+def test_bytes_go_along_and_what_does_not_is_said(router: FakeRouter, solution: str) -> None:
+    folder = Path(solution)
+    (folder / "a.pyc").write_bytes(b"\xff\0")
+    (folder / "__pycache__").mkdir()
+    (folder / "a\x1b[2J~").write_text("")
+    result = call("test", "ruby", "two-fer", solution, "--address", router.address)
+    assert result.exit_code == 0
+    assert "left out: __pycache__/, a\\x1b[2J~" in result.stderr
+    (asked,) = (r for r in router.requests if isinstance(r, requests.TestSolution))
+    expected = {"two_fer.rb": "nothing\n", "a.pyc": requests.BinaryFile(b"\xff\0")}
+    assert asked.files == expected
+
+
 def test_a_track_with_nothing_deployed_says_how_to_deploy(solution: str) -> None:
     nothing = responses.Deployment("test_runners", "ruby", DeployState.NOTHING_WANTED, ())
     with FakeRouter().returning("deployment_check", nothing) as router:

@@ -9,7 +9,8 @@ from msgspec import UNSET
 
 from pipeline_client import errors
 from pipeline_client._plans import folders, uploads
-from pipeline_client._plans.folders import inputs_of
+from pipeline_client._plans.folders import FolderInput, inputs_of
+from pipeline_protocol.requests import BinaryFile
 
 UPLOADED = "s3://inputs/solutions/1/"
 
@@ -27,28 +28,68 @@ def uploaded(monkeypatch: pytest.MonkeyPatch) -> list[tuple[list[str], str]]:
     return found
 
 
-def test_small_text_is_sent_along(tmp_path: Path) -> None:
+def test_what_is_small_is_sent_along(tmp_path: Path) -> None:
     (tmp_path / "lib" / "deep").mkdir(parents=True)
     (tmp_path / "lib" / "deep" / "b.rb").write_text("schön\r\n", newline="")
+    (tmp_path / "lib" / "a.png").write_bytes(b"\x89PNG")
+    (tmp_path / "nul").write_bytes(b"a\0")
     (tmp_path / ".hidden").write_text("too")
     (tmp_path / "empty").mkdir()
-    sent = inputs_of(tmp_path, None, 60)
-    assert sent == {"files": {".hidden": "too", "lib/deep/b.rb": "schön\r\n"}, "s3_uri": UNSET}
+    files = {
+        ".hidden": "too",
+        "lib/a.png": BinaryFile(b"\x89PNG"),
+        "lib/deep/b.rb": "schön\r\n",
+        "nul": BinaryFile(b"a\0"),
+    }
+    assert inputs_of(tmp_path, None, 60) == FolderInput({"files": files, "s3_uri": UNSET})
 
 
-def test_history_of_git_is_left_out(tmp_path: Path) -> None:
-    for name in (".git/HEAD", "sub/.git/HEAD", ".gitignore", "a.rb"):
+NOBODY_WANTS = {
+    ".git/HEAD": ".git/",
+    "sub/.git": "sub/.git",  # of a submodule or another worktree: a file
+    "__pycache__/a.cpython-311.pyc": "__pycache__/",
+    "lib/node_modules/left-pad/index.js": "lib/node_modules/",
+    ".a.rb.swp": ".a.rb.swp",
+    "a.rb~": "a.rb~",
+    "#a.rb#": "#a.rb#",
+    ".idea/workspace.xml": ".idea/",
+    ".DS_Store": ".DS_Store",
+}
+WANTED = (".gitignore", ".exercism/metadata.json", "a.rb", "a.pyc", "a.swp", ".swp", "~a", "git/x")
+
+
+def test_what_no_tool_wants_is_left_out_and_said(tmp_path: Path) -> None:
+    for name in (*NOBODY_WANTS, *WANTED):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text("x")
-    assert set(inputs_of(str(tmp_path), None, 60)["files"]) == {".gitignore", "a.rb"}
+    (tmp_path / ".#a.rb").symlink_to("who@host.1:2")  # an editor's lock
+    found = inputs_of(str(tmp_path), None, 60)
+    assert set(found.fields["files"]) == set(WANTED)
+    assert set(found.left_out) == {*NOBODY_WANTS.values(), ".#a.rb"}
+
+
+def test_what_is_left_out_is_not_uploaded_either(
+    tmp_path: Path, uploaded: list[tuple[list[str], str]]
+) -> None:
+    (tmp_path / "large").write_bytes(b"x" * (1 << 20))
+    (tmp_path / "large~").write_bytes(b"x" * (1 << 20))
+    assert inputs_of(tmp_path, "s3://inputs", 60).left_out == ("large~",)
+    assert uploaded == [(["large"], "s3://inputs")]
 
 
 LARGE = {
     "many bytes": {"a": b"x" * (1 << 20)},
     "many bytes in all": {str(number): b"x" * 60_000 for number in range(20)},
-    "many bytes as JSON": {"a": b"\0" * 300_000},
+    "many bytes as JSON": {"a": b"\1" * 300_000},
+    "many bytes as base64": {"a.rb": b"puts 1", "picture": b"\xff" * 800_000},
     "many files": {str(number): b"" for number in range(1001)},
-    "no text": {"a.rb": b"puts 1", "picture": b"\xff\xd8"},
+}
+REASONS = {
+    "many bytes": "'a' has 1048576 bytes, of at most 1040384",
+    "many bytes in all": "it has 1200000 bytes, of at most 1040384; the largest is '0' with 60000",
+    "many bytes as JSON": "'a' has 1800002 bytes as JSON, of at most 1040384",
+    "many bytes as base64": "; the largest is 'picture' with 1066681",
+    "many files": "it has 1001 files, of at most 1000",
 }
 
 
@@ -58,20 +99,26 @@ def test_what_cannot_be_sent_along_is_uploaded(
 ) -> None:
     for name, data in content.items():
         (tmp_path / name).write_bytes(data)
-    assert inputs_of(tmp_path, "s3://inputs", 60) == {"files": UNSET, "s3_uri": UPLOADED}
+    sent = FolderInput({"files": UNSET, "s3_uri": UPLOADED})
+    assert inputs_of(tmp_path, "s3://inputs", 60) == sent
     assert uploaded == [(sorted(content), "s3://inputs")]
 
 
-def test_without_a_place_to_upload_to_both_ways_out_are_named(tmp_path: Path) -> None:
-    (tmp_path / "picture").write_bytes(b"\xff\xd8")
+@pytest.mark.parametrize("name", LARGE)
+def test_without_a_place_to_upload_to_the_reason_and_both_ways_out_are_named(
+    tmp_path: Path, name: str
+) -> None:
+    for file, data in LARGE[name].items():
+        (tmp_path / file).write_bytes(data)
     with pytest.raises(errors.RequestError) as caught:
         inputs_of(tmp_path, None, 60)
+    assert REASONS[name] in str(caught.value)
     assert "upload_to=" in str(caught.value)
     assert "s3_uri" in str(caught.value)
 
 
 def test_without_the_extra_it_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "picture").write_bytes(b"\xff\xd8")
+    (tmp_path / "picture").write_bytes(b"\xff" * 1_000_000)
     monkeypatch.setitem(__import__("sys").modules, "boto3", None)
     with pytest.raises(errors.RequestError, match=r"pipeline-client\[s3\].*s3_uri"):
         inputs_of(tmp_path, "s3://inputs/", 60)
@@ -109,6 +156,10 @@ def test_names_that_cannot_be_sent(tmp_path: Path, name: bytes) -> None:
 
 def test_nothing_to_send(tmp_path: Path) -> None:
     with pytest.raises(errors.RequestError, match="no file in it"):
+        inputs_of(tmp_path, UPLOADED, 60)
+    for number in range(5):
+        (tmp_path / f"{number}~").write_text("")
+    with pytest.raises(errors.RequestError, match="but for 0~, 1~, 2~ and 2 more, which is left"):
         inputs_of(tmp_path, UPLOADED, 60)
     with pytest.raises(errors.RequestError, match="No such file or directory"):
         inputs_of(tmp_path / "none", UPLOADED, 60)

@@ -216,6 +216,25 @@ def test_folder_is_read_and_sent_along(tmp_path: Path) -> None:
     assert request.timeout_s == 29
 
 
+def test_what_is_left_out_of_a_folder_is_told_once(tmp_path: Path) -> None:
+    for name in ("a.rb", "a.rb~"):
+        (tmp_path / name).write_text("puts 1")
+    told: list[tuple[str, ...]] = []
+    plan = jobs.test_solution(*NAMES, folder=tmp_path, on_left_out=told.append)
+    world = World(codec.refusal(status.NO_WORKER, "all are busy"), codec.answer({}))
+    world.carry_out(plan, Retries())
+    assert len(world.exchanges) == 2
+    assert told == [("a.rb~",)]
+
+
+def test_nothing_is_told_of_a_folder_that_is_sent_as_it_is(tmp_path: Path) -> None:
+    (tmp_path / "a.rb").write_text("puts 1")
+    told: list[tuple[str, ...]] = []
+    plan = jobs.test_solution(*NAMES, folder=tmp_path, on_left_out=told.append)
+    World(codec.answer({})).carry_out(plan)
+    assert told == []
+
+
 def test_folder_that_takes_all_of_the_time(tmp_path: Path) -> None:
     (tmp_path / "a.rb").write_text("puts 1")
     world = World(codec.answer({}), takes_s=31)

@@ -62,12 +62,14 @@ def test_answer_and_request() -> None:
     context = replies.Context(worker="worker-1", exit_status=0)
     answering = Scripted([codec.answer(results, context)])
     with FakeRouter(answering) as router, PipelineClient(router.address) as client:
-        run = client.test_solution(*NAMES, files=FILES, id="run-1", timeout_s=30)
+        files = FILES | {"a.png": b"\x89PNG"}
+        run = client.test_solution(*NAMES, files=files, id="run-1", timeout_s=30)
     assert run.response == results
     assert run.context == context
     (request,) = router.requests
     assert isinstance(request, requests.TestSolution)
-    assert (request.id, request.files, request.timeout_s) == ("run-1", FILES, 30)
+    assert (request.id, request.timeout_s) == ("run-1", 30)
+    assert request.files == FILES | {"a.png": requests.BinaryFile(b"\x89PNG")}
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,8 @@ from pipeline_containers.sandbox.limits import Limits
 from pipeline_containers.system.units import MIB
 
 PASSWD = "root:x:0:0::/root:/bin/sh\nbroken\napp:x:1000:1001::/:/bin/sh\nbig:x:99999:1::/:\n"
-GROUP = "root:x:0:\nstaff:x:50:app\n"
+PASSWD += "grouped:x:7:1000720000::/:\noddly:x:8:staff::/:\n"
+GROUP = "root:x:0:\nstaff:x:50:app\nfar:x:70000:\n"
 
 
 def config(limits: Limits | None = None, **changes: Any) -> dict[str, Any]:
@@ -139,12 +140,36 @@ def test_users(user: str, ids: User) -> None:
     assert resolve_user(user, PASSWD, GROUP) == ids
 
 
-@pytest.mark.parametrize(
-    "user", ["nobody", "big", "99999", "-1", "65536", "app:none", "²", "app:²"]
-)
+@pytest.mark.parametrize("user", ["nobody", "-1", "²"])
 def test_users_that_are_none(user: str) -> None:
-    with pytest.raises(SandboxError, match="USER"):
+    with pytest.raises(SandboxError, match=r"USER '.+' is not in its /etc/passwd"):
         resolve_user(user, PASSWD, GROUP)
+
+
+@pytest.mark.parametrize("user", ["app:none", "app:²", "oddly"])
+def test_groups_that_are_none(user: str) -> None:
+    with pytest.raises(SandboxError, match=r"USER '.+' is not in its /etc/group"):
+        resolve_user(user, PASSWD, GROUP)
+
+
+@pytest.mark.parametrize(
+    ("user", "what"),
+    [
+        ("1000720000", "uid 1000720000"),
+        ("65536", "uid 65536"),
+        ("big", "uid 99999"),
+        ("grouped", "gid 1000720000"),
+        ("app:1000720000", "gid 1000720000"),
+        ("app:far", "gid 70000"),
+        ("9" * 5000, "uid " + "9" * 20),
+    ],
+)
+def test_ids_that_no_container_has(user: str, what: str) -> None:
+    with pytest.raises(
+        SandboxError, match=rf"has the {what}: a container's ids end at 65535"
+    ) as caught:
+        resolve_user(user, PASSWD, GROUP)
+    assert len(str(caught.value)) < 300
 
 
 def rules(made: dict[str, Any], call: str) -> list[dict[str, Any]]:

@@ -1,5 +1,6 @@
 """The command line, as people call it."""
 
+import hashlib
 import json
 import subprocess
 import sys
@@ -8,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from support.pace import paced
+from support.tracks import git
 
 from pipeline_containers.images.image import StoredImage
 
@@ -54,6 +56,42 @@ def test_build_publish_list_validate_run(
     report = json.loads(ran.stdout)
     assert (report["ending"], report["stdout"]) == ("exited", "hi\n")
     assert report["outputs"] == {"status": "fail"}
+
+
+@pytest.mark.e2e
+def test_submodules_and_lfs_objects_are_built_where_they_are_asked_for(
+    work: Path, repository: Path, commit: Callable[..., str], base_images: Path
+) -> None:
+    script = b'#!/bin/sh\necho \'{"status": "fail"}\' > "$3/results.json"\n'
+    oid = hashlib.sha256(script).hexdigest()
+    pointer = f"version https://git-lfs.github.com/spec/v1\noid sha256:{oid}\nsize {len(script)}\n"
+    kept = repository / ".git/lfs/objects" / oid[:2] / oid[2:4] / oid
+    kept.parent.mkdir(parents=True)
+    kept.write_bytes(script)
+    lib = commit({".gitattributes": "*.sh filter=lfs\n", "bin/run.sh": pointer})
+    git(repository, "rm", "-r", "--quiet", "bin")
+    git(repository, "update-index", "--add", "--cacheinfo", f"160000,{lib},lib")
+    (repository / ".gitmodules").write_text(
+        f'[submodule "x"]\npath = lib\nurl = {repository.as_uri()}'
+    )
+    (repository / "Dockerfile").write_text(
+        "FROM localhost/pipeline-base/busybox:1\nCOPY lib /opt/test-runner\n"
+    )
+    git(repository, "add", ".gitmodules", "Dockerfile")
+    git(repository, "commit", "--quiet", "--message=link")
+    command: list[str | Path] = ["build", repository.as_uri(), "main", "--base-images", base_images]
+    command += ["--work", work, "--network", "none"]
+    without = call(*command)
+    assert without.returncode == 4
+    assert "==> warning: these submodules are empty folders: 'lib'" in without.stderr
+    half = call(*command, "--submodules")
+    assert half.returncode == 4
+    assert "==> warning: these files are Git LFS pointers, not their content: 'lib/bin/run.sh'" in (
+        half.stderr
+    )
+    whole = call(*command, "--submodules", "--lfs")
+    assert whole.returncode == 0, whole.stderr
+    assert whole.stdout.startswith("valid ")
 
 
 @pytest.mark.e2e

@@ -75,6 +75,15 @@ def test_a_line_without_an_end_comes_in_pieces() -> None:
     assert max(map(len, lines)) <= 4096
 
 
+def test_what_is_no_text_is_replaced_for_people_and_kept_for_programs() -> None:
+    lines: list[str] = []
+    script = "printf 'a\\000b\\377\\nc\\000'"
+    done = run_command(sh(script), timeout_s=paced(10), on_line=lines.append)
+    assert lines == ["a\ufffdb\ufffd", "c\ufffd"]
+    assert done.tail == "a\ufffdb\ufffd\nc\ufffd"
+    assert done.stdout == "a\0b\ufffd\nc\0"
+
+
 def test_cancel() -> None:
     event = threading.Event()
     threading.Timer(0.2, event.set).start()

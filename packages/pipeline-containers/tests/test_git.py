@@ -1,13 +1,15 @@
 """References, checked and resolved; the repositories are real ones."""
 
+import subprocess
 import threading
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from pipeline_containers.building import git as building_git
-from pipeline_containers.building.git import GitSources, checkout, fetched
+from pipeline_containers.building import quota as building_quota
+from pipeline_containers.building.checkout import checkout
+from pipeline_containers.building.git import GitSources, fetched
 from pipeline_containers.building.reference import Reference, check_url
 from pipeline_containers.errors import (
     BadReference,
@@ -23,7 +25,26 @@ Git = Callable[..., str]
 SHA = "0123456789" * 4
 
 
-@pytest.mark.parametrize("text", ["main", "master", "v1.0", "feature/a-b", "1.x", SHA, "a+b"])
+GOOD = [
+    *(
+        "main",
+        "master",
+        "v1.0",
+        "feature/a-b",
+        "1.x",
+        SHA,
+        "a+b",
+        "#x",
+        "fix#12",
+        "_x",
+        "a@b",
+        "@x",
+    ),
+    *("ä", "größe", "e\u0301", "日本/語", "🚀", "a=b", "a,b", "100%", "a/-b", "é" * 100, "HEAD"),
+]
+
+
+@pytest.mark.parametrize("text", GOOD)
 def test_what_a_reference_may_be(text: str) -> None:
     assert Reference.parse(text).text == text
 
@@ -47,19 +68,55 @@ def test_what_a_reference_may_be(text: str) -> None:
         "a.",
         "/a",
         ".a",
-        "@",
         "HEAD~1",
         "main^{tree}",
         "main:bin",
         "refs@{1}",
         "a\0b",
-        "ä",
-        "a" * 300,
+        "a" * 201,
+        "é" * 101,
+        "a@{1}",
+        "a\\b",
+        "a?",
+        "a*",
+        "a[b]",
+        "a`id`",
+        "a;id",
+        "a&id",
+        "a|id",
+        "a>b",
+        "a'b",
+        'a"b',
+        "a\u202eb",  # turns the direction of text
+        "a\u200bb",  # has no width
+        "a\u2028b",
+        "a\x9bb",
+        "a\u00a0b",
+        "a\ud800b",
+        "a\ue000b",
+        "\U000e0041",
     ],
 )
 def test_what_a_reference_may_not_be(text: str) -> None:
     with pytest.raises(BadReference, match="give a branch, a tag, or a full SHA"):
         Reference.parse(text)
+
+
+def test_a_sha_is_a_sha_in_capitals_too() -> None:
+    assert Reference.parse("ABCDEF0123" * 4) == Reference.parse("abcdef0123" * 4)
+    assert Reference.parse("ABCDEF0123" * 4).is_sha
+
+
+def test_at_is_head() -> None:
+    assert Reference.parse("@") == Reference.parse("HEAD")
+    assert Reference.parse("@").is_head
+    assert not Reference.parse("@x").is_head
+
+
+@pytest.mark.e2e
+@pytest.mark.parametrize("text", [text for text in GOOD if text not in (SHA, "HEAD")])
+def test_git_itself_takes_what_is_taken(text: str) -> None:
+    subprocess.run(["git", "check-ref-format", f"refs/heads/{text}"], check=True)
 
 
 def test_tags_come_before_branches_and_names_are_full() -> None:
@@ -138,6 +195,46 @@ def test_every_kind_of_reference(
 
 
 @pytest.mark.e2e
+@pytest.mark.parametrize("name", ["#x", "_x", "größe", "日本/語", "🚀", "a@b", "100%", "é" * 100])
+def test_odd_names_of_branches_and_tags(
+    resolve: Callable[[str], str], commit: Commit, git: Git, name: str
+) -> None:
+    first = commit({"a": "1"})
+    git("branch", name)
+    git("tag", f"{name}-tag")
+    commit({"a": "2"})
+    assert resolve(name) == first
+    if len(name) < 100:
+        assert resolve(f"{name}-tag") == first
+
+
+@pytest.mark.e2e
+def test_head_is_where_the_repository_stands(
+    resolve: Callable[[str], str], commit: Commit, git: Git
+) -> None:
+    with pytest.raises(BadReference, match="HEAD"):
+        resolve("HEAD")
+    first = commit({"a": "1"})
+    assert resolve("HEAD") == resolve("@") == first
+    git("checkout", "--quiet", "-b", "other")
+    second = commit({"a": "2"})
+    assert resolve("HEAD") == second
+    assert resolve("main") == first
+    git("checkout", "--quiet", "--detach")
+    commit({"a": "on no branch"})
+    with pytest.raises(BadReference, match="not on any branch or tag"):
+        resolve("HEAD")
+
+
+@pytest.mark.e2e
+def test_a_sha_in_capitals(resolve: Callable[[str], str], commit: Commit) -> None:
+    sha = commit({"a": "1"})
+    assert resolve(sha.upper()) == sha
+    with pytest.raises(BadReference, match="give all 40 digits"):
+        resolve(sha[:10].upper())
+
+
+@pytest.mark.e2e
 def test_a_tag_wins_over_a_branch_of_its_name(
     resolve: Callable[[str], str], commit: Commit, git: Git
 ) -> None:
@@ -212,7 +309,7 @@ def test_a_repository_of_a_few_kilobytes_with_millions_of_files(
 def test_a_repository_whose_files_are_large_when_they_are_unpacked(
     resolve: Callable[[str], str], commit: Commit, monkeypatch: pytest.MonkeyPatch, work: Path
 ) -> None:
-    monkeypatch.setattr(building_git, "MAX_BYTES", 1_000_000)
+    monkeypatch.setattr(building_quota, "MAX_BYTES", 1_000_000)
     commit({"zeros": "0" * 600_000, "more": "0" * 400_000})
     assert resolve("main")
     commit({"one": "1"})

@@ -14,6 +14,7 @@ from pipeline_containers.images.image import (
     is_tag,
     parse_config,
 )
+from pipeline_containers.images.skopeo import parse_tags
 from pipeline_containers.images.storage import Storage
 from pipeline_containers.store.store import Store
 from pipeline_containers.system.json_text import load_json
@@ -22,10 +23,10 @@ from pipeline_containers.system.json_text import load_json
 def test_a_configuration() -> None:
     document = {
         "config": {
-            "Env": ["A=1", "B", "=C", 3, "D=\0"],
+            "Env": ["A=1", "B", "=C", 3, "D=\0", "E=\ud800"],
             "User": "app",
             "WorkingDir": "/opt",
-            "Entrypoint": ["sh"],
+            "Entrypoint": ["sh", "\udfff"],
         }
     }
     assert parse_config(document) == ImageConfig(("A=1",), "app", "/opt", ("sh",))
@@ -44,7 +45,7 @@ def test_a_configuration_that_is_none(document: object) -> None:
         ("Env", [f"A{number}=" for number in range(30_000)], "30000 entries of Env, and 256 are"),
         ("Env", ["A=" + "x" * 200_000], "200002 bytes of Env, and 65536 are"),
         ("Entrypoint", ["sh"] * 257, "257 entries of Entrypoint, and 256 are"),
-        ("Entrypoint", ["\ud800" * 30_000], "90000 bytes of Entrypoint"),
+        ("Entrypoint", ["é" * 45_000], "90000 bytes of Entrypoint"),
         ("User", "x" * 100_000, "100000 bytes of User"),
         ("WorkingDir", "/x" * 50_000, "100000 bytes of WorkingDir"),
     ],
@@ -126,3 +127,8 @@ def test_layers_that_go_round_come_to_an_end(tmp_path: Path) -> None:
 def test_a_store_folder_that_skopeo_could_not_name(tmp_path: Path) -> None:
     with pytest.raises(StoreError, match="skopeo cannot take"):
         Store(tmp_path / "a:b")
+
+
+def test_a_registry_s_tags_are_those_that_can_name_one() -> None:
+    names = ["v1", "git-0", "a\0b", "\ud800", "", "../x", "x" * 129, 7, None, ["v2"]]
+    assert parse_tags(json.dumps({"Tags": names})) == ["v1", "git-0"]

@@ -42,10 +42,6 @@ def read(folder: Path, kind: str = "test_runner", cap: int = 1000) -> Outputs:
         ('{"status": "pass", "x": -Infinity}', "has -Infinity, which is not JSON"),
         ('{"status": "pass", "x": 1e999}', "has a number that is too large"),
         ('{"status": "pass", "x": 99999999999999999999}', "has an integer of more than 64 bits"),
-        (
-            '{"status": "pass", "x": "\\ud800"}',
-            "has half of a surrogate pair, which is no text",
-        ),
         ("[" * 100_000, "is larger than 1000 bytes"),
     ],
 )
@@ -85,6 +81,41 @@ def test_a_representation(tmp_path: Path) -> None:
     }
 
 
+NO_TEXT = r"""{"status": "pass", "message": "a\u0000b\ud800c\\u0000d\ud83d\ude00e\uDC00",
+    "x": [{"k\u0000": ["\u0000", 1, null, true, 1.5]}]}"""
+
+
+def test_what_is_no_text_in_a_result_is_replaced_at_any_depth_and_said(tmp_path: Path) -> None:
+    (tmp_path / "results.json").write_text(NO_TEXT)
+    expected = {
+        "status": "pass",
+        "message": "a\ufffdb\ufffdc\\u0000d\U0001f600e\ufffd",
+        "x": [{"k\ufffd": ["\ufffd", 1, None, True, 1.5]}],
+    }
+    assert read(tmp_path) == Outputs(expected, None, replaced=True)
+
+
+@pytest.mark.parametrize("said", [r"\\u0000", r"\ud83d\ude00", "\ufffd"])
+def test_what_only_looks_like_no_text_is_left_alone(tmp_path: Path, said: str) -> None:
+    text = f'{{"status": "pass", "message": "{said}"}}'
+    (tmp_path / "results.json").write_text(text)
+    assert read(tmp_path) == Outputs(json.loads(text), None, replaced=False)
+
+
+def test_keys_that_become_the_same_leave_one(tmp_path: Path) -> None:
+    (tmp_path / "results.json").write_text(r'{"status": "pass", "\u0000": 1, "\ud800": 2}')
+    assert read(tmp_path).response == {"status": "pass", "\ufffd": 2}
+
+
+def test_nul_in_a_file_that_is_not_json(tmp_path: Path) -> None:
+    (tmp_path / "representation.txt").write_bytes(b"a\0b")
+    (tmp_path / "mapping.json").write_text('{"a": "b"}')
+    found = read(tmp_path, "representer")
+    assert found.replaced
+    assert found.response is not None
+    assert found.response["representation"] == "a\ufffdb"
+
+
 @pytest.mark.parametrize("opening", ["[", '{"a":'])
 def test_depth_is_bounded(opening: str) -> None:
     closing = "]" if opening == "[" else "}"
@@ -104,6 +135,19 @@ def test_any_bytes_parse_or_are_a_value_error(content: bytes) -> None:
     except ValueError:
         return
     json.dumps(value, allow_nan=False).encode()
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers(0, 9) | st.text(st.sampled_from("\0\ud800\udc00a\\")),
+    lambda inner: st.lists(inner) | st.dictionaries(st.text(st.sampled_from("\0\udfffb")), inner),
+)
+
+
+@given(JSON)
+def test_no_string_of_a_result_is_what_a_database_refuses(data: object) -> None:
+    written = json.dumps(parse_json(json.dumps(data).encode()), ensure_ascii=False)
+    written.encode()
+    assert "\\u0000" not in written.replace("\\\\", "")
 
 
 def test_reading_beneath_a_folder(tmp_path: Path) -> None:

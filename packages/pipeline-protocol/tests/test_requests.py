@@ -255,10 +255,24 @@ def test_names_that_were_seen_fill_no_memory() -> None:
 
 
 @pytest.mark.parametrize(
-    "reference", ["", "-x", "--upload-pack=x", "$(id)", "a b", "a\n", "@{1}", "x" * 256]
+    "reference",
+    [
+        *("", "-x", "--upload-pack=x", "$(id)", "a b", "a\n", "@{1}", "x" * 256, ".a", "/a", "a~1"),
+        *("a^", "a:b", "a?", "a*", "a[", "a\\b", "a`b", "a;b", "a\x7f", "a\x9b", "a\u202e"),
+        *("a\u200b", "a\u2028", "a\u00a0", "a\ufeff", "a\ue000"),
+    ],
 )
 def test_bad_git_reference(reference: str) -> None:
     assert "Expected a git reference" in str(refusal_of(BUILD, git_reference=reference))
+
+
+@pytest.mark.parametrize(
+    "reference", ["@", "HEAD", "#x", "_x", "größe", "日本/語", "🚀", "A" * 40, "a@b", "x" * 255]
+)
+def test_good_git_reference(reference: str) -> None:
+    request = decode_request(json.dumps({**BUILD, "git_reference": reference}).encode())
+    assert isinstance(request, requests.BuildContainer)
+    assert request.git_reference == reference
 
 
 def test_bad_identity() -> None:
@@ -318,6 +332,47 @@ def test_bad_file_name(name: str) -> None:
 @pytest.mark.parametrize("files", [{}, [], {"a": 1}, {f"{n}": "" for n in range(1001)}])
 def test_bad_files(files: Any) -> None:
     assert "`$.files" in str(refusal_of(SOLUTION, s3_uri=None, files=files))
+
+
+CONTENTS: list[Any] = [
+    {"base64": "QUI"},
+    {"base64": "QU I="},
+    {"base64": "QUI=\n"},
+    {"base64": "_-8="},
+    {"base64": "=QUJ"},
+    {"base64": 3},
+    {"base64": None},
+    {"text": "a"},
+    {},
+    ["QUI="],
+    3,
+    None,
+]
+
+
+@pytest.mark.parametrize("content", CONTENTS)
+def test_a_file_that_is_neither_text_nor_base64_is_named(content: Any) -> None:
+    files = {"good": "", "fine.png": {"base64": "QUI="}, "bad.png": content, "": "later"}
+    error = refusal_of(SOLUTION, s3_uri=None, files=files)
+    assert error.code == status.MALFORMED
+    assert str(error).startswith("file 'bad.png': ")
+    assert "`$.files[...]" in str(error)
+
+
+def test_base64_that_is_none_is_refused_in_words() -> None:
+    error = refusal_of(SOLUTION, s3_uri=None, files={"a.png": {"base64": "%"}})
+    assert "Invalid base64 encoded string" in str(error)
+
+
+@given(st.dictionaries(st.sampled_from("abc"), st.text() | st.binary(), min_size=1))
+def test_files_are_text_or_bytes(files: dict[str, str | bytes]) -> None:
+    sent = {
+        name: requests.BinaryFile(it) if isinstance(it, bytes) else it for name, it in files.items()
+    }
+    fields: dict[str, Any] = {**SOLUTION, "s3_uri": msgspec.UNSET, "files": sent}
+    del fields["action"]
+    request = requests.TestSolution(**fields)
+    assert decode_request(encode_json(request)) == request
 
 
 # --- what is let through

@@ -7,7 +7,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from pipeline_protocol.settings import GIB, MIB
+from pipeline_protocol.settings import GIB, MIB, SourceSettings
 from pipeline_router.config import Config, Sts, Versions
 from pipeline_router.config_file import MARKER, ConfigFile, ConfigLocked
 from pipeline_router.config_parse import BadConfig, size
@@ -38,6 +38,13 @@ def test_the_seed_says_nothing_but_the_defaults(tmp_path: Path) -> None:
     assert versions == {}
     assert config.registry.location == str(tmp_path / "registry")
     assert msgspec.structs.replace(config, registry=Config().registry) == Config()
+
+
+def test_submodules_and_large_files_are_fetched_where_the_file_says_so(write: Write) -> None:
+    assert Config().sources == SourceSettings(submodules=False, lfs=False)
+    config, _ = write("sources: {submodules: true, lfs: true}\n").read()
+    assert config.sources == SourceSettings(submodules=True, lfs=True)
+    assert config.settings("builders", frozenset(), ()).sources == config.sources
 
 
 def test_an_empty_file_means_the_defaults(write: Write) -> None:
@@ -153,6 +160,9 @@ BAD = {
     "registry: {image: '{track}'}": (
         "registry.image: '{track}' may hold only {tool} between braces"
     ),
+    "sources: {submodules: 1}": "sources.submodules: Expected `bool`, got `int`",
+    "sources: {lfs: yes please}": "sources.lfs: Expected `bool`, got `str`",
+    "sources: {lsf: true}": "sources.lsf: unknown key (did you mean 'lfs'?)",
     "sources: {url: 'x/{tool'}": "sources.url: expected '}' before end of string",
     "sources: {url: '{tool!r}'}": "sources.url: '{tool!r}' may hold only {tool} between braces",
     "inputs: {s3_prefixes: ['s3://b/p']}": (

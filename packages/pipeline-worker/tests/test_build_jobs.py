@@ -5,15 +5,18 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
 from pipeline_containers import errors
-from pipeline_containers.building.build import BuildOutcome, BuildRequest
+from pipeline_containers.building.build import BuildOutcome, BuildRequest, Workshop
 from pipeline_containers.building.builder import BuildOptions
+from pipeline_containers.building.builders import Builders
+from pipeline_containers.building.git import GitSources
 from pipeline_containers.registries.folder import FolderRegistry
 from pipeline_containers.registries.registry import AwsCredentials
+from pipeline_containers.sandbox.sandbox import Sandbox
 from pipeline_protocol.settings import Credentials, RegistrySettings, Settings, SourceSettings
 from pipeline_worker import build_jobs
 from pipeline_worker.build_jobs import LINES_A_SECOND, BuildJobs, RateLimitedOutput
@@ -45,7 +48,8 @@ BUILD = {"action": "build_container", "git_reference": "main"}
 @pytest.fixture
 def jobs(tmp_path: Path) -> Iterator[BuildJobs]:
     cache = CacheKeeper(tmp_path, lambda: None)
-    opened = BuildJobs("builder-1", None, cache, BuildOptions())  # type: ignore[arg-type] # no build is really made
+    workshop = Workshop(cast(Builders, None), cast(Sandbox, None), GitSources(tmp_path), tmp_path)
+    opened = BuildJobs("builder-1", workshop, cache, BuildOptions())
     settings = Settings(
         registry=RegistrySettings("folder", str(tmp_path), "images/{tool}"),
         sources=SourceSettings("https://example.org/{tool}"),
@@ -112,6 +116,31 @@ def test_every_error_has_its_code_its_reason_and_the_logs_end(
     assert "response" not in reply
     if isinstance(error, errors.ContainersError):
         assert reply["context"]["logs"]["stdout"].endswith("the end")
+
+
+@pytest.mark.parametrize(("submodules", "lfs"), [(False, False), (True, False), (False, True)])
+def test_what_the_configuration_says_of_sources_holds(
+    jobs: BuildJobs, monkeypatch: pytest.MonkeyPatch, submodules: bool, lfs: bool
+) -> None:
+    def build(_: BuildRequest, workshop: Workshop, *__: object, **___: object) -> BuildOutcome:
+        seen.append((workshop.sources.submodules, workshop.sources.lfs))
+        return BuildOutcome("built", "x", f"git-{SHA}", DIGEST, SHA)
+
+    seen: list[tuple[bool, bool]] = []
+    monkeypatch.setattr(build_jobs, "build_and_publish", build)
+    jobs.adopt(Settings(sources=SourceSettings(submodules=submodules, lfs=lfs)), None)
+    assert jobs.perform(assignment(**BUILD))[0] == 200
+    assert seen == [(submodules, lfs)]
+
+
+@pytest.mark.parametrize(("log", "replaced"), [("a\ufffd", ["stdout"]), ("a", None), ("", None)])
+def test_what_was_no_text_in_a_builds_log_is_said(
+    jobs: BuildJobs, monkeypatch: pytest.MonkeyPatch, log: str, replaced: list[str] | None
+) -> None:
+    outcome = BuildOutcome("built", "images/ruby-test-runner", f"git-{SHA}", DIGEST, SHA, log)
+    monkeypatch.setattr(build_jobs, "build_and_publish", lambda *_, **__: outcome)
+    _, body = jobs.perform(assignment(**BUILD))
+    assert json.loads(body)["context"].get("replaced") == replaced
 
 
 def test_a_listing(jobs: BuildJobs) -> None:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from pipeline_protocol.requests import BinaryFile, FileContent
 from pipeline_worker.inputs import local as folder_inputs
 from pipeline_worker.inputs.local import write_files
 from pipeline_worker.inputs.quota import InputQuota, UnusableInput
@@ -32,14 +33,28 @@ def allowed(tmp_path: Path) -> Path:
 
 
 def test_inline_files_are_written_with_their_folders(job: Path) -> None:
-    write_files({"a.rb": "é", "lib/b.rb": "b"}, job)
-    assert (job / "a.rb").read_text(encoding="utf-8") == "é"
+    write_files({"a.rb": "é\r\n", "lib/b.rb": "b"}, job, InputQuota())
+    assert (job / "a.rb").read_bytes() == "é\r\n".encode()
     assert (job / "lib" / "b.rb").read_text() == "b"
 
 
 def test_inline_files_in_each_others_way_are_refused(job: Path) -> None:
     with pytest.raises(UnusableInput, match="stands in the way"):
-        write_files({"a": "1", "a/b": "2"}, job)
+        write_files({"a": "1", "a/b": "2"}, job, InputQuota())
+
+
+def test_inline_bytes_are_written_as_they_are(job: Path) -> None:
+    data = bytes(range(256))
+    write_files({"lib/a.png": BinaryFile(data)}, job, InputQuota())
+    assert (job / "lib" / "a.png").read_bytes() == data
+
+
+def test_inline_files_count_as_large_as_they_are_in_the_job_folder(job: Path) -> None:
+    files: dict[str, FileContent] = {"a": BinaryFile(b"x" * 6), "b": "é" * 2}
+    write_files(files, job, InputQuota(2, 10))
+    for quota in (InputQuota(1, 10), InputQuota(2, 9)):
+        with pytest.raises(UnusableInput, match="it does not fit"):
+            write_files(files, job, quota)
 
 
 def test_a_folder_is_copied_with_its_executables(job: Path, allowed: Path) -> None:

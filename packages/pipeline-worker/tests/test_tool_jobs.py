@@ -3,6 +3,7 @@
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -129,6 +130,15 @@ def test_a_reply_says_how_the_run_can_be_repeated() -> None:
     assert context["timing"]["setup_s"] == 1.0
     assert (context["timing"]["queued_s"], context["timing"]["run_s"]) == (0.5, 1.5)
     assert (context["worker"], context["attempt"]) == ("worker-1", 2)
+
+
+@pytest.mark.parametrize("exit_status", [0, 1])
+def test_a_reply_says_where_what_was_no_text_was_replaced(exit_status: int) -> None:
+    given = replace(report(outputs=RESULT, exit_status=exit_status), replaced=("stdout", "result"))
+    _, reply = perform(given)
+    assert reply["context"]["replaced"] == ["stdout", "result"]
+    _, reply = perform(report(outputs=RESULT, exit_status=exit_status))
+    assert "replaced" not in reply["context"]
 
 
 DEFAULTS = TrackLimits(LimitSettings(wall_s=20, pids=10), CeilingSettings(wall_s=30))

@@ -460,6 +460,7 @@ def test_a_registry_is_opened_once_until_the_settings_name_another(
         (StoreError("28 bytes are free"), "28 bytes are free"),
         (SandboxError("no cgroups"), "it could not be tried on this host: no cgroups"),
         (OSError(28, "No space left on device"), "this worker's disk: [Errno 28]"),
+        (StoreError("\x1b[2J\0\ud800"), r"\x1b[2J\x00\ud800"),
         (KeyError("defect"), "KeyError('defect'); the worker's log has more"),
     ],
 )

@@ -22,6 +22,7 @@ CASES = (
         "printf 'a\\377b\\300\\200\\355\\240\\200c'; pass",
         says=("a\ufffdb\ufffd+c",),
     ),
+    Case("NUL", "printf 'a\\000b'; pass c; printf 'd\\000' >&2", says=("a\ufffdb", "d\ufffd")),
     Case(
         "half a character at the cap",
         "yes \u20ac | head -c 65534; pass half",

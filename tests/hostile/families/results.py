@@ -60,11 +60,16 @@ CASES = (
     written(
         "an integer of a thousand digits", f'{{"status": "pass", "n": {"9" * 1000}}}', "has an int"
     ),
-    written("half a surrogate pair", '{"status": "pass", "m": "\\ud800"}', "has half of"),
     written("a status that there is not", '{"status": "perfect"}', "has a status"),
     written("a version that there is not", '{"version": 4, "status": "pass"}', "has a version"),
     written("tests that are no list", '{"status": "pass", "tests": {"0": {}}}', "has tests"),
     written("a message that is no text", '{"status": "pass", "message": {}}', "has a message"),
+    Case(
+        "NUL and half a surrogate pair",
+        "cp content results.json",
+        says=("^a\ufffdb\ufffd$",),
+        files={"content": r'{"status": "pass", "message": "a\u0000b\ud800"}'},
+    ),
     Case("unreadable, and yet its own", "pass mine; chmod 000 results.json .", says=("^mine$",)),
     Case("a hard link to its own file", "pass mine; ln results.json b", says=("^mine$",)),
     Case("valid, and a failed exit", "pass mine; exit 9", 513, ("status 9",)),

@@ -5,17 +5,18 @@ import threading
 import weakref
 from collections.abc import Callable
 from types import TracebackType
-from typing import Any, Concatenate, ParamSpec, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Self, TypeVar
 
 from pipeline_client._plans import jobs, operations
 from pipeline_client._plans.options import ClientOptions
 from pipeline_client._plans.retries import USUAL, Retries
 from pipeline_client._plans.signatures import copy_signature
 from pipeline_client._plans.steps import CallPlan, Exchange, Pause, Step
-from pipeline_client._transport.connection import Connection
-from pipeline_client._transport.threads import Inbox, ThreadTransport
 from pipeline_client.errors import PipelineError, error_of
 from pipeline_protocol import RouterAddress, status
+
+if TYPE_CHECKING:
+    from pipeline_client._transport.threads import Inbox, ThreadTransport
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -66,6 +67,10 @@ class PipelineClient:
             retries=retries,
             upload_to=upload_to,
         )
+        # ZeroMQ takes a third of an import's time, so those load it who make a client. Here, not
+        # with the first call: what another thread has half imported, a forked child never gets.
+        import pipeline_client._transport.threads  # noqa: F401
+
         self._closing = threading.Event()
         self._lock = threading.Lock()
         self._transport: ThreadTransport | None = None
@@ -130,7 +135,10 @@ class PipelineClient:
             return None
         return step.do()
 
-    def _own_transport(self) -> ThreadTransport:
+    def _own_transport(self) -> "ThreadTransport":
+        from pipeline_client._transport.connection import Connection
+        from pipeline_client._transport.threads import ThreadTransport
+
         with self._lock:
             if self._closing.is_set():
                 raise _closed()

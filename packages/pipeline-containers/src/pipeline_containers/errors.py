@@ -7,6 +7,7 @@ PACKAGES = {
     "buildah": "buildah",
     "crun": "crun",
     "git": "git",
+    "git-lfs": "git-lfs",
     "ip": "iproute2",
     "nft": "nftables",
     "nsenter": "util-linux",

@@ -1,15 +1,16 @@
 """Bytes to structs and back; bytes that are of no use raise `BadRequest` or `BadMessage`."""
 
+from contextlib import suppress
 from typing import Any
 
 import msgspec
-from msgspec import Struct
+from msgspec import Raw, Struct
 
 from pipeline_protocol import status
 from pipeline_protocol.link import PROTOCOL, FromWorker, ToWorker, mismatch
 from pipeline_protocol.names import Identity, described, nearest
 from pipeline_protocol.replies import Context, ProgressReply, Reply, StatusLine
-from pipeline_protocol.requests import ACTIONS, Request
+from pipeline_protocol.requests import ACTIONS, FileContent, Request
 from pipeline_protocol.text import clean
 
 MAX_REQUEST_BYTES = 1 << 20
@@ -62,7 +63,13 @@ class _ActionOnly(Struct):
     action: str
 
 
+class _FilesOnly(Struct):
+    files: dict[str, Raw]
+
+
 _action = msgspec.json.Decoder(_ActionOnly)
+_files = msgspec.json.Decoder(_FilesOnly)
+_file_content: msgspec.json.Decoder[FileContent] = msgspec.json.Decoder(FileContent)
 
 # A hostile text can be too deep (RecursionError), not UTF-8 (UnicodeDecodeError is a ValueError),
 # or simply wrong (msgspec's own errors, which are ValueErrors too).
@@ -94,7 +101,25 @@ def _explain(data: bytes | memoryview, error: Exception) -> BadRequest:
     if action not in ACTIONS:
         known = f"unknown action {action[:64]!r}{nearest(action[:64], ACTIONS)}"
         return BadRequest(status.UNKNOWN_ACTION, known)
-    return BadRequest(status.MALFORMED, _shortened(described(str(error))))
+    return BadRequest(status.MALFORMED, _shortened(_naming_file(described(str(error)), data)))
+
+
+def _naming_file(error: str, data: bytes | memoryview) -> str:
+    """Say which file an error is about, where msgspec says only that it is one of them."""
+    if "`$.files[...]" in error:
+        with suppress(*_UNREADABLE):
+            for name, content in _files.decode(data).files.items():
+                if not _is_content(content):
+                    return f"file {name[:255]!r}: {error}"
+    return error
+
+
+def _is_content(data: Raw) -> bool:
+    try:
+        _file_content.decode(data)
+    except _UNREADABLE:
+        return False
+    return True
 
 
 def _shortened(error: str) -> str:

@@ -5,7 +5,6 @@ Patterns end in ``\Z``, because ``$`` lets a trailing newline through.
 
 import re
 from collections.abc import Iterable
-from difflib import get_close_matches
 from typing import Annotated, Any, get_args
 
 from msgspec import Meta
@@ -56,11 +55,17 @@ Digest = Annotated[
 GitReference = Annotated[
     str,
     Meta(
-        pattern=r"\A[A-Za-z0-9][A-Za-z0-9._/+-]{0,254}\Z",
-        description="a git reference (a full SHA, a branch or a tag)",
+        pattern=(
+            r"\A(?![./-])(?:[A-Za-z0-9._/+#@=,%-]|[^\x00-\xa0\xad\u061c\u2000-\u200f"
+            r"\u2028-\u202f\u205f-\u206f\u3000\ud800-\uf8ff\ufeff\ufff0-\uffff]){1,255}\Z"
+        ),
+        description="a git reference (a full SHA, a branch, a tag or HEAD)",
     ),
 ]
-"""A full SHA, a branch or a tag; git itself would take ``$(id)``, this does not."""
+"""A full SHA, a branch, a tag, or ``HEAD``, for which ``@`` stands too.
+
+Not all that git itself would take: nothing that a shell or a terminal obeys, such as ``$(id)``.
+"""
 
 InputUri = Annotated[
     str,
@@ -132,5 +137,7 @@ def described(error: str) -> str:
 
 def nearest(name: str, known: Iterable[str]) -> str:
     """Return `` (did you mean 'x'?)`` for an error's end, or an empty string."""
+    from difflib import get_close_matches
+
     close = get_close_matches(name, list(known), n=1)
     return f" (did you mean {close[0]!r}?)" if close else ""

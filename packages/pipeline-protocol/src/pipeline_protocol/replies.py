@@ -47,7 +47,7 @@ class JobUsage(Struct, frozen=True):
 
 
 class Logs(Struct, frozen=True, omit_defaults=True):
-    """What a run, or a build, printed: at most 64 kB a stream, invalid UTF-8 replaced."""
+    """What a run, or a build, printed: at most 64 kB a stream, all of it text without NUL."""
 
     stdout: str = ""
     stderr: str = ""
@@ -73,6 +73,9 @@ class Context(Struct, frozen=True, omit_defaults=True):
     worker could not enforce."""
     result: Any = UNSET
     """A result file that was left behind by a tool that failed."""
+    replaced: tuple[str, ...] | UnsetType = UNSET
+    """Which of ``stdout``, ``stderr`` and ``result`` has U+FFFD where there was NUL, invalid UTF-8
+    or half a surrogate pair: what databases take for no text."""
     worker: str | UnsetType = UNSET
     attempt: int | UnsetType = UNSET
     image_digest: str | UnsetType = UNSET

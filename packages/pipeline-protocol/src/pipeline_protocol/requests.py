@@ -68,16 +68,25 @@ _SeenVersion = Annotated[str, unmatched(Version)]
 _SeenFileName = Annotated[str, unmatched(FileName)]
 
 
+class BinaryFile(Struct, frozen=True, gc=False):
+    """A file that is not text: ``{"base64": "..."}`` on the wire, bytes here."""
+
+    base64: bytes
+
+
+FileContent = str | BinaryFile
+
+
 class _SolutionRequest(_WorkerServed, frozen=True, kw_only=True):
     id: RequestId
     track_slug: _SeenSlug
     exercise_slug: _SeenSlug
     container_version: _SeenVersion
     s3_uri: InputUri | UnsetType = UNSET
-    files: Annotated[dict[_SeenFileName, str], Meta(min_length=1, max_length=1000)] | UnsetType = (
-        UNSET
-    )
-    """Small inputs: file name to text."""
+    files: (
+        Annotated[dict[_SeenFileName, FileContent], Meta(min_length=1, max_length=1000)] | UnsetType
+    ) = UNSET
+    """Small inputs: file name to text, or to bytes."""
     execution_timeout: Seconds | UnsetType = UNSET
     """The tool's wall limit, up to the track's ceiling."""
     priority: Priority = Priority.INTERACTIVE

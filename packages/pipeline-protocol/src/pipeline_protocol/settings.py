@@ -43,6 +43,10 @@ class SourceSettings(Struct, frozen=True):
     """Where tools' git repositories are."""
 
     url: str = "https://github.com/exercism/{tool}"
+    submodules: bool = False
+    """Whether builders fetch those of a tool, from where its repository says."""
+    lfs: bool = False
+    """Whether they fetch a tool's Git LFS objects, from its repository's own host."""
 
 
 class InputSettings(Struct, frozen=True):

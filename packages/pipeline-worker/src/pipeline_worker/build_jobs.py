@@ -82,6 +82,7 @@ class BuildJobs:
             attempt=assignment.attempt,
             timing=Timing(queued_s=assignment.queued_s, total_s=time.monotonic() - began),
             logs=Logs(stdout=_end(log)) if log else msgspec.UNSET,
+            replaced=("stdout",) if "\ufffd" in log else msgspec.UNSET,
         )
         if response is None:
             return code, refusal(code, error, context)
@@ -91,14 +92,16 @@ class BuildJobs:
         tool = self._tool(request.channel, request.track_slug)
         limits = self._settings.defaults.limits
         left_s = assignment.deadline - time.monotonic()
+        said = self._settings.sources
+        sources = replace(self._workshop.sources, submodules=said.submodules, lfs=said.lfs)
         built = build_and_publish(
             BuildRequest(
-                url=self._settings.sources.url.replace("{tool}", tool),
+                url=said.url.replace("{tool}", tool),
                 reference=request.git_reference,
                 repository=self._repository(tool),
                 kind=TOOLS[str(CHANNELS[request.channel].tool_kind)],
             ),
-            self._workshop,
+            replace(self._workshop, sources=sources),
             self._registry.get(),
             options=replace(
                 self._options,

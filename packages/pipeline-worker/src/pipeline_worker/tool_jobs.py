@@ -165,6 +165,7 @@ def _context(
         usage=JobUsage(**{name: getattr(used, name) or 0 for name in JobUsage.__struct_fields__}),
         logs=Logs(_end(report.stdout), _end(report.stderr)),
         exit_status=report.exit_status,
+        replaced=report.replaced or msgspec.UNSET,
         invocation={
             "kind": run.kind.name,
             "image_digest": run.image.digest,

@@ -8,12 +8,11 @@ from collections.abc import Callable, Generator
 from functools import partial
 from itertools import count
 from os import PathLike
-from typing import Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import msgspec
 from msgspec import UNSET, Struct
 
-from pipeline_client._plans.folders import inputs_of
 from pipeline_client._plans.options import ClientOptions
 from pipeline_client._plans.steps import BlockingCall, Exchange, OnLine, Pause, Step
 from pipeline_client.errors import PipelineError, error_of
@@ -22,6 +21,9 @@ from pipeline_protocol.channels import ROUTER_TIMEOUT_S, TIMEOUT_S
 from pipeline_protocol.codec import BadMessage, BadRequest
 from pipeline_protocol.replies import Context, Reply
 
+if TYPE_CHECKING:
+    from pipeline_client._plans.folders import FolderInput
+
 T = TypeVar("T")
 R = TypeVar("R", bound=requests.Request)
 
@@ -29,6 +31,8 @@ GRACE_S = 1.0
 """How much longer than the router the client waits: the router's 504 says more than a 101."""
 
 _MAX_TIMEOUT_S = 86_400.0
+
+OnLeftOut = Callable[[tuple[str, ...]], object]
 
 
 class Answer(Struct, Generic[T], frozen=True):
@@ -51,6 +55,8 @@ class Call(Struct, Generic[T], frozen=True):
     """Whether it does no more harm twice than once: see `restart_workers`."""
     folder: str | PathLike[str] | None = None
     """What is in it takes the place of the request's own input."""
+    on_left_out: OnLeftOut | None = None
+    """Told what of the folder is not sent, if there is any."""
 
     def steps(self, options: ClientOptions) -> Generator[Step, Any, T]:
         """Ask until there is a result, an error that trying again does not mend, or no time."""
@@ -58,9 +64,10 @@ class Call(Struct, Generic[T], frozen=True):
         ends = options.clock() + allowed_s
         request = self.request
         if self.folder is not None:
-            upload_to = options.upload_to
-            inputs = yield BlockingCall(partial(inputs_of, self.folder, upload_to, allowed_s))
-            request = msgspec.structs.replace(request, **inputs)
+            sent = yield BlockingCall(partial(_sent, self.folder, options.upload_to, allowed_s))
+            if self.on_left_out and sent.left_out:
+                self.on_left_out(sent.left_out)
+            request = msgspec.structs.replace(request, **sent.fields)
             left_s = ends - options.clock()
         too_late = self._too_late(str(options.router), allowed_s)
         for attempt in count(1):
@@ -88,6 +95,13 @@ class Call(Struct, Generic[T], frozen=True):
         if self.resendable:
             return why
         return f"{why} It may have done what it was asked: look at `workers` before you repeat"
+
+
+def _sent(folder: str | PathLike[str], upload_to: str | None, allowed_s: float) -> "FolderInput":
+    """Read a folder, by what only those load who send one."""
+    from pipeline_client._plans.folders import inputs_of
+
+    return inputs_of(folder, upload_to, allowed_s)
 
 
 def allowed(*seconds: float | None) -> float:

@@ -8,11 +8,10 @@ Times are in seconds.
 import os
 from collections.abc import Mapping
 from typing import Any, Literal, TypedDict, TypeVar, Unpack
-from uuid import uuid4
 
 from msgspec import UNSET
 
-from pipeline_client._plans.call import Answer, Call, answer_of, made, response_of
+from pipeline_client._plans.call import Answer, Call, OnLeftOut, answer_of, made, response_of
 from pipeline_client._plans.steps import OnLine
 from pipeline_client.errors import error_of
 from pipeline_protocol import requests, responses, status
@@ -28,14 +27,16 @@ class SolutionOptions(TypedDict, total=False):
 
     s3_uri: str | None
     """Where the solution lies: ``s3://bucket/prefix/``. Either this, or `files`, or `folder`."""
-    files: Mapping[str, str] | None
-    """A small solution itself: file name to text, less than 1 MiB in all."""
+    files: Mapping[str, str | bytes] | None
+    """A small solution itself: file name to text or bytes, less than 1 MiB in all as JSON."""
     folder: str | os.PathLike[str] | None
     """Where it lies on this machine: sent along if it is that small, uploaded else.
 
-    Everything in it counts, but for ``.git`` folders. Links are not followed, they are refused. See
-    `upload_to` of the client.
+    What no tool wants is left out: the history of git, ``__pycache__``, ``node_modules``, editors'
+    files. Links are not followed, they are refused. See `upload_to` of the client.
     """
+    on_left_out: OnLeftOut | None
+    """Told the names of what is left out of the folder, if there is any."""
     id: str | None
     """What the run is called, to `cancel` it or to meet its answer again; else made up."""
     execution_timeout: float | None
@@ -99,8 +100,9 @@ def _solution(
     names: tuple[str, str, str],
     *,
     s3_uri: str | None = None,
-    files: Mapping[str, str] | None = None,
+    files: Mapping[str, str | bytes] | None = None,
     folder: str | os.PathLike[str] | None = None,
+    on_left_out: OnLeftOut | None = None,
     id: str | None = None,
     execution_timeout: float | None = None,
     priority: Literal["interactive", "background"] = "interactive",
@@ -120,12 +122,17 @@ def _solution(
         exercise_slug=exercise_slug,
         container_version=container_version,
         s3_uri=UNSET if s3_uri is None else s3_uri,
-        files=UNSET if files is None else dict(files),
+        files=UNSET if files is None else {name: _content(it) for name, it in files.items()},
         execution_timeout=UNSET if execution_timeout is None else execution_timeout,
         priority=priority,
         progress=on_line is not None,
     )
-    return Call(request, answer_of(response), timeout_s, on_line, folder=folder)
+    read = answer_of(response)
+    return Call(request, read, timeout_s, on_line, folder=folder, on_left_out=on_left_out)
+
+
+def _content(content: str | bytes) -> requests.FileContent:
+    return requests.BinaryFile(content) if isinstance(content, bytes) else content
 
 
 def build_container(
@@ -168,4 +175,4 @@ def list_available_containers(
 
 
 def _new_id() -> str:
-    return uuid4().hex
+    return os.urandom(16).hex()

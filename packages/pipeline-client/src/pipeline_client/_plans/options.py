@@ -1,14 +1,18 @@
 """What holds for all calls of a client."""
 
-import random
 import time
 from collections.abc import Callable
 
 from msgspec import Struct
 
 from pipeline_client._plans.retries import Retries
-from pipeline_client._plans.uploads import parse_prefix
 from pipeline_protocol import RouterAddress
+
+
+def _chance() -> float:
+    import random
+
+    return random.random()  # noqa: S311 - nothing is secret about it
 
 
 class ClientOptions(Struct, frozen=True, kw_only=True):
@@ -21,11 +25,13 @@ class ClientOptions(Struct, frozen=True, kw_only=True):
     retries: Retries | None = None
     upload_to: str | None = None
     clock: Callable[[], float] = time.monotonic
-    chance: Callable[[], float] = random.random
+    chance: Callable[[], float] = _chance
     """From 0 to 1."""
 
     def __post_init__(self) -> None:
         if not self.resend_after_s > 0:
             raise ValueError(f"resend_after_s must be more than 0, not {self.resend_after_s}")
         if self.upload_to is not None:
+            from pipeline_client._plans.uploads import parse_prefix
+
             parse_prefix(self.upload_to)

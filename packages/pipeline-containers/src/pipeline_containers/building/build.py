@@ -5,7 +5,6 @@ afterwards, and the registry has the image whole or not at all.
 """
 
 import os
-from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
@@ -13,6 +12,7 @@ from typing import Literal
 from pipeline_containers.building.builder import BuildOptions, BuiltImage
 from pipeline_containers.building.builders import Builders
 from pipeline_containers.building.cell.cgroup import open_build_cgroup
+from pipeline_containers.building.checkout import Checkout
 from pipeline_containers.building.dockerfile import refusal
 from pipeline_containers.building.git import GitSources, fetched
 from pipeline_containers.building.log import BuildLog
@@ -139,15 +139,15 @@ class _Build:
         request = self.request
         self.log.step(f"fetching {request.url}")
         line, root = self.log.line, self.workshop.sandbox.cgroup_root
-        with open_build_cgroup(root, self.options) as cgroup, ExitStack() as opened:
+        with open_build_cgroup(root, self.options) as cgroup:
             sources = replace(self.workshop.sources, within=cgroup.enter())
-            commit = opened.enter_context(
-                fetched(request.url, request.reference, sources, self.deadline, line)
-            )
-            there = self._published(commit.sha)
-            if there is None:
-                commit.write(context)
-            return there, commit.sha
+            checkout = Checkout(request.url, sources, context, self.deadline, line)
+            with fetched(request.url, request.reference, sources, self.deadline, line) as commit:
+                there = self._published(commit.sha)
+                if there is None:
+                    checkout.write(commit)
+            checkout.complete()
+        return there, commit.sha
 
     def _build(self, sha: str, context: Path, aside: Path) -> BuildOutcome:
         request, log, deadline = self.request, self.log, self.deadline

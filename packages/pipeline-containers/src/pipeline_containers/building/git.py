@@ -3,23 +3,24 @@
     FOLDER/KEY/lock   held while the clone is fetched and read
     FOLDER/KEY/git/   a bare clone, KEY a hash of its address
 
-The repository is a stranger's. References are checked against an allowlist and used by their full
-names only; a commit counts only if a branch or tag of the repository leads to it, since hosts also
-serve the commits of its forks. No hook, no configuration of a user or of the host, no filter, no
-submodule and no LFS object takes part. Branches and tags are fetched anew each time.
+The repository is a stranger's. References are checked and used by their full names only; a commit
+counts only if a branch or tag of the repository leads to it, since hosts also serve the commits of
+its forks. No hook, no configuration of a user or of the host, no filter, no submodule and no LFS
+object takes part. Branches and tags are fetched anew each time.
 """
 
 import hashlib
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
-from pipeline_containers.building.reference import PROTOCOLS, Reference, check_url, is_sha
-from pipeline_containers.errors import SourceError, SourceRefused
+from pipeline_containers.building.quota import SourceQuota
+from pipeline_containers.building.reference import HEAD, PROTOCOLS, Reference, check_url, is_sha
+from pipeline_containers.errors import SourceError
 from pipeline_containers.system.command import (
     Completed,
     OnLine,
@@ -53,10 +54,6 @@ _ENVIRONMENT = {
     "GIT_SSH_COMMAND": "ssh -o BatchMode=yes",
     "GIT_TERMINAL_PROMPT": "0",
 }
-MAX_FILES = 50_000
-"""Of a commit; real tools have hundreds."""
-MAX_BYTES = GIB
-"""Of a commit's files, unpacked."""
 _BOUND = ("prlimit", f"--fsize={4 * GIB}", f"--data={4 * GIB}", "--")
 """A pack, or what is made of one in memory, is no larger."""
 _OUTPUT_BYTES = 64 * 1024 * 1024
@@ -68,71 +65,89 @@ class GitSources:
     """Where clones are kept, and how private repositories are got at.
 
     `credentials` is a file of `https://NAME:TOKEN@HOST` lines, as git-credential-store(1) reads it;
-    git sends each to its own host only. ssh has the keys of the account that this runs as. `within`
-    begins git's command lines: what holds it to its limits.
+    git sends each to its own host only. ssh has the keys of the account that this runs as.
+    `submodules` and `lfs`: whether what a commit only names is fetched, too. `within` begins git's
+    command lines: what holds it to its limits.
     """
 
     clones: Path
     credentials: Path | None = None
     within: tuple[str, ...] = ()
+    submodules: bool = False
+    lfs: bool = False
 
 
-def checkout(
-    url: str,
-    reference: str,
-    sources: GitSources,
-    destination: Path,
-    deadline: Deadline,
-    on_line: OnLine | None = None,
-) -> str:
-    """Write the files of a reference into `destination`, which is made; the commit's SHA.
+@dataclass(frozen=True, slots=True)
+class SourceFile:
+    """A file of a commit; a link is one too."""
 
-    Raises `BadReference` when it names nothing, `SourceError` when the repository cannot be read,
-    `SourceRefused` when it has more files than a build may have.
-    """
-    with fetched(url, reference, sources, deadline, on_line) as commit:
-        commit.write(destination)
-        return commit.sha
+    path: str
+    size_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Tree:
+    """What a commit has: files, and links to other repositories' commits, path to SHA."""
+
+    files: tuple[SourceFile, ...]
+    links: dict[str, str]
 
 
 @dataclass(frozen=True, slots=True)
 class Commit:
     """A commit in a bare clone, whose lock is held as long as this is in use."""
 
+    url: str
     sha: str
     git: "_Git"
 
-    def write(self, destination: Path) -> None:
+    def write(self, destination: Path, quota: SourceQuota) -> Tree:
         """Write the commit's files into a folder; through an index of its own, no hook is due.
 
         Raises `SourceRefused`, and writes nothing, if they are more than a build may have.
         """
-        self._check_size()
-        destination.mkdir(parents=True)
-        env = {"GIT_INDEX_FILE": str(self.git.home / "index"), "GIT_WORK_TREE": str(destination)}
+        tree = self._tree(quota)
+        destination.mkdir(parents=True, exist_ok=True)
         for arguments in (["read-tree", self.sha], ["checkout-index", "--all", "--force"]):
-            done = self.git.call(arguments, env)
+            done = self.git.call(arguments, self._within(destination))
             if not done.ok:
                 raise SourceError(f"{self.sha} cannot be checked out: {done.tail.strip()}")
+        return tree
 
-    def _check_size(self) -> None:
+    def settings(self, file: str) -> list[tuple[str, str]]:
+        """Read one of the commit's files as git's configuration; nothing if it is none."""
+        done = self.git.call(["config", "--blob", f"{self.sha}:{file}", "--list", "-z"])
+        entries = done.stdout.split("\0") if done.ok else []
+        return [(key, value) for key, _, value in (entry.partition("\n") for entry in entries)]
+
+    def with_attribute(self, attribute: str, folder: Path) -> frozenset[str]:
+        """Return those of the files, written to a folder, that have an attribute."""
+        arguments = ["ls-files", "-z", "--", f":(attr:{attribute})"]
+        done = self.git.call(arguments, self._within(folder), ["-C", str(folder)])
+        if not done.ok:
+            raise SourceError(f"the attributes of {self.sha} cannot be read: {done.tail.strip()}")
+        return frozenset(filter(None, done.stdout.split("\0")))
+
+    def _within(self, folder: Path) -> dict[str, str]:
+        return {"GIT_INDEX_FILE": str(self.git.home / "index"), "GIT_WORK_TREE": str(folder)}
+
+    def _tree(self, quota: SourceQuota) -> Tree:
         """Count the files first: a few kilobytes of a repository can be millions of them."""
         done = self.git.call(["ls-tree", "-r", "-l", "-z", "--full-tree", self.sha])
         if not done.ok and done.stop is not Stop.OUTPUT_LIMIT:
             raise SourceError(f"{self.sha} cannot be read: {done.tail.strip()}")
-        entries = [entry.split(maxsplit=4) for entry in done.stdout.split("\0") if entry]
-        if done.stop is not None or len(entries) > MAX_FILES:
-            count = f"over {len(entries)}" if done.stop is not None else len(entries)
-            raise SourceRefused(
-                f"{self.sha} has {count} files, and {MAX_FILES} are allowed: keep what the tool "
-                "is not made of elsewhere"
-            )
-        size_bytes = sum(int(entry[3]) for entry in entries if entry[3].isdigit())
-        if size_bytes > MAX_BYTES:
-            raise SourceRefused(
-                f"{self.sha} has {size_bytes} bytes of files, and {MAX_BYTES} are allowed: keep "
-                "what the tool is not made of elsewhere"
-            )
+        entries = [entry.partition("\t") for entry in done.stdout.split("\0") if entry]
+        if done.stop is not None:
+            raise quota.too_many(self.sha, f"over {len(entries)}")
+        files, links = [], {}
+        for facts, _, path in entries:
+            _, kind, sha, size = facts.split()
+            if kind == "commit":
+                links[path] = sha
+            else:
+                files.append(SourceFile(path, int(size)))
+        quota.take(self.sha, len(entries), sum(entry.size_bytes for entry in files))
+        return Tree(tuple(files), links)
 
 
 @contextmanager
@@ -154,8 +169,10 @@ def fetched(
     ):
         keyring = _Keyring.take(sources.credentials, Path(home))
         git = _Git(clone / "git", Path(home), keyring, deadline, on_line, sources.within)
+        if wanted.is_head:  # before the fetch, which then has it
+            wanted = _head(git, url)
         _fetch(git, url)
-        yield Commit(_resolve(git, wanted), git)
+        yield Commit(url, _resolve(git, wanted), git)
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,7 +217,12 @@ class _Git:
     on_line: OnLine | None
     within: tuple[str, ...]
 
-    def call(self, arguments: list[str], env: dict[str, str] | None = None) -> Completed:
+    def call(
+        self,
+        arguments: list[str],
+        env: dict[str, str] | None = None,
+        options: Sequence[str] = (),
+    ) -> Completed:
         """Call git; when it is stopped since time is up, or by a cancel, the deadline raises."""
         environment = clean_environment(self.home) | _ENVIRONMENT | (env or {})
         if "SSL_CERT_FILE" in environment:  # curl as Debian's git has it reads another one
@@ -213,13 +235,14 @@ class _Git:
                 *_OPTIONS,
                 *self.keyring.options,
                 f"--git-dir={self.folder}",
+                *options,
                 *arguments,
             ],
             timeout_s=self.deadline.left_s(),
             output_bytes=_OUTPUT_BYTES,
             env=environment,
             cwd=self.home,
-            on_line=self._say if arguments[0] == "fetch" else None,
+            on_line=self._say if "fetch" in arguments[:2] else None,
             cancelled=self.deadline.cancelled,
         )
         if done.stop is not None:
@@ -261,6 +284,17 @@ def _fetch_into(git: _Git, url: str) -> Completed:
     ]
     everything = ["+refs/heads/*:refs/heads/*", "+refs/tags/*:refs/tags/*"]
     return git.call(["fetch", "--quiet", *options, "--", url, *everything])
+
+
+def _head(git: _Git, url: str) -> Reference:
+    """Ask a repository which commit it stands at."""
+    done = git.call(["ls-remote", "--quiet", "--", url, HEAD])
+    if not done.ok:
+        raise SourceError(f"{url} cannot be fetched: {git.reason(done)}")
+    sha = done.stdout.partition("\t")[0]
+    if not is_sha(sha):
+        raise Reference(HEAD).unknown
+    return Reference(sha)
 
 
 def _resolve(git: _Git, reference: Reference) -> str:

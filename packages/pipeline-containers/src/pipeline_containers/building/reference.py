@@ -8,29 +8,40 @@ from pipeline_containers.errors import BadReference, SourceError
 PROTOCOLS = ("https", "ssh", "file")
 """How a repository may be reached; plain http and git's own protocol prove nothing of the host."""
 
+HEAD = "HEAD"
+MAX_NAME_BYTES = 200
+"""Of a name in UTF-8: a path is made of it, with ``.lock`` at its end for a while."""
+
 _SHA = re.compile(r"[0-9a-f]{40}")
-_SHORT_SHA = re.compile(r"[0-9a-f]{7,39}")
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/+-]{0,199}")
-_BAD_PART = re.compile(r"\.\.|//|/\.|\.lock(/|$)|[./]$")
+_SHORT_SHA = re.compile(r"[0-9a-fA-F]{7,39}")
+_NAME = re.compile(r"(?![./-])(?:[A-Za-z0-9._/+#@=,%-]|[^\x00-\x7f])+")
+_BAD_PART = re.compile(r"\.\.|//|/\.|\.lock(/|$)|[./]$")  # git-check-ref-format(1)
 _URL = re.compile(r"([a-z]+)://[A-Za-z0-9/][A-Za-z0-9._~:/@%+,=-]*")
 _PASSWORD = re.compile(r"[a-z]+://[^/]*:[^/]*@")
 
 
 @dataclass(frozen=True, slots=True)
 class Reference:
-    """A full SHA, or the name of a tag or branch."""
+    """A full SHA, the name of a tag or branch, or HEAD: what the repository itself stands at."""
 
     text: str
 
     @classmethod
     def parse(cls, text: str) -> "Reference":
-        """Check a reference against the allowlist.
+        """Check a reference: what git takes, but for what a shell or a terminal obeys.
 
         Raises `BadReference`, which says what it may be.
         """
-        if is_sha(text):
-            return cls(text)
-        if _NAME.fullmatch(text) is None or _BAD_PART.search(text):
+        if is_sha(text.lower()):
+            return cls(text.lower())
+        if text == "@":
+            return cls(HEAD)
+        if (
+            _NAME.fullmatch(text) is None
+            or _BAD_PART.search(text)
+            or not text.isprintable()
+            or len(text.encode()) > MAX_NAME_BYTES
+        ):
             raise BadReference(
                 f"{text[:80]!r} is not a git reference: give a branch, a tag, or a full SHA"
             )
@@ -40,6 +51,11 @@ class Reference:
     def is_sha(self) -> bool:
         """Whether this is a commit's full name."""
         return is_sha(self.text)
+
+    @property
+    def is_head(self) -> bool:
+        """Whether this is for the repository to say."""
+        return self.text == HEAD
 
     @property
     def candidates(self) -> tuple[str, ...]:

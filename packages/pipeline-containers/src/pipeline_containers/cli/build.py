@@ -27,6 +27,8 @@ class _Means:
     builder: str
     base_images: Path | None
     git_credentials: Path | None
+    submodules: bool
+    lfs: bool
     timeout_s: float
     host: HostOptions
     options: BuildOptions
@@ -46,6 +48,16 @@ def _means(command: Callable[..., None]) -> Callable[..., None]:
             type=_FILE,
             envvar="PIPELINE_GIT_CREDENTIALS",
             help="A file of https://NAME:TOKEN@HOST lines, for private repositories.",
+        ),
+        click.option(
+            "--submodules",
+            is_flag=True,
+            help="Fetch submodules, from where the repository says that they are.",
+        ),
+        click.option(
+            "--lfs",
+            is_flag=True,
+            help="Fetch Git LFS objects, from the repository's own host; needs git-lfs.",
         ),
         click.option(
             "--base-images",
@@ -179,7 +191,12 @@ def _perform(
                     means.builder, work / "builder", BuildHost.of(sandbox), means.base_images
                 ),
                 sandbox,
-                GitSources(work / "clones", means.git_credentials),
+                GitSources(
+                    work / "clones",
+                    means.git_credentials,
+                    submodules=means.submodules,
+                    lfs=means.lfs,
+                ),
                 work,
             ),
             registry,

@@ -186,6 +186,8 @@ def _tell(report: RunReport, limits: Limits) -> None:
     }
     if report.unenforced:
         lines["unenforced"] = ", ".join(report.unenforced)
+    if report.replaced:
+        lines["replaced"] = f"what is no text, by U+FFFD, in {', '.join(report.replaced)}"
     for name, text in lines.items():
         echo(f"{name + ':':11}{text}", err=True)
     result = report.output_problem or json.dumps(report.outputs, indent=2, ensure_ascii=False)

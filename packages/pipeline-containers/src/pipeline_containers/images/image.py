@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline_containers.errors import ImageInvalid
+from pipeline_containers.system.text import is_storable
 
 MAX_ENTRIES = 256
 """Of `Env`, and of `Entrypoint`."""
@@ -90,7 +91,7 @@ def _strings(config: Mapping[str, Any], field: str) -> tuple[str, ...]:
     value = config.get(field)
     if not isinstance(value, list):
         return ()
-    strings = [item for item in value if isinstance(item, str) and "\0" not in item]
+    strings = [item for item in value if isinstance(item, str) and is_storable(item)]
     _check(field, strings)
     return tuple(strings)
 

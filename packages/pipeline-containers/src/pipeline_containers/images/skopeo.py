@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Protocol
 
 from pipeline_containers.errors import ToolMissing
+from pipeline_containers.images.image import is_tag
 from pipeline_containers.system.command import (
     CancelFlag,
     Completed,
@@ -105,7 +106,7 @@ def list_tags(name: str, options: Sequence[str] = ()) -> Completed:
 
 
 def parse_tags(printed: str) -> list[str]:
-    """Take the tags from what `list_tags` printed.
+    """Take the tags from what `list_tags` printed; what can name none is passed over.
 
     Raises `ValueError` if that was something else.
     """
@@ -113,7 +114,7 @@ def parse_tags(printed: str) -> list[str]:
     tags = listing.get("Tags") if isinstance(listing, dict) else None
     if not isinstance(tags, list):
         raise ValueError("there are no tags in it")
-    return [str(tag) for tag in tags]
+    return [tag for tag in tags if isinstance(tag, str) and is_tag(tag)]
 
 
 def reason(done: Completed) -> str:

@@ -164,7 +164,7 @@ class FolderRegistry:
         tags = {}
         for entry in _manifests(index):
             digest, tag = str(entry.get("digest")), _tag_in(entry)
-            if tag and is_digest(digest) and _blob(folder, digest).is_file():
+            if is_tag(tag) and is_digest(digest) and _blob(folder, digest).is_file():
                 tags[tag] = digest
         return tags
 

@@ -46,11 +46,17 @@ def account(
         stopped, exit_status, counters, outputs.response is not None, container.full()
     )
     ending = classify(evidence)
+    stdout, stderr = container.stdout.text, container.stderr.text
+    is_replaced = {
+        "stdout": stdout.encode() != container.stdout.content,
+        "stderr": stderr.encode() != container.stderr.content,
+        "result": outputs.replaced,
+    }
     report = RunReport(
         ending=ending,
         exit_status=exit_status,
-        stdout=container.stdout.text,
-        stderr=container.stderr.text,
+        stdout=stdout,
+        stderr=stderr,
         outputs=outputs.response,
         output_problem=outputs.problem,
         usage=Usage(
@@ -64,6 +70,7 @@ def account(
         ),
         timing=clock.laps,
         which_limit=describe_limit(ending, evidence, limits),
+        replaced=tuple(name for name, is_so in is_replaced.items() if is_so),
     )
     clock.lap("collect_s")
     return report

@@ -18,9 +18,10 @@ from pathlib import Path
 from typing import Protocol
 
 from pipeline_containers.errors import ToolMissing
+from pipeline_containers.system.text import decoded
 
 OnLine = Callable[[str], None]
-"""Takes one line of output, without its end."""
+"""Takes one line of output, without its end; invalid UTF-8 and NUL are U+FFFD."""
 OnStart = Callable[[int], None]
 """Takes the process id of a command that has begun."""
 
@@ -49,7 +50,10 @@ class Stop(enum.Enum):
 
 @dataclass(frozen=True, slots=True)
 class Completed:
-    """How a command ended: its exit status (128 + signal if killed), output and duration."""
+    """How a command ended: its exit status (128 + signal if killed), output and duration.
+
+    `tail` is for people: NUL in it is U+FFFD. `stdout` is for programs, and has it as it came.
+    """
 
     exit_status: int
     stop: Stop | None
@@ -108,7 +112,7 @@ def run_command(
         exit_status=status if status >= 0 else 128 - status,
         stop=stop,
         stdout=output.stdout.decode(errors="replace"),
-        tail=output.tail.decode(errors="replace"),
+        tail=decoded(output.tail),
         wall_s=time.monotonic() - began,
     )
 
@@ -176,7 +180,7 @@ class _Output:
     def close(self) -> None:
         """Hand on the last line, which has no end."""
         if self._on_line is not None and self._line:
-            self._on_line(self._line.decode(errors="replace"))
+            self._on_line(decoded(self._line))
 
     def _emit(self) -> None:
         assert self._on_line is not None  # noqa: S101 -- the caller looked
@@ -186,7 +190,7 @@ class _Output:
             rest = rest[_LINE_BYTES:]
         self._line = rest
         for line in lines:
-            self._on_line(line.rstrip(b"\r").decode(errors="replace"))
+            self._on_line(decoded(line.rstrip(b"\r")))
 
 
 def _follow(

@@ -35,11 +35,11 @@ class Inputs:
         Raises UnusableInput where the request is to blame, InputUnavailable where it is not,
         InputTimedOut and InputCancelled where nobody waits for it any more.
         """
+        quota = InputQuota(limits.job_folder_files, limits.job_folder_bytes)
         if isinstance(request.files, dict):
-            write_files(request.files, folder)
+            write_files(request.files, folder, quota)
             return
         uri = str(request.s3_uri)
-        quota = InputQuota(limits.job_folder_files, limits.job_folder_bytes)
         if uri.startswith("file:"):
             copy_folder(uri, self._file_inputs, folder, quota)
         else:

@@ -10,6 +10,7 @@ import stat
 from pathlib import Path, PurePosixPath
 from urllib.parse import unquote, urlsplit
 
+from pipeline_protocol.requests import FileContent
 from pipeline_worker.inputs.quota import MAX_DEPTH, InputQuota, UnusableInput, unwritable
 
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -17,13 +18,18 @@ _FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
-def write_files(files: dict[str, str], folder: Path) -> None:
-    """Write inline files; raises UnusableInput where two names get in each other's way."""
-    for name, text in files.items():
+def write_files(files: dict[str, FileContent], folder: Path, quota: InputQuota) -> None:
+    """Write inline files; what counts is how large they are there.
+
+    Raises UnusableInput where two names get in each other's way, and where they are too much.
+    """
+    for name, content in files.items():
         path = folder / name
         try:
+            data = content.encode() if isinstance(content, str) else content.base64
+            quota.take(len(data))
             path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(text, encoding="utf-8")
+            path.write_bytes(data)
         except (FileExistsError, NotADirectoryError, IsADirectoryError):
             raise UnusableInput(f"file {name!r} stands in the way of another") from None
         except OSError as error:

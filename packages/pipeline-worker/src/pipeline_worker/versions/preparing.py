@@ -7,6 +7,7 @@ from pipeline_containers.errors import ContainersError, SandboxError
 from pipeline_containers.store.progress import PullProgress
 from pipeline_protocol.link import PreparingPhase, Readiness, VersionState
 from pipeline_protocol.settings import WantedVersion
+from pipeline_protocol.text import clean
 from pipeline_worker.events import Event, VersionMoved
 
 _REASON_CHARACTERS = 1000
@@ -63,4 +64,4 @@ def explain(error: Exception) -> str:
             reason = f"this worker's disk: {error}"
         case _:
             reason = f"{error!r}; the worker's log has more"
-    return reason[:_REASON_CHARACTERS]
+    return clean(reason)[:_REASON_CHARACTERS]

@@ -134,6 +134,7 @@ def _run(
         session.out.line(f"version {version} ({why})")
     run: Callable[..., Answer[Any]] = getattr(client, action)
     options = {"execution_timeout": execution_timeout, "priority": priority, **solution}
+    options["on_left_out"] = lambda names: session.out.line(results.left_out(names))
     answer = awaited(
         session, action, lambda named: run(track, exercise, version, id=named, **options), job
     )

@@ -5,7 +5,7 @@ Tools are strangers' programs: whatever is in their results may be missing or of
 
 import json
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pipeline_client.cli.views.text import block, cell, coloured, count, span
@@ -18,6 +18,12 @@ _COLOURS = {"pass": "green", "fail": "red", "error": "red"}
 def tests_passed(results: Mapping[str, Any]) -> bool:
     """Whether a script may go on: nothing but ``pass`` is a pass."""
     return results.get("status") == "pass"
+
+
+def left_out(names: Sequence[str]) -> str:
+    """Say what of a folder is not sent."""
+    more = f" and {len(names) - 5} more" if len(names) > 5 else ""
+    return f"left out: {', '.join(map(cell, names[:5]))}{more}"
 
 
 def test_lines(results: Mapping[str, Any], context: Context) -> list[str]:

@@ -3,6 +3,8 @@
 import os
 import select
 
+from pipeline_containers.system.text import decoded
+
 _CHUNK_BYTES = 65_536
 
 
@@ -42,8 +44,8 @@ class Stream:
 
     @property
     def text(self) -> str:
-        """What came, with invalid UTF-8 replaced."""
-        return self.content.decode(errors="replace")
+        """What came, with U+FFFD for invalid UTF-8 and for each NUL."""
+        return decoded(self.content)
 
     def close(self) -> None:
         """Close both ends; a second time is fine."""

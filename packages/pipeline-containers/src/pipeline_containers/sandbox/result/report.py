@@ -42,7 +42,8 @@ class RunReport:
     `output_problem` says why there is none. `timing` is in seconds, by phase. `which_limit` names
     the limit of the ending, and is empty where there was none. `was_made_ahead`: the container
     had waited for the job, not the job for the container. `unenforced` names the limits that this
-    host does not hold it to.
+    host does not hold it to. `replaced` names what of `stdout`, `stderr` and `result` has U+FFFD in
+    the place of NUL, invalid UTF-8 or half a surrogate pair.
     """
 
     ending: Ending
@@ -56,6 +57,7 @@ class RunReport:
     which_limit: str = ""
     was_made_ahead: bool = False
     unenforced: tuple[str, ...] = ()
+    replaced: tuple[str, ...] = ()
 
     @property
     def succeeded(self) -> bool:
