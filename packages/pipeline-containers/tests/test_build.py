@@ -24,7 +24,7 @@ from pipeline_containers.building.build import (
 from pipeline_containers.building.builder import BuildOptions
 from pipeline_containers.building.builders import Builders, open_builders
 from pipeline_containers.building.cell.cell import BuildHost
-from pipeline_containers.building.git import GitSources
+from pipeline_containers.building.source.git import GitSources
 from pipeline_containers.errors import (
     BadReference,
     BuildCancelled,

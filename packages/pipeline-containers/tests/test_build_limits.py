@@ -19,7 +19,7 @@ from pipeline_containers.building.builder import BuildOptions
 from pipeline_containers.building.builders import open_builders
 from pipeline_containers.building.cell.cell import BuildHost
 from pipeline_containers.building.cell.config import FIRST_BUILD_ID
-from pipeline_containers.building.git import GitSources
+from pipeline_containers.building.source.git import GitSources
 from pipeline_containers.errors import (
     BuildFailed,
     BuildLimitExceeded,

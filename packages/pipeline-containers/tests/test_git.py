@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from pipeline_containers.building import quota as building_quota
-from pipeline_containers.building.checkout import checkout
-from pipeline_containers.building.git import GitSources, fetched
-from pipeline_containers.building.reference import Reference, check_url
+from pipeline_containers.building.source import quota as building_quota
+from pipeline_containers.building.source.checkout import checkout
+from pipeline_containers.building.source.git import GitSources, fetched
+from pipeline_containers.building.source.reference import Reference, check_url
 from pipeline_containers.errors import (
     BadReference,
     BuildCancelled,

@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from pipeline_containers.building import quota
-from pipeline_containers.building.checkout import checkout
-from pipeline_containers.building.git import GitSources
+from pipeline_containers.building.source import quota
+from pipeline_containers.building.source.checkout import checkout
+from pipeline_containers.building.source.git import GitSources
 from pipeline_containers.errors import SourceError, SourceRefused, ToolMissing
 from pipeline_containers.system.deadline import Deadline
 

@@ -17,8 +17,8 @@ import pytest
 from support.registry import Authority
 from support.tracks import git
 
-from pipeline_containers.building.checkout import checkout
-from pipeline_containers.building.git import GitSources
+from pipeline_containers.building.source.checkout import checkout
+from pipeline_containers.building.source.git import GitSources
 from pipeline_containers.errors import SourceError, SourceRefused
 from pipeline_containers.system.deadline import Deadline
 

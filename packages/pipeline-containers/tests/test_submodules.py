@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 from support.tracks import git
 
-from pipeline_containers.building import quota
-from pipeline_containers.building.checkout import Checkout, checkout
-from pipeline_containers.building.git import GitSources
-from pipeline_containers.building.submodules import (
+from pipeline_containers.building.source import quota
+from pipeline_containers.building.source.checkout import Checkout, checkout
+from pipeline_containers.building.source.git import GitSources
+from pipeline_containers.building.source.submodules import (
     Submodule,
     check_reach,
     find_submodules,

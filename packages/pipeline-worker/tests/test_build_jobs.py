@@ -13,7 +13,7 @@ from pipeline_containers import errors
 from pipeline_containers.building.build import BuildOutcome, BuildRequest, Workshop
 from pipeline_containers.building.builder import BuildOptions
 from pipeline_containers.building.builders import Builders
-from pipeline_containers.building.git import GitSources
+from pipeline_containers.building.source.git import GitSources
 from pipeline_containers.registries.folder import FolderRegistry
 from pipeline_containers.registries.registry import AwsCredentials
 from pipeline_containers.sandbox.sandbox import Sandbox

@@ -12,7 +12,7 @@ from pipeline_containers.building.build import Workshop
 from pipeline_containers.building.builder import BuildOptions
 from pipeline_containers.building.builders import open_builders
 from pipeline_containers.building.cell.cell import BuildHost
-from pipeline_containers.building.git import GitSources
+from pipeline_containers.building.source.git import GitSources
 from pipeline_containers.errors import SandboxError, ToolMissing
 from pipeline_containers.images.pull_limits import PullLimits
 from pipeline_containers.sandbox.host.options import HostOptions

@@ -12,11 +12,11 @@ from typing import Literal
 from pipeline_containers.building.builder import BuildOptions, BuiltImage
 from pipeline_containers.building.builders import Builders
 from pipeline_containers.building.cell.cgroup import open_build_cgroup
-from pipeline_containers.building.checkout import Checkout
 from pipeline_containers.building.dockerfile import refusal
-from pipeline_containers.building.git import GitSources, fetched
 from pipeline_containers.building.log import BuildLog
-from pipeline_containers.building.reference import Reference, check_url
+from pipeline_containers.building.source.checkout import Checkout
+from pipeline_containers.building.source.git import GitSources, fetched
+from pipeline_containers.building.source.reference import Reference, check_url
 from pipeline_containers.building.validate import ImageCandidate, validate
 from pipeline_containers.building.watch import FreeDiskWatch
 from pipeline_containers.errors import ContainersError, RegistryError, SourceRefused

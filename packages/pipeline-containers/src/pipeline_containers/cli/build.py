@@ -181,7 +181,7 @@ def _perform(
     from pipeline_containers.building.build import BuildRequest, Workshop, build_and_publish
     from pipeline_containers.building.builders import open_builders
     from pipeline_containers.building.cell.cell import BuildHost
-    from pipeline_containers.building.git import GitSources
+    from pipeline_containers.building.source.git import GitSources
 
     with command_sandbox(work, means.host) as sandbox:
         outcome = build_and_publish(

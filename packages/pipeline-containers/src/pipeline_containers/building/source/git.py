@@ -18,8 +18,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
-from pipeline_containers.building.quota import SourceQuota
-from pipeline_containers.building.reference import HEAD, PROTOCOLS, Reference, check_url, is_sha
+from pipeline_containers.building.source.quota import SourceQuota
+from pipeline_containers.building.source.reference import (
+    HEAD,
+    PROTOCOLS,
+    Reference,
+    check_url,
+    is_sha,
+)
 from pipeline_containers.errors import SourceError
 from pipeline_containers.system.command import (
     Completed,

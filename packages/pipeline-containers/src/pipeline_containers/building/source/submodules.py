@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from urllib.parse import unquote, urlsplit
 
-from pipeline_containers.building.reference import check_url
+from pipeline_containers.building.source.reference import check_url
 from pipeline_containers.errors import SourceError, SourceRefused
 
 FILE = ".gitmodules"

@@ -12,9 +12,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from pipeline_containers.building.git import Commit, Tree
-from pipeline_containers.building.quota import SourceQuota
-from pipeline_containers.building.submodules import is_same_host
+from pipeline_containers.building.source.git import Commit, Tree
+from pipeline_containers.building.source.quota import SourceQuota
+from pipeline_containers.building.source.submodules import is_same_host
 from pipeline_containers.errors import SourceError, SourceRefused, ToolMissing
 from pipeline_containers.system.files import FileRefused, read_beneath
 

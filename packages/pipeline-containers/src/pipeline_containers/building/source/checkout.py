@@ -12,10 +12,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
-from pipeline_containers.building.git import Commit, GitSources, fetched
-from pipeline_containers.building.lfs import fetch_objects, find_pointers
-from pipeline_containers.building.quota import SourceQuota
-from pipeline_containers.building.submodules import (
+from pipeline_containers.building.source.git import Commit, GitSources, fetched
+from pipeline_containers.building.source.lfs import fetch_objects, find_pointers
+from pipeline_containers.building.source.quota import SourceQuota
+from pipeline_containers.building.source.submodules import (
     FILE,
     Submodule,
     check_reach,

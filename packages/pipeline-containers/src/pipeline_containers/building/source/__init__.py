@@ -1,0 +1,1 @@
+"""A git reference becomes a folder of files: commits, submodules, LFS objects, and their bounds."""
