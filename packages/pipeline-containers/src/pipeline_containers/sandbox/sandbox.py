@@ -179,9 +179,9 @@ class Sandbox:
         return report
 
     @property
-    def runtime(self) -> str:
-        """Return the program that makes containers here."""
-        return self._host.runtime.binary
+    def runtime(self) -> Runtime:
+        """Return what makes containers here."""
+        return self._host.runtime
 
     def facts(self) -> dict[str, str]:
         """Return how this host runs jobs, as it was found out by trying."""

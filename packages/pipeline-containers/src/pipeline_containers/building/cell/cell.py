@@ -19,7 +19,7 @@ import os
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from pipeline_containers.building.builder import BuildOptions
@@ -81,13 +81,17 @@ _HOSTS = "127.0.0.1 localhost build\n::1 localhost\n"
 class BuildHost:
     """What a host builds with: a runtime, and a cgroup that builds lie below."""
 
-    runtime: str
+    runtime: Runtime
     cgroup_root: CgroupRoot
 
     @classmethod
     def of(cls, sandbox: Sandbox) -> "BuildHost":
         """Take that of a sandbox; builds lie beside its jobs."""
         return cls(sandbox.runtime, sandbox.cgroup_root)
+
+    def runtime_in(self, home: Path) -> Runtime:
+        """Return the runtime with its state in a build's own folder."""
+        return replace(self.runtime, state=home / "runtime")
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,10 +174,9 @@ class Cell:
             self.options,
             deadline.cancelled,
         )
-        runtime = (self.host.runtime, "--root", str(self.home / "runtime"))
-        logged = ("--log", str(log), "--log-format", "json")
+        runtime = self.host.runtime_in(self.home).command(log)
         done = run_command(
-            [*_ALONE, *runtime, *logged, "run", "--bundle", str(bundle), self.home.name],
+            [*_ALONE, *runtime, "run", "--bundle", str(bundle), self.home.name],
             timeout_s=deadline.left_s(),
             output_bytes=self.options.log_bytes,
             tail_bytes=self.options.log_tail_bytes,
@@ -241,7 +244,7 @@ def open_cell(folder: Path, host: BuildHost, options: BuildOptions) -> Iterator[
     open_way(folder)
     with ExitStack() as opened:
         home = opened.enter_context(
-            scratch_folder(folder, lambda home: _end_containers(home, host.runtime))
+            scratch_folder(folder, lambda home: _end_containers(host.runtime_in(home), home))
         )
         home.chmod(0o711)
         cgroup = opened.enter_context(open_build_cgroup(host.cgroup_root, options))
@@ -297,11 +300,10 @@ def _make_place(root: Path, bind: Bind) -> None:
         place.touch()
 
 
-def _end_containers(home: Path, binary: str) -> None:
+def _end_containers(runtime: Runtime, home: Path) -> None:
     """Remove what the runtime still has of a build that is over: state and cgroups.
 
     The processes are dead, and their ids were those of another namespace: none is killed here.
     """
-    runtime = Runtime(home / "runtime", binary)
     for name, _ in runtime.processes():
         runtime.delete(name, home)

@@ -137,6 +137,12 @@ class Runtime:
                 os.waitpid(pid, 0)  # it fell to us, when its parent died
         self.delete(name, bundle)
 
+    def command(self, log: Path) -> list[str]:
+        """Begin a command line of the runtime's."""
+        own = () if self.has_cgroups else self.family.without_cgroups
+        places = ("--root", str(self.state), "--log", str(log), "--log-format", "json")
+        return [self.binary, *own, *places]
+
     def processes(self) -> list[tuple[str, int]]:
         """Give name and first process of the containers that this state knows."""
         if not self.state.is_dir():
@@ -159,9 +165,7 @@ class Runtime:
         streams: Sequence[int] = (subprocess.DEVNULL,) * 3,
     ) -> None:
         """Call the runtime and wait for it; not for its streams, which a container may hold."""
-        own = () if self.has_cgroups else self.family.without_cgroups
-        places = ("--root", str(self.state), "--log", str(log), "--log-format", "json")
-        call = [self.binary, *own, *places]
+        call = self.command(log)
         stdin, stdout, stderr = streams
         try:
             client = subprocess.Popen(
