@@ -53,8 +53,10 @@ def _carried(place: Path) -> Iterator[None]:
     said, saying = os.pipe()
     log = place.with_suffix(".log")
     arguments = [
-        *("setpriv", "--pdeathsig", "KILL", "--", "slirp4netns", "--configure", f"--mtu={_MTU}"),
-        *(f"--cidr={egress.SUBNET}", "--disable-host-loopback", "--enable-sandbox"),
+        *("setpriv", "--pdeathsig", "KILL", "--"),
+        *("unshare", "--mount", "--"),  # its sandbox wants a /tmp that is nobody else's
+        *("slirp4netns", "--configure", f"--mtu={_MTU}", f"--cidr={egress.SUBNET}"),
+        *("--disable-host-loopback", "--enable-sandbox"),
         *("--enable-seccomp", f"--ready-fd={saying}", "--netns-type=path", str(place), _DEVICE),
     ]
     try:
@@ -72,7 +74,7 @@ def _carried(place: Path) -> Iterator[None]:
     try:
         ready, _, _ = select.select([said], [], [], _STEP_S)
         if not ready or not os.read(said, 1):
-            raise ContainersError(f"slirp4netns gives no network: {_last_line(log)}")
+            raise ContainersError(f"slirp4netns gives no network: {_trouble(log)}")
         yield
     finally:
         os.close(said)
@@ -88,5 +90,7 @@ def _run(*arguments: str) -> str:
     return done.stdout
 
 
-def _last_line(log: Path) -> str:
-    return log.read_text(errors="replace").strip().rpartition("\n")[2] or "it says nothing"
+def _trouble(log: Path) -> str:
+    said = log.read_text(errors="replace").splitlines()
+    told = [line for line in said if line and not line.startswith(("*", "WARNING", "Starting"))]
+    return "; ".join(told[-3:]) or "it says nothing"
