@@ -11,11 +11,13 @@ class Distribution:
     suite: str
     emulator: tuple[int, ...]
     """The oldest QEMU that boots its kernel without KVM: 7.2 crashes Linux 6.12."""
+    packages: tuple[str, ...] = ()
+    """What `./dev` installs there beside what it installs everywhere."""
 
 
 DISTRIBUTIONS = {
     "debian-12": Distribution("bookworm", (7, 2)),
-    "debian-13": Distribution("trixie", (10, 0)),
+    "debian-13": Distribution("trixie", (10, 0), ("netavark",)),
 }
 
 EMULATOR_SUITE = "trixie"

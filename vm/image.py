@@ -110,7 +110,7 @@ def _key(name: str) -> str:
 
 def _packages(name: str) -> list[str]:
     named = packages_of((ROOT / "dev").read_text())
-    return sorted({*SYSTEM, *named})
+    return sorted({*SYSTEM, *DISTRIBUTIONS[name].packages, *named})
 
 
 def _make(name: str, image: Image, base_images: Path) -> None:

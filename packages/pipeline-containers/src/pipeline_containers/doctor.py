@@ -6,6 +6,7 @@ Found out by trying, in the order in which one rests on another; it takes about 
 import contextlib
 import errno
 import os
+import re
 import shutil
 import subprocess
 import tempfile
@@ -30,6 +31,11 @@ from pipeline_containers.sandbox.self_test import BUSYBOX
 from pipeline_containers.system import syscalls
 
 _TRY_S = 30.0
+_NETAVARK = tuple(
+    Path(folder, "podman/netavark")
+    for folder in ("/usr/local/libexec", "/usr/local/lib", "/usr/libexec", "/usr/lib")
+)
+"""Where buildah looks for it."""
 _TUN = Path("/dev/net/tun")
 _FOR_BUILDS = ("git", "nsenter", "ip", "nft", "slirp4netns")
 """What builds need beside a builder; the last two for a way to the internet."""
@@ -119,12 +125,28 @@ def _programs(builds: bool) -> Iterator[Need]:
         yield Need(
             "builder", builder is not None, builder or "neither img nor buildah is on PATH", remedy
         )
+        if builder and builder.endswith("buildah") and _wants_netavark(builder):
+            found = next((place for place in _NETAVARK if place.exists()), None)
+            how = "is not installed, and this buildah does not begin without it"
+            remedy = "" if found else "apt install netavark"
+            yield Need("netavark", found is not None, str(found) if found else how, remedy)
         there = _TUN.is_char_device()
         how = str(_TUN) if there else f"{_TUN} is missing: builds have no way to the internet"
         yield Need("tun", there, how, "" if there else "modprobe tun, or build with --network none")
     there = BUSYBOX.exists()
     how = str(BUSYBOX) if there else f"{BUSYBOX} is missing"
     yield Need("busybox", there, how, "" if there else "apt install busybox-static")
+
+
+def _wants_netavark(buildah: str) -> bool:
+    """Return whether a buildah has networks by netavark alone: since its version 1.35."""
+    with contextlib.suppress(OSError, subprocess.TimeoutExpired):
+        said = subprocess.run(
+            [buildah, "--version"], capture_output=True, text=True, timeout=_TRY_S, check=False
+        )
+        found = re.search(r"version (\d+)\.(\d+)", said.stdout)
+        return found is not None and (int(found[1]), int(found[2])) >= (1, 35)
+    return False
 
 
 def _runtime(binary: str) -> Need:
