@@ -10,6 +10,7 @@ import pytest
 
 from pipeline_containers.errors import SandboxError
 from pipeline_containers.images.image import ImageConfig, StoredImage
+from pipeline_containers.sandbox.container.identities import open_user_namespace
 from pipeline_containers.sandbox.container.layers import (
     LayerIds,
     find_layer_ids,
@@ -17,7 +18,6 @@ from pipeline_containers.sandbox.container.layers import (
     mount_root,
     take_layer_back,
 )
-from pipeline_containers.sandbox.container.mounts import open_user_namespace
 from pipeline_containers.sandbox.host.ids import OWN_ONLY, SUBORDINATE, IdMap, host_range
 from pipeline_containers.sandbox.limits import Limits
 from pipeline_containers.sandbox.sandbox import Sandbox

@@ -16,13 +16,14 @@ from pathlib import Path
 
 from pipeline_containers.errors import PACKAGES, ContainersError
 from pipeline_containers.sandbox.container import runtimes
+from pipeline_containers.sandbox.container.identities import open_user_namespace
 from pipeline_containers.sandbox.container.layers import LayerIds, find_layer_ids
-from pipeline_containers.sandbox.container.mounts import FIRST_HOST_ID, open_user_namespace
 from pipeline_containers.sandbox.container.seccomp import load_filter
 from pipeline_containers.sandbox.host.cgroup_root import CONTROLLERS, open_cgroup_root
 from pipeline_containers.sandbox.host.cgroups import remove_if_empty, swap_is_counted
 from pipeline_containers.sandbox.host.enforcement import IDS, NAMES, find_enforcement
 from pipeline_containers.sandbox.host.hierarchies import UNIFIED, find_cgroup_mounts
+from pipeline_containers.sandbox.host.id_ranges import FIRST_HOST_ID
 from pipeline_containers.sandbox.host.ids import IdMap, find_ids
 from pipeline_containers.sandbox.host.options import HostOptions
 from pipeline_containers.sandbox.host.rights import lack_of_rights
@@ -112,7 +113,7 @@ def _kernel() -> Need:
 
 
 def _programs(builds: bool) -> Iterator[Need]:
-    for name in ("skopeo", "unshare", *(("git",) if builds else ())):
+    for name in ("skopeo", "unshare", "setpriv", *(("git",) if builds else ())):
         place = shutil.which(name)
         remedy = "" if place else f"apt install {PACKAGES.get(name, name)}"
         yield Need(name, place is not None, place or "is not on PATH", remedy)
