@@ -1,8 +1,13 @@
 """Which ids containers get, by what the worker was given."""
 
+import fcntl
+from contextlib import closing
+from pathlib import Path
+
 import pytest
 
 from pipeline_containers.errors import SandboxError
+from pipeline_containers.sandbox.host.id_ranges import IdRanges
 from pipeline_containers.sandbox.host.ids import (
     ID_COUNT,
     OF_A_POD,
@@ -95,3 +100,42 @@ def test_an_id_that_a_container_does_not_have_is_refused_with_a_remedy() -> None
 )
 def test_subordinate_ids_are_found_by_name_or_number(text: str, start: int | None) -> None:
     assert subordinate_start(text, "ann", 1000) == start
+
+
+def test_no_range_is_anybody_elses(tmp_path: Path) -> None:
+    with closing(IdRanges(0, tmp_path)) as one, closing(IdRanges(0, tmp_path)) as other:
+        taken = [ranges.take() for ranges in (one, other, other, one)]
+        assert taken == [ID_COUNT * number for number in (1, 2, 3, 4)]
+        one.close()
+        with closing(IdRanges(0, tmp_path)) as third:
+            assert [third.take(), third.take()] == [ID_COUNT, ID_COUNT * 4]
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_range_of_a_dead_owner_is_free(tmp_path: Path) -> None:
+    (tmp_path / str(ID_COUNT)).touch()
+    with closing(IdRanges(0, tmp_path)) as ranges:
+        assert ranges.take() == ID_COUNT
+
+
+def test_a_lock_whose_file_was_removed_meanwhile_counts_for_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lock = fcntl.flock
+
+    def lock_late(file: int, how: int) -> None:
+        monkeypatch.undo()
+        (tmp_path / str(ID_COUNT)).unlink()  # its last holder lets go
+        lock(file, how)
+
+    monkeypatch.setattr(fcntl, "flock", lock_late)
+    with closing(IdRanges(0, tmp_path)) as ranges:
+        assert ranges.take() == ID_COUNT
+        assert (tmp_path / str(ID_COUNT)).exists()
+
+
+def test_when_no_ids_are_left(tmp_path: Path) -> None:
+    with closing(IdRanges(2**31 - 2 * ID_COUNT, tmp_path)) as ranges:
+        assert ranges.take() == 2**31 - ID_COUNT
+        with pytest.raises(SandboxError, match="no ids are left"):
+            ranges.take()

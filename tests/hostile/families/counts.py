@@ -42,4 +42,22 @@ CASES = (
         )
         for name, kind in zip(BY_USER, _OF_USERS.values(), strict=True)
     ),
+    Case(
+        "locks of records",
+        "for i in 1 2 3; do bomb records 1000000 & done; wait; pass tried",
+        403,
+        ("10000 locks on files",),
+        wall_s=20,
+    ),
+    Case(
+        "locks of records, by processes that are gone and files that stay",
+        "bomb orphans; pass tried",
+        says=("^0 orphans, then (EPERM|ENOSYS)$", "^tried$"),
+    ),
+    Case(
+        "locks of records, by open files",
+        "neighbour try file / /bin /etc; pass tried",
+        says=("^0 of 3 taken$", "EINVAL", "^tried$"),
+    ),
+    Case("locks that a tool may well have", "bomb records 5000; pass fine", says=("^fine$",)),
 )

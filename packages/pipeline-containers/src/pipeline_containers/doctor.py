@@ -21,7 +21,14 @@ from pipeline_containers.sandbox.container.layers import LayerIds, find_layer_id
 from pipeline_containers.sandbox.container.seccomp import load_filter
 from pipeline_containers.sandbox.host.cgroup_root import CONTROLLERS, open_cgroup_root
 from pipeline_containers.sandbox.host.cgroups import remove_if_empty, swap_is_counted
-from pipeline_containers.sandbox.host.enforcement import IDS, NAMES, find_enforcement
+from pipeline_containers.sandbox.host.enforcement import (
+    IDS,
+    NAMES,
+    find_enforcement,
+    memory_bytes,
+    most_open_files,
+    why_files_run_out,
+)
 from pipeline_containers.sandbox.host.hierarchies import UNIFIED, find_cgroup_mounts
 from pipeline_containers.sandbox.host.id_ranges import FIRST_HOST_ID
 from pipeline_containers.sandbox.host.ids import IdMap, find_ids
@@ -235,6 +242,9 @@ def _limits(host: HostOptions, ids: IdMap) -> list[Need]:
     for note in root.notes:
         how, _, remedy = note.rpartition(": ")
         needs.append(Need("placement", True, how, remedy, is_required=False))
+    if why := why_files_run_out(most_open_files(), memory_bytes()):
+        how, _, remedy = why.rpartition(": ")
+        needs.append(Need("open files", True, how, remedy, is_required=False))
     return needs
 
 

@@ -31,7 +31,15 @@ from pipeline_containers.sandbox.container.seccomp import load_filter
 from pipeline_containers.sandbox.host import cgroups
 from pipeline_containers.sandbox.host.background import Background
 from pipeline_containers.sandbox.host.cgroup_root import open_cgroup_root
-from pipeline_containers.sandbox.host.enforcement import find_enforcement, host_ceilings
+from pipeline_containers.sandbox.host.enforcement import (
+    find_enforcement,
+    host_ceilings,
+    memory_bytes,
+    most_open_files,
+    open_files_of_job,
+    why_files_run_out,
+)
+from pipeline_containers.sandbox.host.file_locks import FileLockWatch
 from pipeline_containers.sandbox.host.folders import SandboxFolders
 from pipeline_containers.sandbox.host.hierarchies import UNIFIED, find_cgroup_mounts
 from pipeline_containers.sandbox.host.id_ranges import FIRST_HOST_ID
@@ -79,6 +87,7 @@ class Sandbox:
         self._numbers = itertools.count(1)
         self._live: set[str] = set()
         self._lock = threading.Lock()
+        self._locks = FileLockWatch()
         try:
             watch_orphans()
             name = f"pipeline-{self._folders.key}"
@@ -100,6 +109,8 @@ class Sandbox:
                 sockets_are_apart=self.enforcement.holds("memory")
                 and cgroups.sockets_are_apart(root.hierarchies, root.cgroup),
                 ceilings=host_ceilings(),
+                locks=self._locks,
+                open_files=open_files_of_job(most_open_files(), slots),
             )
             self.sweep()
             self._remove_old_cgroups()
@@ -194,6 +205,8 @@ class Sandbox:
         notes = list(self.cgroup_root.notes)
         if self._roots.why_not_mapped:
             notes.append(f"layers are copied to other owners, for {self._roots.why_not_mapped}")
+        if why := why_files_run_out(most_open_files(), memory_bytes()):
+            notes.append(why)
         return notes
 
     def prove(self) -> None:
@@ -322,6 +335,7 @@ class Sandbox:
             self._identities.give_back(container.identity)
 
     def _release(self) -> None:
+        self._locks.close()
         if hasattr(self, "_identities"):
             self._identities.close()
         if hasattr(self, "cgroup_root"):

@@ -12,7 +12,13 @@ from typing import Any
 from pipeline_containers.sandbox.container.users import User
 from pipeline_containers.sandbox.host.enforcement import FULL, Enforcement
 from pipeline_containers.sandbox.host.ids import IdMap
-from pipeline_containers.sandbox.limits import CPU_PERIOD_US, PENDING_SIGNALS, TERMINALS, Limits
+from pipeline_containers.sandbox.limits import (
+    CPU_PERIOD_US,
+    LEAST_OPEN_FILES,
+    PENDING_SIGNALS,
+    TERMINALS,
+    Limits,
+)
 from pipeline_containers.sandbox.tools import JOB_FOLDER
 
 DEFAULT_PATH = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -65,6 +71,8 @@ class Bundle:
     enforcement: Enforcement = FULL
     user_namespace: str = ""
     devices: Path | None = None
+    open_files: int = 2**63
+    """Of all its processes together."""
     sets_rlimits: bool = True
     """Else its processes are to inherit them from the runtime (`resource_limits`)."""
 
@@ -127,7 +135,9 @@ def resource_limits(limits: Limits, bundle: Bundle) -> dict[str, int]:
     the container's own user namespace.
     """
     values = {
-        "RLIMIT_NOFILE": limits.open_files,
+        "RLIMIT_NOFILE": min(
+            limits.open_files, max(bundle.open_files // limits.pids, LEAST_OPEN_FILES)
+        ),
         "RLIMIT_CORE": 0,
         "RLIMIT_MEMLOCK": 8 * 1024 * 1024,
         "RLIMIT_SIGPENDING": PENDING_SIGNALS,

@@ -31,6 +31,7 @@ from pipeline_containers.sandbox.container.streams import Stream, StreamWatch
 from pipeline_containers.sandbox.container.users import User
 from pipeline_containers.sandbox.host import cgroups
 from pipeline_containers.sandbox.host.enforcement import Enforcement
+from pipeline_containers.sandbox.host.file_locks import FileLockWatch
 from pipeline_containers.sandbox.host.hierarchies import Hierarchies
 from pipeline_containers.sandbox.host.rights import may_set_limits_of_others
 from pipeline_containers.sandbox.limits import Limits
@@ -58,6 +59,9 @@ class Host:
     swap_is_counted: bool
     sockets_are_apart: bool
     ceilings: Mapping[str, int]
+    locks: FileLockWatch
+    open_files: int
+    """Of all processes of a container together."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +100,7 @@ class Container:
         self._uid = identity.ids.outside(recipe.user.uid)
         self._gid = identity.ids.outside(recipe.user.gid)
         self._inherited: Mapping[str, int] = {}
-        self._full = ""
+        self._full = self._followed = ""
         self._peaks: cgroups.Peaks | None = None
         self._sockets: cgroups.SocketWatch | None = None
         self._init: Init | None = None
@@ -145,6 +149,7 @@ class Container:
             enforcement=host.enforcement,
             user_namespace=self.identity.namespace_path,
             devices=devices,
+            open_files=host.open_files,
             sets_rlimits=may_set_limits_of_others() or self.identity.namespace is None,
         )
         if not bundle.sets_rlimits:
@@ -223,6 +228,7 @@ class Container:
         if self._host.sockets_are_apart:
             limits = self._recipe.limits
             self._sockets = cgroups.SocketWatch(self._host.hierarchies, self.cgroup, limits)
+        self._followed = self._host.locks.follow(init.pid)
         self._host.runtime.start(self.name, init, self._folder)
         watch = StreamWatch((self.stdout, self.stderr), init.pidfd)
         stopped = None
@@ -236,6 +242,8 @@ class Container:
                 stopped = Ending.TIMED_OUT
             elif self._sockets is not None and self._sockets.is_over():
                 stopped = Ending.MEMORY_LIMIT
+            elif self._host.locks.is_over(self._followed):
+                stopped = Ending.LOCKS_LIMIT
             if stopped is not None:
                 break
         self._look_how_full()
@@ -309,6 +317,9 @@ class Container:
                 if time.monotonic() > deadline:
                     raise SandboxError(f"{self.name} does not die: pid {init.pid} is stuck")
             status = init.exit_status()
+        if self._followed:
+            self._host.locks.leave(self._followed)
+        self._followed = ""
         init.close()
         self._init = None
         self._state = _State.DEAD

@@ -16,6 +16,7 @@ NEEDED = {
     "CAP_SYS_CHROOT": 18,
     "CAP_SYS_PTRACE": 19,
     "CAP_SYS_ADMIN": 21,
+    "CAP_MKNOD": 27,
 }
 """By name, the number of its bit. Source: capabilities(7), the kernel's `linux/capability.h`."""
 
