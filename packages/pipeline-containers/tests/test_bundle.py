@@ -7,7 +7,12 @@ from typing import Any
 import pytest
 
 from pipeline_containers.errors import SandboxError
-from pipeline_containers.sandbox.container.bundle import NAMESPACES, Bundle, runtime_config
+from pipeline_containers.sandbox.container.bundle import (
+    MASKED_FILES,
+    NAMESPACES,
+    Bundle,
+    runtime_config,
+)
 from pipeline_containers.sandbox.container.seccomp import PROFILE, REFUSED, load_filter, translate
 from pipeline_containers.sandbox.container.users import User, resolve_user
 from pipeline_containers.sandbox.host.enforcement import Enforcement
@@ -74,6 +79,15 @@ def test_a_namespace_and_devices_that_are_there_are_taken() -> None:
     (devices,) = [entry for entry in made["mounts"] if entry["destination"] == "/dev"]
     assert (devices["type"], devices["source"]) == ("bind", "/d")
     assert made["process"]["rlimits"] == []
+
+
+def test_files_are_hidden_by_the_runtime_or_by_a_device_of_its_own() -> None:
+    assert "/proc/keys" in config()["linux"]["maskedPaths"]
+    made = config(devices=Path("/d"), masked_files=["/proc/keys"])
+    assert not any(path in MASKED_FILES for path in made["linux"]["maskedPaths"])
+    assert "/proc/acpi" in made["linux"]["maskedPaths"]
+    (hidden,) = [entry for entry in made["mounts"] if entry["destination"].startswith("/proc/")]
+    assert (hidden["destination"], hidden["source"]) == ("/proc/keys", "/d/null")
 
 
 def test_every_limit_is_there() -> None:

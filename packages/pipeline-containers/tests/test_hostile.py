@@ -190,6 +190,19 @@ def test_what_a_tool_is(run: Run, first_host_id: int) -> None:
     assert outside in range(first_host_id + ID_COUNT, FIRST_HOST_ID + 2**28, ID_COUNT)
 
 
+def test_every_null_is_the_containers_own(run: Run) -> None:
+    """Of what it has open from the start, and of what hides files too; on the host it is one."""
+    places = "/dev/null /proc/self/fd/0 /proc/keys /proc/timer_list /proc/locks"
+    report = run(f"stat -L -c '%t %d:%i' {places}; readlink /proc/self/fd/0; {PASS}")
+    *found, called = report.stdout.splitlines()
+    assert len(found) == 5
+    (null,) = set(found)
+    host = Path("/dev/null").stat()
+    assert null.startswith("1 ")
+    assert null != f"1 {host.st_dev}:{host.st_ino}"
+    assert called == "/dev/null", "the host's path is nobody's business"
+
+
 @pytest.fixture
 def perl_layer(work: Path) -> Path:
     """Perl, which every Debian has, and the libraries it is linked to: it can `syscall`."""

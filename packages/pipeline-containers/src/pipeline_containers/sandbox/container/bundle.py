@@ -26,19 +26,21 @@ DEFAULT_PATH = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bi
 NAMESPACES = ("pid", "mount", "ipc", "uts", "network", "cgroup", "user")
 """Each is new and the container's own; the network has nothing in it but its loopback."""
 
-MASKED = (
-    "/proc/acpi",
-    "/proc/asound",
+MASKED_FILES = (
     "/proc/interrupts",
     "/proc/kcore",
     "/proc/keys",
     "/proc/latency_stats",
     "/proc/locks",  # those of open files are everybody's, and the lines count all of the host's
     "/proc/sched_debug",
-    "/proc/scsi",
     "/proc/sysrq-trigger",
     "/proc/timer_list",
     "/proc/timer_stats",
+)
+MASKED_FOLDERS = (
+    "/proc/acpi",
+    "/proc/asound",
+    "/proc/scsi",
     "/sys/devices/virtual/powercap",
     "/sys/firmware",
     "/sys/fs/cgroup",
@@ -53,7 +55,8 @@ class Bundle:
     `cgroup` is empty where there can be none. `ceilings` are the host's own hard limits, by name,
     which it may not be able to exceed. `user_namespace` is the path of one that has the ids, or
     empty: the runtime makes one. `devices` is a folder to be its /dev; without one, the runtime
-    fills it with the host's own.
+    fills it with the host's own. `masked_files` are those that there are, if the runtime is not to
+    hide them itself: /dev/null of `devices` does.
     """
 
     root: Path
@@ -71,6 +74,7 @@ class Bundle:
     enforcement: Enforcement = FULL
     user_namespace: str = ""
     devices: Path | None = None
+    masked_files: Sequence[str] | None = None
     open_files: int = 2**63
     """Of all its processes together."""
     sets_rlimits: bool = True
@@ -105,7 +109,10 @@ def runtime_config(bundle: Bundle, limits: Limits) -> dict[str, Any]:
             "gidMappings": mapping,
             "resources": _resources(limits, bundle),
             "seccomp": dict(bundle.seccomp),
-            "maskedPaths": list(MASKED),
+            "maskedPaths": [
+                *(MASKED_FILES if bundle.masked_files is None else ()),
+                *MASKED_FOLDERS,
+            ],
             "readonlyPaths": list(READ_ONLY),
             "rootfsPropagation": "private",
             **({"cgroupsPath": bundle.cgroup} if bundle.cgroup else {}),
@@ -186,6 +193,10 @@ def _mounts(bundle: Bundle, limits: Limits) -> list[dict[str, Any]]:
         ),
         _mount("/sys", "sysfs", "sysfs", [*no_exec, "ro"]),
         _mount(JOB_FOLDER, "bind", str(bundle.job_folder), [*hard, "bind", "rw"]),
+        *(
+            _mount(file, "bind", f"{bundle.devices}/null", ["nosuid", "noexec", "bind", "ro"])
+            for file in bundle.masked_files or ()
+        ),
     ]
 
 

@@ -21,7 +21,12 @@ from typing import Any
 
 from pipeline_containers.errors import SandboxError
 from pipeline_containers.sandbox.container import mounts
-from pipeline_containers.sandbox.container.bundle import Bundle, resource_limits, runtime_config
+from pipeline_containers.sandbox.container.bundle import (
+    MASKED_FILES,
+    Bundle,
+    resource_limits,
+    runtime_config,
+)
 from pipeline_containers.sandbox.container.console import ConsoleSocket
 from pipeline_containers.sandbox.container.identities import Identity
 from pipeline_containers.sandbox.container.layers import mount_root
@@ -149,6 +154,7 @@ class Container:
             enforcement=host.enforcement,
             user_namespace=self.identity.namespace_path,
             devices=devices,
+            masked_files=self._masked_files(devices),
             open_files=host.open_files,
             sets_rlimits=may_set_limits_of_others() or self.identity.namespace is None,
         )
@@ -156,6 +162,15 @@ class Container:
             self._inherited = resource_limits(recipe.limits, bundle)
         config = runtime_config(bundle, recipe.limits)
         (self._folder / "config.json").write_text(json.dumps(config))
+
+    def _masked_files(self, devices: Path | None) -> list[str] | None:
+        """List what is to be hidden by a device file of the container's own, if not by the runtime.
+
+        A kernel has not all of them, and what it has not cannot be hidden so.
+        """
+        if devices is None or not self._host.runtime.family.hides_files_by_the_hosts_null:
+            return None
+        return [file for file in MASKED_FILES if os.path.exists(file)]
 
     def fill(self, fill: Callable[[Path], None]) -> None:
         """Let somebody put the input in; then it is the tool's."""
