@@ -28,7 +28,7 @@ class Family:
     without_cgroups: tuple[str, ...] = ()
     """The options that have it go on where it can make no cgroup."""
     hides_files_by_the_hosts_null: bool = False
-    """What it mounts over a file that is to be hidden is the host's /dev/null: others have it too."""
+    """It hides files by the host's /dev/null, which all others have."""
     needs_version_2: bool = False
     """It does not run on a host whose controllers are in version 1 of cgroups."""
     refused: str = ""
