@@ -134,6 +134,15 @@ def test_a_lock_whose_file_was_removed_meanwhile_counts_for_nothing(
         assert (tmp_path / str(ID_COUNT)).exists()
 
 
+def test_a_place_where_nothing_can_be_locked(tmp_path: Path) -> None:
+    (tmp_path / "ids").touch()
+    with (
+        closing(IdRanges(0, tmp_path / "ids")) as ranges,
+        pytest.raises(SandboxError, match=f"let root write in {tmp_path}"),
+    ):
+        ranges.take()
+
+
 def test_when_no_ids_are_left(tmp_path: Path) -> None:
     with closing(IdRanges(2**31 - 2 * ID_COUNT, tmp_path)) as ranges:
         assert ranges.take() == 2**31 - ID_COUNT

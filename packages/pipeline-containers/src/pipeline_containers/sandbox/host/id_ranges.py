@@ -32,10 +32,16 @@ class IdRanges:
 
     def take(self) -> int:
         """Take a range that nobody has; its first id. Raises `SandboxError` if there is none."""
-        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         for first in self._others:
             file = self._folder / str(first)
-            lock = _lock(file)
+            try:
+                self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+                lock = _lock(file)
+            except OSError as error:
+                raise SandboxError(
+                    f"{file} cannot be locked ({error.strerror}), by which workers keep their "
+                    f"containers' ids apart: let root write in {self._folder.parent}"
+                ) from error
             if lock is not None:
                 self._held[file] = lock
                 return first
