@@ -1,12 +1,12 @@
 """Ranges of ids that no two containers on a host have at the same time.
 
-What the kernel counts by user is then each container's own. A range is held by a lock on a file
-that is named after its first id, which goes with whoever holds it: several sandboxes share a host.
+What the kernel counts by user is then each container's own. Several sandboxes share a host: a range
+is held by a lock on a byte of a common file, which goes with whoever holds it.
 """
 
 import fcntl
 import os
-from contextlib import suppress
+import struct
 from pathlib import Path
 
 from pipeline_containers.errors import SandboxError
@@ -17,6 +17,7 @@ FIRST_HOST_ID = 1_879_048_192
 LOCKS = Path("/run/pipeline-containers/ids")
 
 _END = 2**31  # some programs take ids for signed
+_FLOCK = "hhqqi4x"  # type, whence, start, length, process; source: fcntl(2)
 
 
 class IdRanges:
@@ -25,46 +26,40 @@ class IdRanges:
     The first is for files on the disk that all its containers own, where they cannot be mapped.
     """
 
-    def __init__(self, first: int = FIRST_HOST_ID, folder: Path = LOCKS) -> None:
+    def __init__(self, first: int = FIRST_HOST_ID, file: Path = LOCKS) -> None:
         self._others = iter(range(first + ID_COUNT, _END - ID_COUNT + 1, ID_COUNT))
-        self._folder = folder
-        self._held: dict[Path, int] = {}
+        self._file = file
+        self._locks = -1
 
     def take(self) -> int:
         """Take a range that nobody has; its first id. Raises `SandboxError` if there is none."""
-        for first in self._others:
-            file = self._folder / str(first)
-            try:
-                self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-                lock = _lock(file)
-            except OSError as error:
-                raise SandboxError(
-                    f"{file} cannot be locked ({error.strerror}), by which workers keep their "
-                    f"containers' ids apart: let root write in {self._folder.parent}"
-                ) from error
-            if lock is not None:
-                self._held[file] = lock
-                return first
-        raise SandboxError(f"no ids are left for containers: {self._folder} says which are taken")
+        try:
+            if self._locks < 0:
+                self._file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+                flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
+                self._locks = os.open(self._file, flags, 0o600)
+            for first in self._others:
+                if _lock(self._locks, first // ID_COUNT):
+                    return first
+        except OSError as error:
+            raise SandboxError(
+                f"{self._file} cannot be locked ({error.strerror}), by which workers keep their "
+                f"containers' ids apart: let root write in {self._file.parent}"
+            ) from error
+        raise SandboxError(f"no ids are left for containers: {self._file} has all of them locked")
 
     def close(self) -> None:
         """Let others have them."""
-        for file, lock in self._held.items():
-            file.unlink(missing_ok=True)
-            os.close(lock)
-        self._held.clear()
+        if self._locks >= 0:
+            os.close(self._locks)
+            self._locks = -1
 
 
-def _lock(file: Path) -> int | None:
-    """Lock a file, made if need be; None if somebody else has."""
-    while True:
-        lock = os.open(file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            os.close(lock)
-            return None
-        with suppress(FileNotFoundError):
-            if os.path.samestat(os.fstat(lock), file.stat()):
-                return lock
-        os.close(lock)  # its last holder has removed it just before
+def _lock(file: int, byte: int) -> bool:
+    """Lock a byte of an open file for whoever has that; false if somebody else has."""
+    wanted = struct.pack(_FLOCK, fcntl.F_WRLCK, os.SEEK_SET, byte, 1, 0)
+    try:
+        fcntl.fcntl(file, fcntl.F_OFD_SETLK, wanted)
+    except BlockingIOError:
+        return False
+    return True
