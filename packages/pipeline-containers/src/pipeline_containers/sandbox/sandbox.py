@@ -294,10 +294,11 @@ class Sandbox:
         )
 
     def _new(self, recipe: Recipe) -> Container:
+        identity = self._identities.take()
         with self._lock:
             name = f"job-{next(self._numbers)}"
             self._live.add(name)
-        return Container(self._host, recipe, self._identities.take(), self._folders.jobs / name)
+        return Container(self._host, recipe, identity, self._folders.jobs / name)
 
     def _made_ahead(self, recipe: Recipe, run: ToolRun) -> Container | None:
         """Take a container that waits for such a job, if there is one."""

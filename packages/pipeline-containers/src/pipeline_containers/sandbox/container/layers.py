@@ -82,8 +82,10 @@ def mount_root(
                 # a thread of its own: the mount namespace and the current folder are its alone
                 with ThreadPoolExecutor(max_workers=1) as thread:
                     overlay = thread.submit(_make_overlay, mounts, target.parent, source).result()
+                opened.callback(os.close, overlay)
                 syscalls.mount_setattr(overlay, _ATTRIBUTES)
-            opened.callback(os.close, overlay)
+            else:
+                opened.callback(os.close, overlay)
             syscalls.move_mount(overlay, str(target))
         except OSError as error:
             raise SandboxError(f"the image's layers cannot be mounted: {error}") from error
