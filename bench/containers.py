@@ -27,12 +27,15 @@ from support.processes import machine
 from pipeline_containers.images.image import StoredImage
 from pipeline_containers.sandbox.container import mounts
 from pipeline_containers.sandbox.container.bundle import Bundle, runtime_config
+from pipeline_containers.sandbox.container.identities import open_user_namespace
+from pipeline_containers.sandbox.container.layers import mount_root
 from pipeline_containers.sandbox.container.roots import Roots
 from pipeline_containers.sandbox.container.seccomp import load_filter
 from pipeline_containers.sandbox.container.users import User
 from pipeline_containers.sandbox.host import cgroups
 from pipeline_containers.sandbox.host.enforcement import host_ceilings
 from pipeline_containers.sandbox.host.hierarchies import find_hierarchies
+from pipeline_containers.sandbox.host.id_ranges import FIRST_HOST_ID
 from pipeline_containers.sandbox.host.ids import host_range
 from pipeline_containers.sandbox.limits import Limits
 from pipeline_containers.sandbox.sandbox import Sandbox
@@ -91,9 +94,12 @@ class Bare:
         self._names = (f"bare-{number}" for number in itertools.count())
         self._bundles: list[Path] = []
         self._parent = f"/pipeline-bench-{os.getpid()}"
-        namespace = mounts.open_user_namespace()
-        self._roots = Roots(folder, host_range(mounts.FIRST_HOST_ID), namespace)
-        self._root = self._roots.mount(image)
+        namespace = open_user_namespace()
+        self._roots = Roots(folder, host_range(FIRST_HOST_ID), namespace)
+        root = self._roots.mount(image)
+        self._root = folder / "mapped"
+        self._root.mkdir()
+        mount_root(root.layers, self._root, namespace)
         os.close(namespace)
 
     def bundle(self) -> Path:
@@ -101,7 +107,7 @@ class Bare:
         place = self._folder / next(self._names)
         job = place / "job"
         job.mkdir(parents=True)
-        first = mounts.FIRST_HOST_ID
+        first = FIRST_HOST_ID
         mounts.mount_job_folder(job, LIMITS, first, first)
         bundle = Bundle(
             root=self._root,
@@ -130,6 +136,7 @@ class Bare:
         """Unmount everything."""
         for bundle in self._bundles:
             unmount(bundle / "job")
+        unmount(self._root)
         self._roots.close()
         cgroups.remove_tree(find_hierarchies(), self._parent)
 

@@ -7,8 +7,9 @@ from pathlib import Path
 from versions import REPOSITORY
 
 from pipeline_containers.registries.docker import DockerRegistry
-from pipeline_containers.sandbox.container import mounts
+from pipeline_containers.sandbox.container.identities import open_user_namespace
 from pipeline_containers.sandbox.container.roots import Roots
+from pipeline_containers.sandbox.host.id_ranges import FIRST_HOST_ID
 from pipeline_containers.sandbox.host.ids import host_range
 from pipeline_containers.store.store import Store
 
@@ -20,8 +21,8 @@ class Own:
         self._registry = DockerRegistry(f"http://{host}")
         self._folder = folder / "store"
         self._store = Store(self._folder)
-        self._namespace = mounts.open_user_namespace()
-        self._roots = Roots(folder / "roots", host_range(mounts.FIRST_HOST_ID), self._namespace)
+        self._namespace = open_user_namespace()
+        self._roots = Roots(folder / "roots", host_range(FIRST_HOST_ID), self._namespace)
 
     def prepare(self, version: str) -> None:
         """Make a version ready to be run."""

@@ -5,6 +5,11 @@ from dataclasses import dataclass, field, replace
 
 ROUTER_PORT = "ROUTER_PORT"
 """In a program's text: the port that the router listens on, on the host's loopback."""
+BUSY = "busy"
+"""What a job makes in its folder when it is at what it does beside another.
+
+It is removed when the other is over.
+"""
 WALL_S = 3.0
 """Time enough for what is not about time."""
 
@@ -36,6 +41,8 @@ class Case:
     """Beside the program."""
     before: str = ""
     """The program of a job before it, which leaves something for it to find."""
+    beside: str = ""
+    """The program of a job that is at work while it runs, as long as there is `BUSY`."""
     track: str = "hostile"
 
     @property

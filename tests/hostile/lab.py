@@ -1,14 +1,16 @@
 """A router and a worker with the hostile tool deployed, over a bare socket, and a watch on both."""
 
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
 from typing import Any
 
-from hostile.case import ROUTER_PORT, Case
-from hostile.ordinary import User
+from hostile.case import BUSY, ROUTER_PORT, Case
+from hostile.ordinary import User, worker_of
 from hostile.traces import Traces, at_rest, find_traces, settle
 from support.bare import say
 from support.images import Image
@@ -169,10 +171,23 @@ class HostileLab:
         return self.request(files=files, track_slug=case.track, execution_timeout=seconds)
 
     def play(self, case: Case) -> Answer:
-        """Run a case's job, after the one before it if there is one."""
+        """Run a case's job, after the one before it or beside another if there is one."""
         if case.before:
             self.ask(self.case_request(case, case.before))
-        return self.ask(self.case_request(case))
+        if not case.beside:
+            return self.ask(self.case_request(case))
+        with self.beside(case):
+            return self.ask(self.case_request(case))
+
+    @contextmanager
+    def beside(self, case: Case) -> Iterator[None]:
+        """Have the job that a case's is to run beside at what it does."""
+        with ThreadPoolExecutor(1) as pool:
+            going = pool.submit(self.ask, self.case_request(case, case.beside))
+            (folder,) = self.await_files(BUSY)
+            yield
+            (folder / BUSY).unlink()
+            assert going.result().code == 200, going.result().reply
 
     def honest_request(self, word: str, track: str = "hostile") -> dict[str, Any]:
         return self.request(files={"program": HONEST, "word": word}, track_slug=track)
@@ -196,7 +211,10 @@ class HostileLab:
 
     def find_files(self, name: str) -> list[Path]:
         """List the live jobs' folders, on the host, that have a file."""
-        return [found.parent for found in (self.worker_folder / "run/jobs").glob(f"*/job/{name}")]
+        jobs = self.worker_folder / "run/jobs"
+        if self.user is not None:  # they are mounted in the worker's sight only
+            jobs = Path(f"/proc/{worker_of(self.worker.pid)}/root{jobs}")
+        return [found.parent for found in jobs.glob(f"*/job/{name}")]
 
     def await_files(self, name: str, jobs: int = 1, seconds: float = 20.0) -> list[Path]:
         """Wait until so many live jobs have a file in their folders; those folders."""

@@ -18,7 +18,7 @@ from support.runtime import RUNTIME
 
 from pipeline_containers.images.image import ImageConfig, StoredImage
 from pipeline_containers.registries.docker import DockerRegistry
-from pipeline_containers.sandbox.container.mounts import FIRST_HOST_ID
+from pipeline_containers.sandbox.host.id_ranges import FIRST_HOST_ID
 from pipeline_containers.sandbox.host.ids import ID_COUNT
 from pipeline_containers.sandbox.limits import Limits
 from pipeline_containers.sandbox.result.report import RunReport
@@ -28,6 +28,8 @@ from pipeline_containers.sandbox.tools import TOOLS
 from pipeline_containers.system.mountinfo import mounts_below
 from pipeline_containers.system.units import MIB
 
+_RANGES = 64
+"""More ranges of ids than any sandbox of these tests takes."""
 QUICK = Limits(
     wall_s=paced(10),
     memory_bytes=64 * MIB,
@@ -97,8 +99,8 @@ def make_image(work: Path, busybox_layer: Path) -> Callable[..., StoredImage]:
 
 @pytest.fixture
 def first_host_id() -> int:
-    """A range of ids of this test process' own: others may run containers at the same time."""
-    return FIRST_HOST_ID + ID_COUNT * (1 + os.getpid() % 1000)
+    """Where this test process' own ids begin: others may run containers at the same time."""
+    return FIRST_HOST_ID + ID_COUNT * _RANGES * (1 + os.getpid() % 60)
 
 
 def children() -> set[int]:
@@ -125,7 +127,7 @@ def traces(first_host_id: int) -> Callable[[Path], list[str]]:
                     status = (entry / "stat").read_text().rpartition(")")[2].split()
                     is_ours = status[1] == str(os.getpid()) and int(entry.name) not in earlier
                     zombie_of_ours = status[0] == "Z" and is_ours
-                    guest = entry.stat().st_uid - first_host_id in range(ID_COUNT)
+                    guest = entry.stat().st_uid - first_host_id in range(ID_COUNT * _RANGES)
                     if guest or zombie_of_ours:
                         found.append(int(entry.name))
         return found

@@ -7,7 +7,12 @@ from typing import Any
 import pytest
 
 from pipeline_containers.errors import SandboxError
-from pipeline_containers.sandbox.container.bundle import NAMESPACES, Bundle, runtime_config
+from pipeline_containers.sandbox.container.bundle import (
+    MASKED_FILES,
+    NAMESPACES,
+    Bundle,
+    runtime_config,
+)
 from pipeline_containers.sandbox.container.seccomp import PROFILE, REFUSED, load_filter, translate
 from pipeline_containers.sandbox.container.users import User, resolve_user
 from pipeline_containers.sandbox.host.enforcement import Enforcement
@@ -68,6 +73,24 @@ def test_nothing_is_shared_and_nothing_allowed() -> None:
     assert made["linux"]["seccomp"]
 
 
+def test_a_namespace_and_devices_that_are_there_are_taken() -> None:
+    made = config(user_namespace="/proc/1/fd/7", devices=Path("/d"), sets_rlimits=False)
+    kinds = {entry["type"]: entry.get("path") for entry in made["linux"]["namespaces"]}
+    assert kinds == dict.fromkeys(NAMESPACES) | {"user": "/proc/1/fd/7"}
+    (devices,) = [entry for entry in made["mounts"] if entry["destination"] == "/dev"]
+    assert (devices["type"], devices["source"]) == ("bind", "/d")
+    assert made["process"]["rlimits"] == []
+
+
+def test_files_are_hidden_by_the_runtime_or_by_a_device_of_its_own() -> None:
+    assert "/proc/keys" in config()["linux"]["maskedPaths"]
+    made = config(devices=Path("/d"), masked_files=["/proc/keys"])
+    assert not any(path in MASKED_FILES for path in made["linux"]["maskedPaths"])
+    assert "/proc/acpi" in made["linux"]["maskedPaths"]
+    (hidden,) = [entry for entry in made["mounts"] if entry["destination"].startswith("/proc/")]
+    assert (hidden["destination"], hidden["source"]) == ("/proc/keys", "/d/null")
+
+
 def test_every_limit_is_there() -> None:
     limits = Limits(memory_bytes=64 * MIB, cpus=0.5, pids=7, tmp_bytes=4096, shm_bytes=8192)
     made = config(limits)
@@ -113,6 +136,16 @@ def test_no_limit_is_above_the_hosts_own() -> None:
         if entry["type"] == "RLIMIT_NOFILE"
     ]
     assert (files["soft"], files["hard"]) == (1024, 1024)
+
+
+@pytest.mark.parametrize(
+    ("of_job", "pids", "of_process"),
+    [(2**62, 256, 65_536), (600_000, 256, 2343), (600_000, 64, 9375), (100_000, 256, 1024)],
+)
+def test_the_hosts_open_files_are_shared_out(of_job: int, pids: int, of_process: int) -> None:
+    made = config(Limits(pids=pids), open_files=of_job)
+    limited = {entry["type"]: entry["hard"] for entry in made["process"]["rlimits"]}
+    assert limited["RLIMIT_NOFILE"] == of_process
 
 
 @pytest.mark.parametrize(
@@ -191,12 +224,32 @@ def test_the_filter_has_one_architecture_and_refuses_by_name() -> None:
 
 def test_clone_makes_no_namespace_and_clone3_is_unknown() -> None:
     made = load_filter()
-    (clone,) = rules(made, "clone")
-    assert clone["args"] == [
-        {"index": 0, "value": 0x7E020000, "valueTwo": 0, "op": "SCMP_CMP_MASKED_EQ"}
+    assert [rule["args"] for rule in rules(made, "clone")] == [
+        # none shares its open files but threads
+        [{"index": 0, "value": 0x7E020400, "valueTwo": 0, "op": "SCMP_CMP_MASKED_EQ"}],
+        [{"index": 0, "value": 0x7E030000, "valueTwo": 0x10000, "op": "SCMP_CMP_MASKED_EQ"}],
     ]
     (clone3,) = rules(made, "clone3")
     assert (clone3["action"], clone3["errnoRet"]) == ("SCMP_ACT_ERRNO", 38)
+
+
+def test_locks_of_records_by_open_files_are_invalid_whatever_is_in_the_argument_beside() -> None:
+    made = rules(load_filter(), "fcntl")
+
+    def answer(argument: int) -> list[object]:
+        return [
+            rule.get("errnoRet", "allowed")
+            for rule in made
+            for arg in rule["args"]
+            if argument & arg["value"] == arg["valueTwo"]
+        ]
+
+    for beside in (0, 1 << 32, 1 << 63):
+        for known in (0, 4, 6, 7, 16, 36, 1024, 1026, 1031, 1033, 1040):
+            assert answer(known | beside) == ["allowed"]
+        for command in (37, 38):
+            assert answer(command | beside) == [22]
+            assert answer(command | beside | 1 << 16) == []
 
 
 def test_sockets_are_unix_tcp_and_udp() -> None:
@@ -226,7 +279,7 @@ def test_rules_of_other_machines_and_of_capabilities_are_left_out() -> None:
     made = translate(profile, "x86_64")
     named = {call for rule in made["syscalls"] for call in rule["names"]}
     assert named & set("abcde") == {"d", "e"}
-    assert len(rules(made, "clone")) == 1
+    assert len(rules(made, "clone")) == 2, "our own"
     assert made["architectures"] == ["SCMP_ARCH_X86_64"]
     assert translate(profile, "aarch64")["architectures"] == ["SCMP_ARCH_AARCH64"]
     with pytest.raises(SandboxError, match="riscv64"):

@@ -3,8 +3,17 @@
 import pytest
 
 from pipeline_containers.errors import SandboxError
-from pipeline_containers.sandbox.host.enforcement import FULL, NAMES, Enforcement, find_enforcement
+from pipeline_containers.sandbox.host.enforcement import (
+    FULL,
+    NAMES,
+    Enforcement,
+    find_enforcement,
+    open_files_of_job,
+    why_files_run_out,
+)
 from pipeline_containers.sandbox.host.ids import OWN_ONLY, SUBORDINATE, host_range
+from pipeline_containers.sandbox.limits import LEAST_OPEN_FILES
+from pipeline_containers.system.units import GIB
 
 CLOSED = dict.fromkeys(("memory", "pids", "cpus"), "no limit can be set below /x")
 
@@ -45,3 +54,20 @@ def test_what_holds_by_its_names_and_by_its_controllers() -> None:
     assert not enforcement.holds("memory")
     assert enforcement.controllers == frozenset()
     assert Enforcement({"cpus": "why"}).controllers == {"memory", "pids"}
+
+
+def test_all_jobs_together_leave_half_of_the_hosts_open_files() -> None:
+    most, jobs, pids = 2_466_170, 4, 256
+    of_process = open_files_of_job(most, jobs) // pids
+    assert of_process >= LEAST_OPEN_FILES
+    assert jobs * pids * of_process <= most // 2
+
+
+def test_a_host_that_lets_too_few_files_be_open_is_told_how_many_are_enough() -> None:
+    memory = 24 * GIB
+    said = why_files_run_out(2_466_170, memory)
+    assert said.startswith("the host lets 2466170 files be open")
+    enough = int(said.rpartition("=")[2])
+    assert why_files_run_out(enough, memory) == ""
+    assert why_files_run_out(enough - 1, memory)
+    assert why_files_run_out(2**63 - 1, memory) == "", "what systemd sets"

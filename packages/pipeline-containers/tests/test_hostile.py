@@ -17,6 +17,8 @@ import pytest
 from support.pace import paced
 
 from pipeline_containers.images.image import StoredImage
+from pipeline_containers.sandbox.host.id_ranges import FIRST_HOST_ID
+from pipeline_containers.sandbox.host.ids import ID_COUNT
 from pipeline_containers.sandbox.limits import Limits
 from pipeline_containers.sandbox.result.report import Ending, RunReport
 from pipeline_containers.sandbox.sandbox import Sandbox
@@ -183,7 +185,22 @@ def test_what_a_tool_is(run: Run, first_host_id: int) -> None:
         "NoNewPrivs": "1",
         "Seccomp": "2",
     }
-    assert report.stdout.splitlines()[-1].split() == ["0", str(first_host_id), "65536"]
+    inside, outside, count = map(int, report.stdout.splitlines()[-1].split())
+    assert (inside, count) == (0, ID_COUNT)
+    assert outside in range(first_host_id + ID_COUNT, FIRST_HOST_ID + 2**28, ID_COUNT)
+
+
+def test_every_null_is_the_containers_own(run: Run) -> None:
+    """Of what it has open from the start, and of what hides files too; on the host it is one."""
+    places = "/dev/null /proc/self/fd/0 /proc/keys /proc/timer_list /proc/locks"
+    report = run(f"stat -L -c '%t %d:%i' {places}; readlink /proc/self/fd/0; {PASS}")
+    *found, called = report.stdout.splitlines()
+    assert len(found) == 5
+    (null,) = set(found)
+    host = Path("/dev/null").stat()
+    assert null.startswith("1 ")
+    assert null != f"1 {host.st_dev}:{host.st_ino}"
+    assert called == "/dev/null", "the host's path is nobody's business"
 
 
 @pytest.fixture

@@ -1,8 +1,13 @@
 """Which ids containers get, by what the worker was given."""
 
+import subprocess
+from contextlib import closing
+from pathlib import Path
+
 import pytest
 
 from pipeline_containers.errors import SandboxError
+from pipeline_containers.sandbox.host.id_ranges import IdRanges
 from pipeline_containers.sandbox.host.ids import (
     ID_COUNT,
     OF_A_POD,
@@ -95,3 +100,40 @@ def test_an_id_that_a_container_does_not_have_is_refused_with_a_remedy() -> None
 )
 def test_subordinate_ids_are_found_by_name_or_number(text: str, start: int | None) -> None:
     assert subordinate_start(text, "ann", 1000) == start
+
+
+def test_no_range_is_anybody_elses(tmp_path: Path) -> None:
+    file = tmp_path / "new" / "ids"
+    with closing(IdRanges(0, file)) as one, closing(IdRanges(0, file)) as other:
+        taken = [ranges.take() for ranges in (one, other, other, one)]
+        assert taken == [ID_COUNT * number for number in (1, 2, 3, 4)]
+        one.close()
+        with closing(IdRanges(0, file)) as third:
+            assert [third.take(), third.take()] == [ID_COUNT, ID_COUNT * 4]
+
+
+def test_programs_that_are_started_hold_no_range(tmp_path: Path) -> None:
+    """One that outlives its sandbox, as a container may, would have it for ever."""
+    with closing(IdRanges(0, tmp_path / "ids")) as ranges:
+        ranges.take()
+        with subprocess.Popen(["sleep", "60"]) as program:
+            ranges.close()
+            with closing(IdRanges(0, tmp_path / "ids")) as others:
+                assert others.take() == ID_COUNT
+            program.kill()
+
+
+def test_a_place_where_nothing_can_be_locked(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with (
+        closing(IdRanges(0, tmp_path / "file" / "ids")) as ranges,
+        pytest.raises(SandboxError, match=f"let root write in {tmp_path}/file"),
+    ):
+        ranges.take()
+
+
+def test_when_no_ids_are_left(tmp_path: Path) -> None:
+    with closing(IdRanges(2**31 - 2 * ID_COUNT, tmp_path / "ids")) as ranges:
+        assert ranges.take() == 2**31 - ID_COUNT
+        with pytest.raises(SandboxError, match="no ids are left"):
+            ranges.take()

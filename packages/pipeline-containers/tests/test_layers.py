@@ -10,6 +10,7 @@ import pytest
 
 from pipeline_containers.errors import SandboxError
 from pipeline_containers.images.image import ImageConfig, StoredImage
+from pipeline_containers.sandbox.container.identities import open_user_namespace
 from pipeline_containers.sandbox.container.layers import (
     LayerIds,
     find_layer_ids,
@@ -17,7 +18,6 @@ from pipeline_containers.sandbox.container.layers import (
     mount_root,
     take_layer_back,
 )
-from pipeline_containers.sandbox.container.mounts import open_user_namespace
 from pipeline_containers.sandbox.host.ids import OWN_ONLY, SUBORDINATE, IdMap, host_range
 from pipeline_containers.sandbox.limits import Limits
 from pipeline_containers.sandbox.sandbox import Sandbox
@@ -92,6 +92,7 @@ SEEN = ["of-root", "0 0 600", "1000 1000 640", "0 0 4755"]
 
 
 @EVERY_WAY
+@pytest.mark.usefixtures("overlay_way")
 def test_a_container_sees_the_owners_that_the_image_says(
     way: LayerIds, run_as: Callable[[LayerIds], list[str]]
 ) -> None:
@@ -157,6 +158,18 @@ def test_a_namespace_of_one_id_leaves_the_owners_that_it_lacks(image: StoredImag
     assert (image.layers[0] / "private/of-app").stat().st_uid == 1000
 
 
+@pytest.fixture(params=["detached layers", "attached layers"])
+def overlay_way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Make overlays as this kernel can, and as one before 6.15 does."""
+
+    def refuse(*_: object) -> int:
+        raise OSError(22, "Invalid argument")
+
+    if request.param == "attached layers":
+        monkeypatch.setattr(syscalls, "new_mount", refuse)
+
+
+@pytest.mark.usefixtures("overlay_way")
 def test_images_of_many_layers(work: Path, user_namespace: int) -> None:
     layers = []
     for number in range(128):

@@ -5,6 +5,7 @@ from hostile.families import (
     disk,
     leftovers,
     memory,
+    neighbours,
     network,
     output,
     privileges,
@@ -24,4 +25,5 @@ FAMILIES = {
     "privileges": privileges.CASES,
     "network": network.CASES,
     "leftovers": leftovers.CASES,
+    "neighbours": neighbours.CASES,
 }

@@ -9,6 +9,7 @@
 #include <linux/sock_diag.h>
 #include <mqueue.h>
 #include <pthread.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -18,6 +19,7 @@
 #include <sys/shm.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -244,6 +246,41 @@ static void terminals(void)
     printf("%ld terminals, then %s\n", count, strerrorname_np(errno));
 }
 
+static long lock_records(int file, long first, long most)
+{
+    long count = 0;
+    for (; count < most; count++) {
+        struct flock one = {.l_type = F_WRLCK, .l_start = 2 * (first + count), .l_len = 1};
+        if (fcntl(file, F_SETLK, &one))
+            break;
+    }
+    return count;
+}
+
+/* In many files: the kernel looks through all of a file's for each. */
+static void records(void)
+{
+    char name[32];
+    long count = 0;
+    for (int i = 0; count < (long)amount; i++) {
+        sprintf(name, "/tmp/locked-%d-%d", getpid() % 100, i % 200);
+        count += lock_records(open(name, O_CREAT | O_RDWR, 0600), 100 * (i / 200), 100);
+    }
+}
+
+/* Of a child that shares this process' open files, and is gone. */
+static void orphans(void)
+{
+    long count = 0, child;
+    int file = open("locked", O_CREAT | O_RDWR, 0600);
+    while (count < 1000 && (child = syscall(SYS_clone, CLONE_FILES | SIGCHLD, 0, 0, 0, 0)) >= 0) {
+        if (child == 0)
+            _exit(lock_records(file, 0, 100) == 0);
+        count++;
+    }
+    printf("%ld orphans, then %s\n", count, strerrorname_np(errno));
+}
+
 static void deaf(void)
 {
     for (int number = 1; number < NSIG; number++)
@@ -284,6 +321,7 @@ static const struct { const char *name; void (*go)(void); } KINDS[] = {
     {"threads", threads},   {"touched", touched}, {"tree", tree},
     {"zombies", zombies},   {"tcp", tcp},         {"udp", udp},         {"netlink", netlink},
     {"timers", timers},     {"signals", signals}, {"queues", queues},   {"terminals", terminals},
+    {"records", records},   {"orphans", orphans},
 };
 
 int main(int argc, char **argv)

@@ -16,13 +16,21 @@ from pathlib import Path
 
 from pipeline_containers.errors import PACKAGES, ContainersError
 from pipeline_containers.sandbox.container import runtimes
+from pipeline_containers.sandbox.container.identities import open_user_namespace
 from pipeline_containers.sandbox.container.layers import LayerIds, find_layer_ids
-from pipeline_containers.sandbox.container.mounts import FIRST_HOST_ID, open_user_namespace
 from pipeline_containers.sandbox.container.seccomp import load_filter
 from pipeline_containers.sandbox.host.cgroup_root import CONTROLLERS, open_cgroup_root
 from pipeline_containers.sandbox.host.cgroups import remove_if_empty, swap_is_counted
-from pipeline_containers.sandbox.host.enforcement import IDS, NAMES, find_enforcement
+from pipeline_containers.sandbox.host.enforcement import (
+    IDS,
+    NAMES,
+    find_enforcement,
+    memory_bytes,
+    most_open_files,
+    why_files_run_out,
+)
 from pipeline_containers.sandbox.host.hierarchies import UNIFIED, find_cgroup_mounts
+from pipeline_containers.sandbox.host.id_ranges import FIRST_HOST_ID
 from pipeline_containers.sandbox.host.ids import IdMap, find_ids
 from pipeline_containers.sandbox.host.options import HostOptions
 from pipeline_containers.sandbox.host.rights import lack_of_rights
@@ -115,7 +123,7 @@ def _kernel() -> Need:
 
 
 def _programs(builds: bool) -> Iterator[Need]:
-    for name in ("skopeo", "unshare", *(_FOR_BUILDS if builds else ())):
+    for name in ("skopeo", "unshare", "setpriv", *(_FOR_BUILDS if builds else ())):
         place = shutil.which(name)
         remedy = "" if place else f"apt install {PACKAGES.get(name, name)}"
         yield Need(name, place is not None, place or "is not on PATH", remedy)
@@ -240,6 +248,9 @@ def _limits(host: HostOptions, ids: IdMap) -> list[Need]:
     for note in root.notes:
         how, _, remedy = note.rpartition(": ")
         needs.append(Need("placement", True, how, remedy, is_required=False))
+    if why := why_files_run_out(most_open_files(), memory_bytes()):
+        how, _, remedy = why.rpartition(": ")
+        needs.append(Need("open files", True, how, remedy, is_required=False))
     return needs
 
 

@@ -29,6 +29,7 @@ _CODES = {
     Ending.MEMORY_LIMIT: status.LIMIT_EXCEEDED,
     Ending.PIDS_LIMIT: status.LIMIT_EXCEEDED,
     Ending.DISK_LIMIT: status.LIMIT_EXCEEDED,
+    Ending.LOCKS_LIMIT: status.LIMIT_EXCEEDED,
     Ending.CANCELLED: status.CANCELLED,
 }
 """THE table of endings by force; EXITED, the one by itself, is judged by what was left."""

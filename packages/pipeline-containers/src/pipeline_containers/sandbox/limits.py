@@ -20,6 +20,10 @@ PENDING_SIGNALS = 1024
 """Queued signals and timers: the kernel counts those of all jobs for the host's root as well."""
 TERMINALS = 16
 """Of a job, of 3,071 that all jobs can have together."""
+LEAST_OPEN_FILES = 1024
+"""Of a process, however few the host has: what tools count on."""
+FILE_LOCKS = 10_000
+"""Of a job: two megabytes that are counted nowhere else."""
 
 
 @dataclass(frozen=True, slots=True)

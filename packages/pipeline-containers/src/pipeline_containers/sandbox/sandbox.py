@@ -15,8 +15,9 @@ from pipeline_containers.errors import SandboxError
 from pipeline_containers.sandbox import self_test
 from pipeline_containers.sandbox.account import Clock, account
 from pipeline_containers.sandbox.cleaner import Cleaner
-from pipeline_containers.sandbox.container import mounts, runtimes
+from pipeline_containers.sandbox.container import runtimes
 from pipeline_containers.sandbox.container.container import Attach, Container, Host, Recipe
+from pipeline_containers.sandbox.container.identities import Identities, open_user_namespace
 from pipeline_containers.sandbox.container.layers import LayerIds
 from pipeline_containers.sandbox.container.roots import (
     Roots,
@@ -30,10 +31,19 @@ from pipeline_containers.sandbox.container.seccomp import load_filter
 from pipeline_containers.sandbox.host import cgroups
 from pipeline_containers.sandbox.host.background import Background
 from pipeline_containers.sandbox.host.cgroup_root import open_cgroup_root
-from pipeline_containers.sandbox.host.enforcement import find_enforcement, host_ceilings
+from pipeline_containers.sandbox.host.enforcement import (
+    find_enforcement,
+    host_ceilings,
+    memory_bytes,
+    most_open_files,
+    open_files_of_job,
+    why_files_run_out,
+)
+from pipeline_containers.sandbox.host.file_locks import FileLockWatch
 from pipeline_containers.sandbox.host.folders import SandboxFolders
 from pipeline_containers.sandbox.host.hierarchies import UNIFIED, find_cgroup_mounts
-from pipeline_containers.sandbox.host.ids import OWN_ONLY, find_ids
+from pipeline_containers.sandbox.host.id_ranges import FIRST_HOST_ID
+from pipeline_containers.sandbox.host.ids import OWN_ONLY, IdMap, find_ids
 from pipeline_containers.sandbox.result.report import RunReport
 from pipeline_containers.sandbox.tool_run import ToolRun
 from pipeline_containers.sandbox.tools import SHELL, is_line, tool_program
@@ -65,19 +75,19 @@ class Sandbox:
         warm: int = 0,
         runtime: str = "runc",
         cgroup_parent: str = "",
-        first_host_id: int = mounts.FIRST_HOST_ID,
+        first_host_id: int = FIRST_HOST_ID,
         allow_unenforced: Collection[str] = (),
         layer_ids: LayerIds | None = None,
         on_trouble: OnTrouble = _log.warning,
     ) -> None:
-        ids = find_ids(first_host_id)
+        ids = self._ids = find_ids(first_host_id)
         self._folders = SandboxFolders(folder, are_strangers=ids != OWN_ONLY)
         self.folder = self._folders.folder
         self._on_trouble = on_trouble
         self._numbers = itertools.count(1)
         self._live: set[str] = set()
         self._lock = threading.Lock()
-        self._user_namespace = -1
+        self._locks = FileLockWatch()
         try:
             watch_orphans()
             name = f"pipeline-{self._folders.key}"
@@ -93,20 +103,23 @@ class Sandbox:
                 ),
                 hierarchies=root.hierarchies,
                 cgroup_parent=root.cgroup,
-                ids=ids,
                 enforcement=self.enforcement,
                 seccomp=load_filter(),
                 swap_is_counted=cgroups.swap_is_counted(root.hierarchies, root.cgroup),
                 sockets_are_apart=self.enforcement.holds("memory")
                 and cgroups.sockets_are_apart(root.hierarchies, root.cgroup),
                 ceilings=host_ceilings(),
+                locks=self._locks,
+                open_files=open_files_of_job(most_open_files(), slots),
             )
             self.sweep()
             self._remove_old_cgroups()
-            if ids.is_of_host:
-                self._user_namespace = mounts.open_user_namespace(first_host_id)
-            mapping = self._user_namespace if ids.is_of_host else None
-            self._roots = Roots(self._folders.roots, ids, mapping, layer_ids)
+            self._roots = _open_roots(self._folders.roots, ids, layer_ids)
+            self._identities = Identities(
+                ids,
+                2 * slots + warm + 2,  # running, cleared away, waiting; one more of these each
+                maps_layers=self._roots.layer_ids is LayerIds.MAPPED,
+            )
         except BaseException:
             self._release()
             raise
@@ -145,7 +158,7 @@ class Sandbox:
         On a terminal, without limits on time and output; all others hold.
         """
         recipe = self._recipe(run)
-        if not can_wait_in_shell(recipe.root, run.kind):
+        if not can_wait_in_shell(recipe.root.place, run.kind):
             raise SandboxError(f"the image has no {SHELL}")
         container = self._new(replace(recipe, env=(*recipe.env, "TERM=xterm")))
         try:
@@ -197,6 +210,8 @@ class Sandbox:
         notes = list(self.cgroup_root.notes)
         if self._roots.why_not_mapped:
             notes.append(f"layers are copied to other owners, for {self._roots.why_not_mapped}")
+        if why := why_files_run_out(most_open_files(), memory_bytes()):
+            notes.append(why)
         return notes
 
     def prove(self) -> None:
@@ -268,11 +283,11 @@ class Sandbox:
 
     def _recipe(self, run: ToolRun) -> Recipe:
         root = self._roots.mount(run.image)
-        check_tool(root, run.kind)
+        check_tool(root.place, run.kind)
         config = run.image.config
-        user = user_of(run.image, root)
+        user = user_of(run.image, root.place)
         for number in (user.uid, user.gid):
-            self._host.ids.outside(number)  # it has to have them
+            self._ids.outside(number)  # it has to have them
         return Recipe(
             image=run.image.digest,
             root=root,
@@ -284,14 +299,15 @@ class Sandbox:
         )
 
     def _new(self, recipe: Recipe) -> Container:
+        identity = self._identities.take()
         with self._lock:
             name = f"job-{next(self._numbers)}"
             self._live.add(name)
-        return Container(self._host, recipe, self._folders.jobs / name)
+        return Container(self._host, recipe, identity, self._folders.jobs / name)
 
     def _made_ahead(self, recipe: Recipe, run: ToolRun) -> Container | None:
         """Take a container that waits for such a job, if there is one."""
-        can_wait = is_line(run.slug) and can_wait_in_shell(recipe.root, run.kind)
+        can_wait = is_line(run.slug) and can_wait_in_shell(recipe.root.place, run.kind)
         if run.is_trial or not can_wait:
             return None
         container = self._warm.take(recipe)
@@ -321,14 +337,25 @@ class Sandbox:
             self._live.discard(container.name)
         if problem:
             self._on_trouble(problem)
+        else:
+            self._identities.give_back(container.identity)
 
     def _release(self) -> None:
-        if self._user_namespace >= 0:
-            os.close(self._user_namespace)
-            self._user_namespace = -1
+        self._locks.close()
+        if hasattr(self, "_identities"):
+            self._identities.close()
         if hasattr(self, "cgroup_root"):
             root = self.cgroup_root
             if root.cgroup:
                 cgroups.remove_if_empty(root.hierarchies, root.cgroup)
             Background(root.hierarchies, root.cgroup).remove()
         self._folders.release()
+
+
+def _open_roots(folder: Path, ids: IdMap, layer_ids: LayerIds | None) -> Roots:
+    namespace = open_user_namespace(ids.root) if ids.is_of_host else None
+    try:
+        return Roots(folder, ids, namespace, layer_ids)
+    finally:
+        if namespace is not None:
+            os.close(namespace)

@@ -8,6 +8,7 @@ that came after Linux 5.0 are the same on every architecture but alpha. Source: 
 import ctypes
 import os
 import signal
+from collections.abc import Iterable
 from typing import Final
 
 AT_FDCWD: Final = -100
@@ -44,8 +45,18 @@ RESOLVE_IN_ROOT: Final = 0x10
 
 _SYS_OPEN_TREE: Final = 428
 _SYS_MOVE_MOUNT: Final = 429
+_SYS_FSOPEN: Final = 430
+_SYS_FSCONFIG: Final = 431
+_SYS_FSMOUNT: Final = 432
 _SYS_OPENAT2: Final = 437
 _SYS_MOUNT_SETATTR: Final = 442
+
+_FSOPEN_CLOEXEC: Final = 1
+_FSCONFIG_SET_FLAG: Final = 0
+_FSCONFIG_SET_STRING: Final = 1
+_FSCONFIG_SET_FD: Final = 5
+_FSCONFIG_CMD_CREATE: Final = 6
+_FSMOUNT_CLOEXEC: Final = 1
 
 _PR_SET_PDEATHSIG: Final = 1
 _PR_SET_CHILD_SUBREAPER: Final = 36
@@ -116,6 +127,27 @@ def move_mount(mount: int, target: str) -> None:
     )
 
 
+def new_mount(kind: str, options: Iterable[tuple[str, str | int | None]], attributes: int) -> int:
+    """Make a detached mount of a new file system; a file descriptor of it.
+
+    The value of an option is text, an open file's descriptor, or none.
+    """
+    context = _syscall(_SYS_FSOPEN, kind, kind.encode(), ctypes.c_uint(_FSOPEN_CLOEXEC))
+    try:
+        for key, value in options:
+            if value is None:
+                _fsconfig(context, _FSCONFIG_SET_FLAG, key, None, 0)
+            elif isinstance(value, int):
+                _fsconfig(context, _FSCONFIG_SET_FD, key, None, value)
+            else:
+                _fsconfig(context, _FSCONFIG_SET_STRING, key, value, 0)
+        _fsconfig(context, _FSCONFIG_CMD_CREATE, None, None, 0)
+        flags = (ctypes.c_uint(_FSMOUNT_CLOEXEC), ctypes.c_uint(attributes))
+        return _syscall(_SYS_FSMOUNT, kind, ctypes.c_int(context), *flags)
+    finally:
+        os.close(context)
+
+
 def mount(source: str, target: str, kind: str, flags: int, options: str) -> None:
     """Mount the classic way."""
     arguments = (source.encode(), os.fsencode(target), kind.encode())
@@ -145,6 +177,17 @@ def become_subreaper() -> None:
 def die_with_parent() -> None:
     """Have this process killed when its parent dies."""
     _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, "parent death signal")
+
+
+def _fsconfig(context: int, command: int, key: str | None, value: str | None, aux: int) -> None:
+    _syscall(
+        _SYS_FSCONFIG,
+        key or "fsconfig",
+        ctypes.c_int(context),
+        ctypes.c_uint(command),
+        *(None if text is None else os.fsencode(text) for text in (key, value)),
+        ctypes.c_int(aux),
+    )
 
 
 def _prctl(option: int, value: int, subject: str) -> None:

@@ -44,7 +44,8 @@ from pipeline_containers.errors import (
     ContainersError,
     ToolMissing,
 )
-from pipeline_containers.sandbox.container.mounts import give, open_user_namespace
+from pipeline_containers.sandbox.container.identities import open_user_namespace
+from pipeline_containers.sandbox.container.mounts import give
 from pipeline_containers.sandbox.container.runtime import Runtime, last_error, watch_orphans
 from pipeline_containers.sandbox.host.cgroup_root import CgroupRoot
 from pipeline_containers.sandbox.host.enforcement import host_ceilings

@@ -11,11 +11,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from pipeline_containers.sandbox.host.id_ranges import FIRST_HOST_ID
 from pipeline_containers.sandbox.host.ids import ID_COUNT
 from pipeline_containers.system.units import GIB, MIB
 
-FIRST_BUILD_ID = 0x78000000
-"""A build's ids on the host: this one and the 65,535 after it, which no account and no job has."""
+FIRST_BUILD_ID = FIRST_HOST_ID - ID_COUNT
+"""A build's ids on the host: this one and the 65,535 after it, below those of jobs."""
 
 CAPABILITIES = tuple(
     f"CAP_{name}"

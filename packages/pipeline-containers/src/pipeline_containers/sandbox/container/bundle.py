@@ -12,7 +12,13 @@ from typing import Any
 from pipeline_containers.sandbox.container.users import User
 from pipeline_containers.sandbox.host.enforcement import FULL, Enforcement
 from pipeline_containers.sandbox.host.ids import IdMap
-from pipeline_containers.sandbox.limits import CPU_PERIOD_US, PENDING_SIGNALS, TERMINALS, Limits
+from pipeline_containers.sandbox.limits import (
+    CPU_PERIOD_US,
+    LEAST_OPEN_FILES,
+    PENDING_SIGNALS,
+    TERMINALS,
+    Limits,
+)
 from pipeline_containers.sandbox.tools import JOB_FOLDER
 
 DEFAULT_PATH = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -20,18 +26,21 @@ DEFAULT_PATH = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bi
 NAMESPACES = ("pid", "mount", "ipc", "uts", "network", "cgroup", "user")
 """Each is new and the container's own; the network has nothing in it but its loopback."""
 
-MASKED = (
-    "/proc/acpi",
-    "/proc/asound",
+MASKED_FILES = (
     "/proc/interrupts",
     "/proc/kcore",
     "/proc/keys",
     "/proc/latency_stats",
+    "/proc/locks",  # those of open files are everybody's, and the lines count all of the host's
     "/proc/sched_debug",
-    "/proc/scsi",
     "/proc/sysrq-trigger",
     "/proc/timer_list",
     "/proc/timer_stats",
+)
+MASKED_FOLDERS = (
+    "/proc/acpi",
+    "/proc/asound",
+    "/proc/scsi",
     "/sys/devices/virtual/powercap",
     "/sys/firmware",
     "/sys/fs/cgroup",
@@ -44,7 +53,10 @@ class Bundle:
     """What a container is made of, beside its limits.
 
     `cgroup` is empty where there can be none. `ceilings` are the host's own hard limits, by name,
-    which it may not be able to exceed.
+    which it may not be able to exceed. `user_namespace` is the path of one that has the ids, or
+    empty: the runtime makes one. `devices` is a folder to be its /dev; without one, the runtime
+    fills it with the host's own. `masked_files` are those that there are, if the runtime is not to
+    hide them itself: /dev/null of `devices` does.
     """
 
     root: Path
@@ -60,6 +72,13 @@ class Bundle:
     ceilings: Mapping[str, int] = field(default_factory=dict)
     has_terminal: bool = False
     enforcement: Enforcement = FULL
+    user_namespace: str = ""
+    devices: Path | None = None
+    masked_files: Sequence[str] | None = None
+    open_files: int = 2**63
+    """Of all its processes together."""
+    sets_rlimits: bool = True
+    """Else its processes are to inherit them from the runtime (`resource_limits`)."""
 
 
 def runtime_config(bundle: Bundle, limits: Limits) -> dict[str, Any]:
@@ -80,22 +99,33 @@ def runtime_config(bundle: Bundle, limits: Limits) -> dict[str, Any]:
             "env": _environment(bundle.env),
             "capabilities": {},
             "noNewPrivileges": True,
-            "rlimits": _rlimits(limits, bundle),
+            "rlimits": _rlimits(limits, bundle) if bundle.sets_rlimits else [],
             "oomScoreAdj": 500,  # rather the tool than what watches it
         },
         "mounts": _mounts(bundle, limits),
         "linux": {
-            "namespaces": [{"type": kind} for kind in NAMESPACES],
+            "namespaces": _namespaces(bundle),
             "uidMappings": mapping,
             "gidMappings": mapping,
             "resources": _resources(limits, bundle),
             "seccomp": dict(bundle.seccomp),
-            "maskedPaths": list(MASKED),
+            "maskedPaths": [
+                *(MASKED_FILES if bundle.masked_files is None else ()),
+                *MASKED_FOLDERS,
+            ],
             "readonlyPaths": list(READ_ONLY),
             "rootfsPropagation": "private",
             **({"cgroupsPath": bundle.cgroup} if bundle.cgroup else {}),
         },
     }
+
+
+def _namespaces(bundle: Bundle) -> list[dict[str, str]]:
+    paths = {"user": bundle.user_namespace}
+    return [
+        {"type": kind, **({"path": path} if (path := paths.get(kind)) else {})}
+        for kind in NAMESPACES
+    ]
 
 
 def _environment(env: Sequence[str]) -> list[str]:
@@ -104,24 +134,31 @@ def _environment(env: Sequence[str]) -> list[str]:
     return list(by_name.values())
 
 
-def _rlimits(limits: Limits, bundle: Bundle) -> list[dict[str, Any]]:
-    """No address-space limit: it breaks the JVM, Go and Node, and the cgroup counts memory.
+def resource_limits(limits: Limits, bundle: Bundle) -> dict[str, int]:
+    """Give the limits of each process, by name: soft and hard are the same.
 
-    Where no cgroup counts processes, the limit of a user's stands in: since Linux 5.14 it counts
-    those in the container's own user namespace.
+    No address-space limit: it breaks the JVM, Go and Node, and the cgroup counts memory. Where no
+    cgroup counts processes, the limit of a user's stands in: since Linux 5.14 it counts those in
+    the container's own user namespace.
     """
     values = {
-        "RLIMIT_NOFILE": limits.open_files,
+        "RLIMIT_NOFILE": min(
+            limits.open_files, max(bundle.open_files // limits.pids, LEAST_OPEN_FILES)
+        ),
         "RLIMIT_CORE": 0,
         "RLIMIT_MEMLOCK": 8 * 1024 * 1024,
         "RLIMIT_SIGPENDING": PENDING_SIGNALS,
-        "RLIMIT_MSGQUEUE": 0,  # all jobs and the host's root share 800 kB, and no tool wants any
+        "RLIMIT_MSGQUEUE": 0,  # no tool wants any
     }
     if not bundle.enforcement.holds("pids"):
         values["RLIMIT_NPROC"] = limits.pids
     ceilings = bundle.ceilings
-    bounded = {kind: min(value, ceilings.get(kind, value)) for kind, value in values.items()}
-    return [{"type": kind, "soft": value, "hard": value} for kind, value in bounded.items()]
+    return {kind: min(value, ceilings.get(kind, value)) for kind, value in values.items()}
+
+
+def _rlimits(limits: Limits, bundle: Bundle) -> list[dict[str, Any]]:
+    values = resource_limits(limits, bundle)
+    return [{"type": kind, "soft": value, "hard": value} for kind, value in values.items()]
 
 
 def _mounts(bundle: Bundle, limits: Limits) -> list[dict[str, Any]]:
@@ -129,8 +166,7 @@ def _mounts(bundle: Bundle, limits: Limits) -> list[dict[str, Any]]:
     no_exec = [*hard, "noexec"]
     return [
         _mount("/proc", "proc", "proc", no_exec),
-        # Devices are bound in one by one by the runtime; nothing else belongs here.
-        _mount("/dev", "tmpfs", "tmpfs", ["nosuid", "mode=755", "size=64k", "nr_inodes=64"]),
+        _devices(bundle),
         _mount(
             "/dev/pts",
             "devpts",
@@ -157,7 +193,18 @@ def _mounts(bundle: Bundle, limits: Limits) -> list[dict[str, Any]]:
         ),
         _mount("/sys", "sysfs", "sysfs", [*no_exec, "ro"]),
         _mount(JOB_FOLDER, "bind", str(bundle.job_folder), [*hard, "bind", "rw"]),
+        *(
+            _mount(file, "bind", f"{bundle.devices}/null", ["nosuid", "noexec", "bind", "ro"])
+            for file in bundle.masked_files or ()
+        ),
     ]
+
+
+def _devices(bundle: Bundle) -> dict[str, Any]:
+    """Devices and nothing else: a folder of them, or such as the runtime binds in one by one."""
+    if bundle.devices is None:
+        return _mount("/dev", "tmpfs", "tmpfs", ["nosuid", "mode=755", "size=64k", "nr_inodes=64"])
+    return _mount("/dev", "bind", str(bundle.devices), ["nosuid", "bind", "rw"])
 
 
 def _mount(target: str, kind: str, source: str, options: list[str]) -> dict[str, Any]:

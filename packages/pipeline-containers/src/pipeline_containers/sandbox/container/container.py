@@ -21,15 +21,24 @@ from typing import Any
 
 from pipeline_containers.errors import SandboxError
 from pipeline_containers.sandbox.container import mounts
-from pipeline_containers.sandbox.container.bundle import Bundle, runtime_config
+from pipeline_containers.sandbox.container.bundle import (
+    MASKED_FILES,
+    Bundle,
+    resource_limits,
+    runtime_config,
+)
 from pipeline_containers.sandbox.container.console import ConsoleSocket
+from pipeline_containers.sandbox.container.identities import Identity
+from pipeline_containers.sandbox.container.layers import mount_root
+from pipeline_containers.sandbox.container.roots import ImageRoot
 from pipeline_containers.sandbox.container.runtime import Init, Runtime
 from pipeline_containers.sandbox.container.streams import Stream, StreamWatch
 from pipeline_containers.sandbox.container.users import User
 from pipeline_containers.sandbox.host import cgroups
 from pipeline_containers.sandbox.host.enforcement import Enforcement
+from pipeline_containers.sandbox.host.file_locks import FileLockWatch
 from pipeline_containers.sandbox.host.hierarchies import Hierarchies
-from pipeline_containers.sandbox.host.ids import IdMap
+from pipeline_containers.sandbox.host.rights import may_set_limits_of_others
 from pipeline_containers.sandbox.limits import Limits
 from pipeline_containers.sandbox.result.report import Ending
 from pipeline_containers.sandbox.tools import SHELL, late_command, tool_command
@@ -50,12 +59,14 @@ class Host:
     runtime: Runtime
     hierarchies: Hierarchies
     cgroup_parent: str
-    ids: IdMap
     enforcement: Enforcement
     seccomp: dict[str, Any]
     swap_is_counted: bool
     sockets_are_apart: bool
     ceilings: Mapping[str, int]
+    locks: FileLockWatch
+    open_files: int
+    """Of all processes of a container together."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +74,7 @@ class Recipe:
     """What one container is made of; `image` is the digest of what is at `root`."""
 
     image: str
-    root: Path
+    root: ImageRoot
     program: tuple[str, ...]
     cwd: str
     env: tuple[str, ...]
@@ -82,16 +93,19 @@ class _State(enum.Enum):
 class Container:
     """A container by its name, with a folder of its own on the host."""
 
-    def __init__(self, host: Host, recipe: Recipe, folder: Path) -> None:
+    def __init__(self, host: Host, recipe: Recipe, identity: Identity, folder: Path) -> None:
         self.name = folder.name
+        self.identity = identity
         self.job_folder = folder / "job"
+        self._root, self._devices = folder / "root", folder / "dev"
         self.cgroup = f"{host.cgroup_parent}/{self.name}" if host.cgroup_parent else ""
         self._host = host
         self._recipe = recipe
         self._folder = folder
-        self._uid = host.ids.outside(recipe.user.uid)
-        self._gid = host.ids.outside(recipe.user.gid)
-        self._full = ""
+        self._uid = identity.ids.outside(recipe.user.uid)
+        self._gid = identity.ids.outside(recipe.user.gid)
+        self._inherited: Mapping[str, int] = {}
+        self._full = self._followed = ""
         self._peaks: cgroups.Peaks | None = None
         self._sockets: cgroups.SocketWatch | None = None
         self._init: Init | None = None
@@ -114,26 +128,49 @@ class Container:
 
     def _prepare(self, command: tuple[str, ...], *, has_terminal: bool = False) -> None:
         self._folder.mkdir(mode=0o711)
+        recipe, host, ids = self._recipe, self._host, self.identity.ids
+        self._root.mkdir(mode=0o711)
+        root = recipe.root
+        mount_root(root.layers, self._root, self.identity.mapping, root.source)
         self.job_folder.mkdir(mode=0o700)
-        recipe, host = self._recipe, self._host
         mounts.mount_job_folder(self.job_folder, recipe.limits, self._uid, self._gid)
+        devices = None
+        if ids.is_of_host:
+            self._devices.mkdir(mode=0o711)
+            devices = mounts.mount_devices(self._devices, ids.root, ids.root)
         bundle = Bundle(
-            root=recipe.root,
+            root=self._root,
             job_folder=self.job_folder,
             command=command,
             cwd=recipe.cwd,
             env=recipe.env,
             user=recipe.user,
             cgroup=self.cgroup,
-            ids=host.ids,
+            ids=ids,
             seccomp=host.seccomp,
             swap_is_counted=host.swap_is_counted,
             ceilings=host.ceilings,
             has_terminal=has_terminal,
             enforcement=host.enforcement,
+            user_namespace=self.identity.namespace_path,
+            devices=devices,
+            masked_files=self._masked_files(devices),
+            open_files=host.open_files,
+            sets_rlimits=may_set_limits_of_others() or self.identity.namespace is None,
         )
+        if not bundle.sets_rlimits:
+            self._inherited = resource_limits(recipe.limits, bundle)
         config = runtime_config(bundle, recipe.limits)
         (self._folder / "config.json").write_text(json.dumps(config))
+
+    def _masked_files(self, devices: Path | None) -> list[str] | None:
+        """List what is to be hidden by a device file of the container's own, if not by the runtime.
+
+        A kernel has not all of them, and what it has not cannot be hidden so.
+        """
+        if devices is None or not self._host.runtime.family.hides_files_by_the_hosts_null:
+            return None
+        return [file for file in MASKED_FILES if os.path.exists(file)]
 
     def fill(self, fill: Callable[[Path], None]) -> None:
         """Let somebody put the input in; then it is the tool's."""
@@ -143,8 +180,12 @@ class Container:
     def create(self) -> None:
         """Have the runtime make the container; it waits to be started."""
         self._state = _State.UNKNOWN
+        if self._stdin == subprocess.DEVNULL and self._devices.exists():
+            self._stdin = mounts.open_null(self._devices)
         streams = (self._stdin, self.stdout.write_end, self.stderr.write_end)
-        self._init = self._host.runtime.create(self.name, self._folder, streams)
+        self._init = self._host.runtime.create(
+            self.name, self._folder, streams, inherited=self._inherited
+        )
         self._stdin = _closed(self._stdin)
         self._bound_sockets()
         self.stdout.hand_over()
@@ -163,7 +204,7 @@ class Container:
             self._state = _State.UNKNOWN
             none = (subprocess.DEVNULL,) * 3
             init = self._init = self._host.runtime.create(
-                self.name, self._folder, none, console.path
+                self.name, self._folder, none, console.path, self._inherited
             )
             terminal = console.receive()
             self._bound_sockets()
@@ -202,6 +243,7 @@ class Container:
         if self._host.sockets_are_apart:
             limits = self._recipe.limits
             self._sockets = cgroups.SocketWatch(self._host.hierarchies, self.cgroup, limits)
+        self._followed = self._host.locks.follow(init.pid)
         self._host.runtime.start(self.name, init, self._folder)
         watch = StreamWatch((self.stdout, self.stderr), init.pidfd)
         stopped = None
@@ -215,6 +257,8 @@ class Container:
                 stopped = Ending.TIMED_OUT
             elif self._sockets is not None and self._sockets.is_over():
                 stopped = Ending.MEMORY_LIMIT
+            elif self._host.locks.is_over(self._followed):
+                stopped = Ending.LOCKS_LIMIT
             if stopped is not None:
                 break
         self._look_how_full()
@@ -288,6 +332,9 @@ class Container:
                 if time.monotonic() > deadline:
                     raise SandboxError(f"{self.name} does not die: pid {init.pid} is stuck")
             status = init.exit_status()
+        if self._followed:
+            self._host.locks.leave(self._followed)
+        self._followed = ""
         init.close()
         self._init = None
         self._state = _State.DEAD
@@ -310,8 +357,9 @@ class Container:
             raise SandboxError(f"the cgroup {self.cgroup} cannot be removed")
 
     def _remove_folder(self) -> None:
-        if self.job_folder.exists():
-            unmount(self.job_folder)
+        for place in (self._devices, self.job_folder, self._root):
+            if place.exists():
+                unmount(place)
         with contextlib.suppress(FileNotFoundError):
             shutil.rmtree(self._folder)
 

@@ -7,11 +7,11 @@ Layers are shared by all runs and all versions. Their files need owners that the
   of mapped mounts) and a file system that can (ext4, xfs, btrfs; tmpfs since 6.3).
 - `LayerIds.OWNED`: the layers' files are given to the containers' ids on disk, once.
 
-The overlay is made where kernels from 5.11 on take it: of layers that are attached somewhere (a
-detached one is taken since 6.15 only), named in one option of mount(2), whose text is one page
-(`lowerdir+` is there since 6.5). So a thread goes into a mount namespace of its own, in which a
-tmpfs holds a place with a short name for each layer; the finished overlay leaves it as a detached
-mount. Nothing of this is seen by other processes, or stays when one dies in the middle.
+Since Linux 6.15 an overlay is made of layers that are attached nowhere. Older kernels want them
+attached somewhere, and named in one option of mount(2), whose text is one page (`lowerdir+` is
+there since 6.5). So a thread goes into a mount namespace of its own, in which a tmpfs holds a place
+with a short name for each layer; the finished overlay leaves it as a detached mount. Nothing of
+this is seen by other processes, or stays when one dies in the middle.
 """
 
 import contextlib
@@ -76,14 +76,34 @@ def mount_root(
                 raise SandboxError(_explain(error, layer, user_namespace)) from error
             mounts.append(mount)
         try:
-            # a thread of its own: the mount namespace and the current folder are its alone
-            with ThreadPoolExecutor(max_workers=1) as thread:
-                overlay = thread.submit(_make_overlay, mounts, target.parent, source).result()
-            opened.callback(os.close, overlay)
-            syscalls.mount_setattr(overlay, _ATTRIBUTES)
+            try:
+                overlay = _make_of_detached(mounts, source)
+            except OSError:  # this kernel cannot, or the layers cannot: then what follows says why
+                # a thread of its own: the mount namespace and the current folder are its alone
+                with ThreadPoolExecutor(max_workers=1) as thread:
+                    overlay = thread.submit(_make_overlay, mounts, target.parent, source).result()
+                opened.callback(os.close, overlay)
+                syscalls.mount_setattr(overlay, _ATTRIBUTES)
+            else:
+                opened.callback(os.close, overlay)
             syscalls.move_mount(overlay, str(target))
         except OSError as error:
             raise SandboxError(f"the image's layers cannot be mounted: {error}") from error
+
+
+def _make_of_detached(layers: Sequence[int], source: str) -> int:
+    """Make the overlay of layers that are attached nowhere; a detached mount of it."""
+    options: list[tuple[str, str | int | None]] = [("source", source)]
+    options += [("lowerdir+", layer) for layer in layers]
+    return syscalls.new_mount("overlay", [*options, *_options()], _ATTRIBUTES)
+
+
+def _options() -> list[tuple[str, str | None]]:
+    """Refuse what a layer could lead to folders elsewhere by."""
+    options: list[tuple[str, str | None]] = [("redirect_dir", "nofollow"), ("metacopy", "off")]
+    if not owns_host(Path("/proc/self/uid_map").read_text()):  # it may set no other attributes
+        options.append(("userxattr", None))
+    return options
 
 
 def _make_overlay(layers: Sequence[int], folder: Path, source: str) -> int:
@@ -99,11 +119,9 @@ def _make_overlay(layers: Sequence[int], folder: Path, source: str) -> int:
         os.mkdir(name)
         syscalls.move_mount(layer, name)
     os.mkdir("root")
-    # a layer could lead to folders elsewhere
-    options = [f"lowerdir={':'.join(names)}", "redirect_dir=nofollow", "metacopy=off"]
-    if not owns_host(Path("/proc/self/uid_map").read_text()):  # it may set no other attributes
-        options.append("userxattr")
-    syscalls.mount(source, "root", "overlay", _FLAGS, ",".join(options))
+    options = [("lowerdir", ":".join(names)), *_options()]
+    text = ",".join(key if value is None else f"{key}={value}" for key, value in options)
+    syscalls.mount(source, "root", "overlay", _FLAGS, text)
     return syscalls.open_tree("root")
 
 

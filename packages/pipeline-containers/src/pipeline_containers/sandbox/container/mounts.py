@@ -1,46 +1,31 @@
-"""Job folders, and the user namespace that images are mapped through."""
+"""What is mounted for one container: its job folder and its devices."""
 
 import os
-import subprocess
-import time
+import stat
 from pathlib import Path
 
-from pipeline_containers.errors import SandboxError, ToolMissing
-from pipeline_containers.sandbox.host.ids import ID_COUNT
 from pipeline_containers.sandbox.limits import Limits
 from pipeline_containers.system import syscalls
 
-FIRST_HOST_ID = 1_879_048_192
-"""The containers' ids on the host: 0x70000000 and the 65,535 after it, which no account has."""
-
-_PATIENCE_S = 30.0
-
-
-def open_user_namespace(first_host_id: int = FIRST_HOST_ID) -> int:
-    """Open a user namespace that maps 0 to 65,535 to the host's range; a file descriptor.
-
-    A process has to be in it while it is opened: a threaded one cannot go itself.
-    """
-    try:
-        helper = subprocess.Popen(["unshare", "--user", "--", "sleep", "60"])
-    except FileNotFoundError as error:
-        raise ToolMissing("unshare") from error
-    try:
-        own = os.readlink("/proc/self/ns/user")
-        folder = Path(f"/proc/{helper.pid}")
-        deadline = time.monotonic() + _PATIENCE_S
-        while os.readlink(folder / "ns/user") == own:
-            if time.monotonic() > deadline or helper.poll() is not None:
-                raise SandboxError("no user namespace: is user.max_user_namespaces 0?")
-            time.sleep(0.0005)
-        for file in ("uid_map", "gid_map"):
-            (folder / file).write_text(f"0 {first_host_id} {ID_COUNT}\n")
-        return os.open(folder / "ns/user", os.O_RDONLY | os.O_CLOEXEC)
-    except OSError as error:
-        raise SandboxError(f"no user namespace: {error}; the sandbox needs root") from error
-    finally:
-        helper.kill()
-        helper.wait()
+DEVICES = {
+    "null": (1, 3),
+    "zero": (1, 5),
+    "full": (1, 7),
+    "random": (1, 8),
+    "urandom": (1, 9),
+    "tty": (5, 0),
+}
+"""By name in /dev, the major and minor numbers. Source: the OCI runtime specification, "Default
+Devices"; the kernel's `admin-guide/devices.txt`."""
+_LINKS = {
+    "fd": "/proc/self/fd",
+    "stdin": "/proc/self/fd/0",
+    "stdout": "/proc/self/fd/1",
+    "stderr": "/proc/self/fd/2",
+    "ptmx": "pts/ptmx",
+}
+_MOUNT_POINTS = {"pts": 0o755, "shm": 0o1777, "mqueue": 0o755}
+"""With their modes: the runtime gives a tmpfs that of what it covers."""
 
 
 def mount_job_folder(target: Path, limits: Limits, uid: int, gid: int) -> None:
@@ -50,6 +35,41 @@ def mount_job_folder(target: Path, limits: Limits, uid: int, gid: int) -> None:
         f"mode=0700,uid={uid},gid={gid}"
     )
     syscalls.mount("job", str(target), "tmpfs", syscalls.MS_NOSUID | syscalls.MS_NODEV, options)
+
+
+def mount_devices(target: Path, uid: int, gid: int) -> Path:
+    """Mount device files of a container's own at `target`; the folder that is to be its /dev.
+
+    That belongs to the host's ids. A runtime in a user namespace would bind the host's own files,
+    and whoever watches or locks one of those reaches all who have it. Needs the host's root.
+    """
+    options = "size=64k,nr_inodes=64,mode=0755"
+    syscalls.mount("dev", str(target), "tmpfs", syscalls.MS_NOSUID, options)
+    folder = target / "dev"
+    folder.mkdir(mode=0o755)
+    for name, (major, minor) in DEVICES.items():
+        os.mknod(folder / name, stat.S_IFCHR, os.makedev(major, minor))
+        (folder / name).chmod(0o666)
+    for name, mode in _MOUNT_POINTS.items():
+        (folder / name).mkdir()
+        (folder / name).chmod(mode)
+    for name, to in _LINKS.items():
+        (folder / name).symlink_to(to)
+    os.chown(folder, uid, gid)
+    return folder
+
+
+def open_null(devices: Path) -> int:
+    """Open /dev/null of what is mounted at `devices`, which is called that and nothing longer.
+
+    A descriptor is known by the path that it was opened by, and that of the host is nobody's
+    business in a container.
+    """
+    mount = syscalls.open_tree(str(devices))
+    try:
+        return os.open("dev/null", os.O_RDWR | os.O_CLOEXEC, dir_fd=mount)
+    finally:
+        os.close(mount)
 
 
 def resize_job_folder(target: Path, limits: Limits) -> None:

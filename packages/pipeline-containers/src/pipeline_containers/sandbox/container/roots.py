@@ -1,10 +1,15 @@
-"""Images mounted as root folders: each once, read-only, shared by all its runs."""
+"""Images made ready to be root folders.
+
+Each is mounted once, for this process to look at: containers make an overlay of their own of the
+same layers, whose files have watches and locks apart from all others'.
+"""
 
 import contextlib
 import hashlib
 import stat
 import threading
 from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
 
 from pipeline_containers.errors import ImageInvalid, SandboxError
@@ -27,8 +32,20 @@ _ACCOUNTS_BYTES = 1024 * 1024
 _ELF = b"\x7fELF"
 
 
+@dataclass(frozen=True, slots=True)
+class ImageRoot:
+    """A root folder: its layers, the top one first, and where they are to be looked at together.
+
+    `source` is what the host lists mounts of it by.
+    """
+
+    place: Path
+    layers: tuple[Path, ...]
+    source: str
+
+
 class Roots:
-    """The mounted images of one sandbox."""
+    """The images of one sandbox."""
 
     def __init__(
         self,
@@ -37,14 +54,14 @@ class Roots:
         user_namespace: int | None,
         layer_ids: LayerIds | None = None,
     ) -> None:
-        """Give containers their ids through a user namespace, or as `layer_ids` says.
+        """Let layers' files come to belong to containers' ids as `layer_ids` says.
 
-        Without either of them: as this host can.
+        Without that: as this host can, which is tried with a user namespace of such ids.
         """
         self._folder = folder
         self._ids = ids
         self._skeleton = folder / "skeleton"
-        self._mounted: dict[str, Path] = {}
+        self._mounted: dict[str, ImageRoot] = {}
         self._lock = threading.Lock()
         folder.mkdir(parents=True, exist_ok=True)
         for target in folder.glob("*-*"):  # a dead owner's
@@ -52,12 +69,10 @@ class Roots:
         self.layer_ids, self.why_not_mapped = (
             find_layer_ids(folder, ids, user_namespace) if layer_ids is None else (layer_ids, "")
         )
-        is_mapped = self.layer_ids is LayerIds.MAPPED
-        self._user_namespace = user_namespace if is_mapped else None
         self._owned = folder / "owned"
         """There if layers may have been given to the containers' ids, by whatever owner."""
 
-    def mount(self, image: StoredImage) -> Path:
+    def mount(self, image: StoredImage) -> ImageRoot:
         """Return the image's root folder, mounting it when it is not yet."""
         key = _key(image.digest, image.layers)
         with self._lock:
@@ -69,15 +84,15 @@ class Roots:
         """Unmount every root of an image; runs that still have it keep it to their end."""
         with self._lock:
             for key in [key for key in self._mounted if key.startswith(_prefix(digest))]:
-                self._unmount(self._mounted.pop(key))
+                self._unmount(self._mounted.pop(key).place)
 
     def close(self) -> None:
         """Unmount all."""
         with self._lock:
             while self._mounted:
-                self._unmount(self._mounted.popitem()[1])
+                self._unmount(self._mounted.popitem()[1].place)
 
-    def _mount(self, key: str, image: StoredImage) -> Path:
+    def _mount(self, key: str, image: StoredImage) -> ImageRoot:
         if not image.layers:
             raise SandboxError(f"{image.digest} has no layers: there is nothing to run")
         make_skeleton(self._skeleton)
@@ -90,25 +105,21 @@ class Roots:
         elif self._owned.exists():  # by a kernel that could not map them
             for layer in (self._skeleton, *own):
                 take_layer_back(layer, self._ids)
-        target = self._folder / key
-        target.mkdir(exist_ok=True)
+        # listed by its digest: whoever collects images by hand sees that it is in use
+        source = image.digest if is_digest(image.digest) else "overlay"
+        root = ImageRoot(self._folder / key, (self._skeleton, *image.layers), source)
+        root.place.mkdir(exist_ok=True)
         try:
-            layers = (self._skeleton, *image.layers)
-            # listed by its digest: whoever collects images by hand sees that it is in use
-            mount_root(layers, target, self._user_namespace, _source(image))
+            mount_root(root.layers, root.place, None, source)
         except BaseException:
-            target.rmdir()
+            root.place.rmdir()
             raise
-        return target
+        return root
 
     def _unmount(self, target: Path) -> None:
         unmount(target)
         with contextlib.suppress(OSError):
             target.rmdir()
-
-
-def _source(image: StoredImage) -> str:
-    return image.digest if is_digest(image.digest) else "overlay"
 
 
 def user_of(image: StoredImage, root: Path) -> User:

@@ -19,7 +19,7 @@ import shutil
 import signal
 import subprocess
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -28,6 +28,7 @@ from pipeline_containers.sandbox.container.runtimes import UNKNOWN, Family
 from pipeline_containers.system import syscalls
 
 _CALL_S = 30.0  # no call takes a tenth of a second; a machine may be busy
+_NOTHING: Mapping[str, int] = {}
 _ENVIRONMENT = {"GOGC": "off"}  # it lives for 30 ms: no garbage is worth collecting
 
 
@@ -73,17 +74,23 @@ class Runtime:
     """It is given a cgroup for each container."""
 
     def create(
-        self, name: str, bundle: Path, streams: Sequence[int], console: Path | None = None
+        self,
+        name: str,
+        bundle: Path,
+        streams: Sequence[int],
+        console: Path | None = None,
+        inherited: Mapping[str, int] = _NOTHING,
     ) -> Init:
         """Make a container from a bundle; the three descriptors become its standard streams.
 
-        One with a terminal has that in their place; it is sent to the socket `console`.
+        One with a terminal has that in their place; it is sent to the socket `console`. Of the
+        runtime it inherits resource limits, by their names.
         """
         pid_file = bundle / "pid"
         arguments = ["create", "--bundle", str(bundle), "--pid-file", str(pid_file)]
         if console is not None:
             arguments += ["--console-socket", str(console)]
-        self._call([*arguments, "--", name], bundle / "log.json", streams)
+        self._call([*arguments, "--", name], bundle / "log.json", streams, inherited)
         try:
             return Init(int(pid_file.read_text()))
         except (OSError, ValueError) as error:
@@ -163,9 +170,10 @@ class Runtime:
         arguments: Sequence[str],
         log: Path,
         streams: Sequence[int] = (subprocess.DEVNULL,) * 3,
+        inherited: Mapping[str, int] = _NOTHING,
     ) -> None:
         """Call the runtime and wait for it; not for its streams, which a container may hold."""
-        call = self.command(log)
+        call = [*_limited(inherited), *self.command(log)]
         stdin, stdout, stderr = streams
         try:
             client = subprocess.Popen(
@@ -183,6 +191,15 @@ class Runtime:
             raise SandboxError(f"{self.binary} {arguments[0]} hangs: {last_error(log)}")
         if client.wait() != 0:
             raise SandboxError(f"{self.binary} {arguments[0]} failed: {last_error(log)}")
+
+
+def _limited(limits: Mapping[str, int]) -> list[str]:
+    """Give the command that runs another under resource limits."""
+    if not limits:
+        return []
+    options = (f"--{kind.removeprefix('RLIMIT_').lower()}" for kind in limits)
+    values = (f"={value}:{value}" for value in limits.values())
+    return ["prlimit", *map("".join, zip(options, values, strict=True)), "--"]
 
 
 def _ends(client: subprocess.Popen[bytes], timeout_s: float) -> bool:

@@ -27,6 +27,8 @@ class Family:
     """It waits for a byte there; else it writes one, and waits for that to be read."""
     without_cgroups: tuple[str, ...] = ()
     """The options that have it go on where it can make no cgroup."""
+    hides_files_by_the_hosts_null: bool = False
+    """It hides files by the host's /dev/null, which all others have."""
     needs_version_2: bool = False
     """It does not run on a host whose controllers are in version 1 of cgroups."""
     refused: str = ""
@@ -48,6 +50,7 @@ FAMILIES = {
             fifo="exec.fifo",
             init_reads_fifo=True,
             without_cgroups=("--cgroup-manager", "disabled"),
+            hides_files_by_the_hosts_null=True,
             needs_version_2=True,
         ),
         Family(

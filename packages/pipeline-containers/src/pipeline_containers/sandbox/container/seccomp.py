@@ -99,9 +99,14 @@ _OTHER_TYPES = (3, 4, 5, 6, 10)  # raw and the like
 _TYPE_MASK = 0xF  # the rest are flags
 _PROTOCOLS = (0, 6, 17)  # the type's own, TCP, UDP
 _CLONE_NEW = 0x7E020000  # every namespace flag that clone takes
-_EPERM, _ENOSYS, _EPROTONOSUPPORT, _EAFNOSUPPORT = 1, 38, 93, 97
+_CLONE_FILES, _CLONE_THREAD = 0x400, 0x10000
+_COMMAND = 0xFFFFFFFF  # what the kernel takes of fcntl's argument; the rest may be anything
+_F_OFD_SETLK, _F_OFD_SETLKW = 37, 38
+_F_COMMANDS = ((0, 31), (36, 0), (1024, 63))
+"""Those that there are beside: each from a number on, as far as these bits go."""
+_EPERM, _EINVAL, _ENOSYS, _EPROTONOSUPPORT, _EAFNOSUPPORT = 1, 22, 38, 93, 97
 _ALLOW, _ERRNO = "SCMP_ACT_ALLOW", "SCMP_ACT_ERRNO"
-_OURS = REFUSED | {"clone", "clone3", "socket"}
+_OURS = REFUSED | {"clone", "clone3", "fcntl", "socket"}
 
 
 def translate(profile: Mapping[str, Any], machine: str) -> dict[str, Any]:
@@ -137,13 +142,41 @@ def load_filter(path: Path = PROFILE) -> dict[str, Any]:
 
 
 def _own_rules() -> list[dict[str, Any]]:
-    no_namespaces = _argument(0, _CLONE_NEW, "SCMP_CMP_MASKED_EQ", 0)
     return [
         _rule(sorted(REFUSED), _ERRNO, (), _EPERM),
-        _rule(["clone"], _ALLOW, (no_namespaces,), None),
+        *_clone_rules(),
         # Its flags lie in memory, where a filter cannot look: libc falls back to clone.
         _rule(["clone3"], _ERRNO, (), _ENOSYS),
+        *_fcntl_rules(),
         *_socket_rules(),
+    ]
+
+
+def _clone_rules() -> list[dict[str, Any]]:
+    """Allow no namespaces, and only threads to share open files.
+
+    Locks of a process that shares them are still held when it is gone, and then nobody's.
+    """
+    own_files = _argument(0, _CLONE_NEW | _CLONE_FILES, "SCMP_CMP_MASKED_EQ", 0)
+    thread = _argument(0, _CLONE_NEW | _CLONE_THREAD, "SCMP_CMP_MASKED_EQ", _CLONE_THREAD)
+    return [_rule(["clone"], _ALLOW, (flags,), None) for flags in (own_files, thread)]
+
+
+def _fcntl_rules() -> list[dict[str, Any]]:
+    """Refuse locks of records by open files, which no process is known to hold.
+
+    They are invalid, as before Linux 3.15.
+    """
+
+    def command(number: int, bits: int = 0) -> list[dict[str, Any]]:
+        return [_argument(1, _COMMAND & ~bits, "SCMP_CMP_MASKED_EQ", number)]
+
+    return [
+        *(_rule(["fcntl"], _ALLOW, command(first, bits), None) for first, bits in _F_COMMANDS),
+        *(
+            _rule(["fcntl"], _ERRNO, command(number), _EINVAL)
+            for number in (_F_OFD_SETLK, _F_OFD_SETLKW)
+        ),
     ]
 
 

@@ -3,15 +3,19 @@
 It depends on what the worker was given: cgroups with their controllers, ids for its jobs.
 """
 
+import os
 import resource
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 from pipeline_containers.errors import SandboxError
 from pipeline_containers.sandbox.host.cgroup_root import CONTROLLERS
 from pipeline_containers.sandbox.host.ids import OWN_ONLY, IdMap
 from pipeline_containers.sandbox.limits import RLIMITS
 
+OPEN_FILE_BYTES = 256
+"""The least that an open file takes of the memory that is counted for a job."""
 IDS = "ids"
 """That jobs are other users than the worker."""
 NAMES = (*CONTROLLERS, IDS)
@@ -70,3 +74,33 @@ def host_ceilings() -> dict[str, int]:
     """Read this process' hard limits: without CAP_SYS_RESOURCE nothing gets beyond them."""
     limits = {name: resource.getrlimit(getattr(resource, name))[1] for name in RLIMITS}
     return {name: value for name, value in limits.items() if value != resource.RLIM_INFINITY}
+
+
+def open_files_of_job(most: int, jobs: int) -> int:
+    """Give how many of the host's open files are a job's, of all its processes together.
+
+    Half of them are for all jobs, by `most`, the host's limit (`fs.file-max`).
+    """
+    return most // 2 // jobs
+
+
+def most_open_files() -> int:
+    """Read how many files the host lets be open; its root may have more."""
+    return int(Path("/proc/sys/fs/file-max").read_text())
+
+
+def memory_bytes() -> int:
+    """Read how much memory the host has."""
+    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+
+
+def why_files_run_out(most: int, memory_bytes: int) -> str:
+    """Say why memory is not what bounds the host's open files; nothing: it is."""
+    if most * OPEN_FILE_BYTES >= memory_bytes:
+        return ""
+    enough = -(-memory_bytes // OPEN_FILE_BYTES)
+    return (
+        f"the host lets {most} files be open, less than its memory has room for, so that each "
+        f"job's processes have few, and those that are mapped can still use up the others' "
+        f"(not root's): sysctl -w fs.file-max={enough}"
+    )

@@ -3,6 +3,7 @@
 Each was found by taking it away. A container engine's defaults lack two of them.
 """
 
+from functools import cache
 from pathlib import Path
 
 NEEDED = {
@@ -15,18 +16,33 @@ NEEDED = {
     "CAP_SYS_CHROOT": 18,
     "CAP_SYS_PTRACE": 19,
     "CAP_SYS_ADMIN": 21,
+    "CAP_MKNOD": 27,
 }
 """By name, the number of its bit. Source: capabilities(7), the kernel's `linux/capability.h`."""
 
 
+_SYS_RESOURCE = 24
+
+
 def missing_capabilities(status: str) -> list[str]:
     """Name what is missing, by the text of `/proc/self/status`."""
+    bits = _effective(status)
+    return [name for name, bit in NEEDED.items() if not bits >> bit & 1]
+
+
+@cache
+def may_set_limits_of_others() -> bool:
+    """Return whether this process may set the resource limits of other users' processes."""
+    return bool(_effective(Path("/proc/self/status").read_text()) >> _SYS_RESOURCE & 1)
+
+
+def _effective(status: str) -> int:
+    """Read the capabilities in force, a bit each."""
     for line in status.splitlines():
         name, _, value = line.partition(":")
         if name == "CapEff":
-            bits = int(value, 16)
-            return [name for name, bit in NEEDED.items() if not bits >> bit & 1]
-    return list(NEEDED)
+            return int(value, 16)
+    return 0
 
 
 def lack_of_rights() -> str:

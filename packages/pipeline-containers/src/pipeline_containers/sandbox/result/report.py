@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from pipeline_containers.sandbox.host.cgroups import CgroupCounters
-from pipeline_containers.sandbox.limits import Limits
+from pipeline_containers.sandbox.limits import FILE_LOCKS, Limits
 
 
 class Ending(enum.Enum):
@@ -18,6 +18,7 @@ class Ending(enum.Enum):
     MEMORY_LIMIT = "memory_limit"
     PIDS_LIMIT = "pids_limit"
     DISK_LIMIT = "disk_limit"
+    LOCKS_LIMIT = "locks_limit"
     CANCELLED = "cancelled"
 
 
@@ -118,6 +119,7 @@ def describe_limit(ending: Ending, evidence: Evidence, limits: Limits) -> str:
         Ending.DISK_LIMIT: (
             f"job folder of {limits.job_folder_bytes} bytes and {limits.job_folder_files} files"
         ),
+        Ending.LOCKS_LIMIT: f"{FILE_LOCKS} locks on files",
     }
     if ending not in texts:
         return ""
