@@ -1,6 +1,7 @@
 """Real parts for the tests: a busybox image, a sandbox that leaves nothing, a git repository."""
 
 import contextlib
+import fcntl
 import gc
 import os
 import shutil
@@ -29,6 +30,7 @@ from pipeline_containers.system.mountinfo import mounts_below
 from pipeline_containers.system.units import MIB
 
 _RANGES = 64
+_PARTS = 64
 """More ranges of ids than any sandbox of these tests takes."""
 QUICK = Limits(
     wall_s=paced(10),
@@ -97,10 +99,20 @@ def make_image(work: Path, busybox_layer: Path) -> Callable[..., StoredImage]:
     return make
 
 
-@pytest.fixture
-def first_host_id() -> int:
-    """Where this test process' own ids begin: others may run containers at the same time."""
-    return FIRST_HOST_ID + ID_COUNT * _RANGES * (1 + os.getpid() % 60)
+@pytest.fixture(scope="session")
+def first_host_id() -> Iterator[int]:
+    """Where this test process' own ids begin: others may run containers at the same time.
+
+    Other tests hold theirs by a lock; those of workers are taken from the first one on.
+    """
+    with contextlib.ExitStack() as held:
+        for part in range(_PARTS - 1, 7, -1):
+            lock = held.enter_context(open(f"/tmp/pipeline-test-ids-{part}.lock", "w"))
+            with contextlib.suppress(BlockingIOError):
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                yield FIRST_HOST_ID + ID_COUNT * _RANGES * part
+                return
+        pytest.fail(f"{_PARTS - 8} others run these tests")
 
 
 def children() -> set[int]:
