@@ -204,7 +204,7 @@ def _work(start: Start, path: Path) -> NoReturn:
     except FolderInUse as error:
         _quit(str(error))
     except ContainersError as error:
-        _quit(_explained(error, start, path))
+        _quit(explained(error, start, path))
     except OSError as error:
         _quit(f"{error.filename or path}: {error.strerror or error}")
     if left.reason:
@@ -213,7 +213,7 @@ def _work(start: Start, path: Path) -> NoReturn:
     sys.exit(left.ending.value)
 
 
-def _explained(error: ContainersError, start: Start, path: Path) -> str:
+def explained(error: ContainersError, start: Start, path: Path) -> str:
     """Return all that this host lacks, where that is why the worker does not start."""
     is_builder = CHANNELS[start.address.channel].tool_kind is None
     try:

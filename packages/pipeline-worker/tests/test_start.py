@@ -1,0 +1,35 @@
+"""What a worker says when it does not start."""
+
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from pipeline_containers.errors import ContainersError
+from pipeline_containers.sandbox.host.options import HostOptions
+from pipeline_protocol.address import WorkerAddress
+from pipeline_worker.cli import Start, explained
+from pipeline_worker.core import Mode
+from pipeline_worker.flavours import Means
+from pipeline_worker.host.workfolder import WorkFolder
+
+
+@pytest.fixture
+def folder() -> Iterator[WorkFolder]:
+    """A working folder that containers get through to; pytest's own are closed to others."""
+    with tempfile.TemporaryDirectory(prefix="pipeline-test-") as place:
+        Path(place).chmod(0o755)
+        opened = WorkFolder(Path(place, "work"), "worker-1")
+        yield opened
+        opened.release()
+
+
+@pytest.mark.e2e
+def test_where_the_host_lacks_nothing_the_reason_stands_alone(folder: WorkFolder) -> None:
+    """Its own self-test is run in the worker's folder for what is needed for a moment."""
+    folder.scratch()
+    address = WorkerAddress.parse("tcp://localhost:5555/test_runners")
+    start = Start("worker-1", address, 1, Mode.LISTEN, 1.0, Means(HostOptions()))
+    error = ContainersError("the image store cannot be opened")
+    assert explained(error, start, folder.path) == str(error)
