@@ -96,6 +96,7 @@ def test_a_batch_runs_all_in_the_background_and_counts(solutions: Path, tmp_path
     assert done.exit_code == 4, done.output
     assert {it.priority for it in asked} == {requests.Priority.BACKGROUND}
     assert {it.container_version for it in asked} == {"v1"}
+    assert all(isinstance(it.timeout_s, float) and 500 < it.timeout_s <= 600 for it in asked)
     assert Counter(it.exercise_slug for it in asked) == {"leap": 100, "two-fer": 100}
     written = lines(out)
     assert len({line["id"] for line in written}) == len(written) == 200
@@ -282,6 +283,28 @@ def test_folders_that_cannot_be_sent_are_results_of_their_own(
     (refused,) = [line for line in lines(out) if line["code"] != 200]
     assert (refused["solution"], refused["code"]) == ("leap/001", 400)
     assert "is a link" in refused["error"]
+
+
+def test_what_is_not_run_is_said(solutions: Path, tmp_path: Path) -> None:
+    (solutions / "README.md").write_text("x")
+    (solutions / "leap" / "001" / ".git").mkdir()
+    with router(passing) as fake:
+        done = call(fake, "batch", "ruby", solutions, "--out", tmp_path / "out")
+    assert "left out: .git/ (1), README.md (1)\n" in done.stderr
+    line = json.dumps({"exercise": "leap", "files": {"it.rb": "1"}}) + "\n"
+    (tmp_path / "it.jsonl").write_text(line * 3)
+    with router(passing) as fake:
+        done = call(fake, "batch", "ruby", tmp_path / "it.jsonl", "--out", tmp_path / "out")
+        assert len(run(fake)) == 1
+    assert "2 solutions came again, and run once\n" in done.stderr
+
+
+def test_what_a_batch_is_told_of_runs_reaches_them(solutions: Path, tmp_path: Path) -> None:
+    words = ("--out", tmp_path / "out", "--execution-timeout", "3", "--timeout", "70")
+    with router(passing) as fake:
+        call(fake, "batch", "ruby", solutions, *words)
+        assert {it.execution_timeout for it in run(fake)} == {3.0}
+        assert all(isinstance(it.timeout_s, float) and it.timeout_s <= 70 for it in run(fake))
 
 
 # --- compare

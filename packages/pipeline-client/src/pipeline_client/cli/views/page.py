@@ -18,8 +18,9 @@ from pipeline_client.cli.views.batches import (
     outcome_counts,
     verdict_lines,
 )
-from pipeline_client.cli.views.text import clean, count
+from pipeline_client.cli.views.text import cell, clean, count
 
+MAX_OUTCOMES = 20
 MAX_SOLUTIONS = 500
 MAX_CHANGES = 100
 """Of a solution."""
@@ -89,9 +90,9 @@ def _text(text: str, most: int = MAX_TEXT) -> str:
 def _outcomes(comparison: Comparison) -> Iterable[str]:
     if not comparison.compared:
         return
-    counts = {clean(name): pair for name, pair in outcome_counts(comparison).items()}
+    counts = [(cell(name, 24), pair) for name, pair in outcome_counts(comparison).items()]
     yield "<h2>Outcomes</h2>"
-    yield plots.bars(dict(list(counts.items())[:20]), "How many solutions came to each outcome")
+    yield plots.bars(counts[:MAX_OUTCOMES], "How many solutions came to each outcome")
     moved = [(move, n) for move, n in comparison.moves.most_common(50) if move[0] != move[1]]
     if moved:
         rows = [

@@ -3,7 +3,7 @@
 Colours are classes, which the page's style fills for dark and for light.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from html import escape
 from math import log10
 from typing import TypeVar
@@ -61,16 +61,16 @@ def distribution(pairs: Sequence[Pair], title: str, amount: Amount) -> str:
     return _svg(title, f"{_frame()}{ticks}{parts}{lines}")
 
 
-def bars(counts: Mapping[str, tuple[int, int]], title: str) -> str:
+def bars(counts: Sequence[tuple[str, tuple[int, int]]], title: str) -> str:
     """Return two bars for each name, the old version's number and the new one's."""
-    most = max((max(pair) for pair in counts.values()), default=0) or 1
+    most = max((max(pair) for _, pair in counts), default=0) or 1
     rows, space = [], 150
     scale = (2 * _WIDTH - space - 70) / most
-    for number, (name, pair) in enumerate(counts.items()):
+    for number, (name, pair) in enumerate(counts):
         top = 8 + 44 * number
         rows.append(f'<text class="name" x="{space - 8}" y="{top + 21}">{escape(name)}</text>')
         for kind, count, down in zip(("old", "new"), pair, (0, 17), strict=True):
-            long = max(count * scale, 1)
+            long = max(count * scale, 1) if count else 0
             corner = f'x="{space}" y="{top + down}"'
             rows.append(
                 f'<rect class="{kind}" {corner} width="{long:.1f}" height="15"/>'
