@@ -139,6 +139,37 @@ def test_a_run_is_cancelled_by_its_id_from_elsewhere(
     assert operator.call("cancel", "run-7").returncode == 1
 
 
+def test_two_versions_are_compared_over_200_solutions(operator: Place, tmp_path: Path) -> None:
+    def result(status: str) -> str:
+        return json.dumps({"status": status, "tests": [{"name": "It adds", "status": status}]})
+
+    solutions = tmp_path / "solutions"
+    for number in range(200):
+        folder = solutions / "two-fer" / f"{number:03}"
+        folder.mkdir(parents=True)
+        (folder / "plan").write_text("")
+        (folder / "result-by-v1").write_text(result("pass"))
+        (folder / "result-by-v2").write_text(result("fail" if number == 117 else "pass"))
+    worker(operator.own, "worker-1")
+    operator.call("deploy", *PLACE, "v1")
+    out = ("--out", str(tmp_path / "out.jsonl"))
+    compare = ("compare", *PLACE, "v1", "v2", str(solutions), *out)
+    refused = operator.call(*compare)
+    assert refused.returncode == 1
+    assert "505 Version not deployed" in refused.stderr
+    batch = operator.call("batch", "ruby", str(solutions), *out)
+    assert batch.returncode == 0, batch.stderr
+    operator.call("deploy", *PLACE, "v2")
+    page = tmp_path / "page.html"
+    compared = operator.call(*compare, "--html", str(page))
+    assert compared.returncode == 4, compared.stderr
+    assert "two-fer/117  test It adds  pass  fail" in compared.stdout
+    assert "1 of 200 solutions changed" in compared.stdout
+    assert "two-fer/117" in page.read_text()
+    lines = [json.loads(line) for line in (tmp_path / "out.jsonl").read_text().splitlines()]
+    assert len({(line["id"], line["version"]) for line in lines}) == len(lines) == 400
+
+
 def test_workers_are_drained_and_restarted(operator: Place) -> None:
     first, second = worker(operator.own, "worker-1"), worker(operator.own, "worker-2")
     wrong = operator.call("drain", "worker-3")

@@ -3,8 +3,9 @@
     python -m support.echo_worker IDENTITY ADDRESS JOURNAL SLOTS
 
 What a job does stands in its request's file `plan`, a step a line; then it answers with the file
-`token`, and with the files that are not text, in hexadecimal. A version whose name begins with
-"broken" cannot be prepared.
+`token`, and with the files that are not text, in hexadecimal; or with the JSON in the file
+`result-by-VERSION`, if there is one for its version. A version whose name begins with "broken"
+cannot be prepared.
 """
 
 import ctypes
@@ -78,6 +79,9 @@ class EchoJobs:
             if assignment.cancelled.is_set():
                 return status.CANCELLED, refusal(status.CANCELLED, "taken back", context)
         self._journal.note(msgspec.structs.replace(note, ended=True))
+        made = texts.get(f"result-by-{request.container_version}")
+        if made is not None:
+            return status.OK, answer(msgspec.json.decode(made), context)
         padding = "x" * int(texts.get("padding", "0"))
         response = {"token": texts["token"], "padding": padding, "binary": binary}
         return status.OK, answer(response, context)

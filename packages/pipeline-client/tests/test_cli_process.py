@@ -397,6 +397,9 @@ def test_commands_channels_and_what_the_router_knows_are_completed() -> None:
         run = "test ruby two-fer . --version "
         assert completed(run, router.address) == ["v1", "v2"]
         assert completed(run.replace("test", "analyse"), router.address) == []
+        assert completed("batch ruby . --version ", router.address) == ["v1", "v2"]
+        assert completed("compare ruby test_runners v", router.address) == ["v1", "v2"]
+        assert completed("compare ruby test_runners v1 ", router.address) == ["v1", "v2"]
 
 
 def test_without_a_router_nothing_is_completed_and_nothing_said() -> None:

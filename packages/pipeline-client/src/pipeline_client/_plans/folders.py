@@ -46,22 +46,34 @@ def inputs_of(
     names.
     """
     root = Path(folder)
-    left_out: list[str] = []
+    sizes, left_out = files_in(root)
     try:
-        sizes = dict(sorted(_files(root, "", left_out)))
-        if not sizes:
-            but = f" but for {_listed(left_out)}, which is left out" if left_out else ""
-            raise _refused(root, f"there is no file in it{but}")
         files, too_large = _inline(root, sizes)
     except OSError as error:
-        raise _refused(root, f"{error.strerror}: {error.filename}") from None
+        raise _unreadable(root, error) from None
     if files is not None:
-        return FolderInput({"files": files, "s3_uri": UNSET}, tuple(left_out))
+        return FolderInput({"files": files, "s3_uri": UNSET}, left_out)
     if upload_to is None:
         how = "the client an upload_to='s3://bucket/prefix/', or upload it and give its s3_uri"
         raise _refused(root, f"it does not fit into a request: {too_large}. Give {how}")
     uri = upload(root, sizes, upload_to, allowed_s)
-    return FolderInput({"files": UNSET, "s3_uri": uri}, tuple(left_out))
+    return FolderInput({"files": UNSET, "s3_uri": uri}, left_out)
+
+
+def files_in(root: Path) -> tuple[dict[str, int], tuple[str, ...]]:
+    """Return the files of a folder that are sent, each with its bytes, and what is left out.
+
+    Raises RequestError as `inputs_of` does.
+    """
+    left_out: list[str] = []
+    try:
+        sizes = dict(sorted(_files(root, "", left_out)))
+    except OSError as error:
+        raise _unreadable(root, error) from None
+    if not sizes:
+        but = f" but for {_listed(left_out)}, which is left out" if left_out else ""
+        raise _refused(root, f"there is no file in it{but}")
+    return sizes, tuple(left_out)
 
 
 def _files(root: Path, within: str, left_out: list[str]) -> Iterator[tuple[str, int]]:
@@ -69,7 +81,7 @@ def _files(root: Path, within: str, left_out: list[str]) -> Iterator[tuple[str, 
         for entry in sorted(entries, key=lambda entry: entry.name):
             name = f"{within}{entry.name}"
             facts = entry.stat(follow_symlinks=False)
-            if any(fnmatchcase(entry.name, pattern) for pattern in LEFT_OUT):
+            if is_left_out(entry.name):
                 left_out.append(f"{name}/" if stat.S_ISDIR(facts.st_mode) else name)
             elif stat.S_ISDIR(facts.st_mode):
                 yield from _files(root, f"{name}/", left_out)
@@ -80,6 +92,11 @@ def _files(root: Path, within: str, left_out: list[str]) -> Iterator[tuple[str, 
                 raise _refused(root, f"{name!r} is no name that can be sent")
             else:
                 yield name, facts.st_size
+
+
+def is_left_out(name: str) -> bool:
+    """Whether a file or folder of that name is what no tool wants."""
+    return any(fnmatchcase(name, pattern) for pattern in LEFT_OUT)
 
 
 def _can_be_named(name: str) -> bool:
@@ -125,6 +142,10 @@ def _too_many_bytes(sizes: dict[str, int], unit: str) -> str:
 def _listed(names: list[str]) -> str:
     more = len(names) - 3
     return ", ".join(names[:3]) + (f" and {more} more" if more > 0 else "")
+
+
+def _unreadable(folder: Path, error: OSError) -> PipelineError:
+    return _refused(folder, f"{error.strerror}: {error.filename}")
 
 
 def _refused(folder: Path, why: str) -> PipelineError:

@@ -18,6 +18,8 @@ COMMANDS = MappingProxyType(
         "analyse": "solutions",
         "recommend": "solutions",
         "represent": "solutions",
+        "batch": "batches",
+        "compare": "batches",
         "build": "builds",
         "deploy": "deployments",
         "unload": "deployments",
@@ -97,7 +99,7 @@ Exit status:
   2    a wrong call
   3    the router does not answer
   4    the job failed: tests failed, a tool or a build failed or passed a limit,
-       a version that was waited for could not be prepared
+       a version that was waited for could not be prepared; for `compare`: results differ
   5    of `status`: workers keep images that are not wanted until you say more
   130  interrupted
 

@@ -10,7 +10,7 @@ from uuid import uuid4
 
 import click
 
-from pipeline_client import PipelineClient
+from pipeline_client import PipelineClient, Retries
 from pipeline_client.cli.output import CommandOutput
 from pipeline_client.errors import PipelineError, error_of
 from pipeline_protocol import RouterAddress, status
@@ -33,14 +33,18 @@ class Session:
     out: CommandOutput
     upload_to: str | None = None
     """Where folders are uploaded that are too large to be sent along."""
+    retries: Retries | None = None
+    """Once: a person is told at once what is missing, a script can try again."""
 
     @cached_property
     def client(self) -> PipelineClient:
         """The router's client, once it is known that somebody listens there."""
         reach(self.address, min(self.timeout_s or _REACH_S, _REACH_S))
-        # tried once: a person is told at once what is missing, a script can try again
         client = PipelineClient(
-            str(self.address), timeout_s=self.timeout_s, retries=None, upload_to=self.upload_to
+            str(self.address),
+            timeout_s=self.timeout_s,
+            retries=self.retries,
+            upload_to=self.upload_to,
         )
         click.get_current_context().call_on_close(client.close)
         return client

@@ -1,0 +1,1 @@
+"""A tool over many solutions: which there are, which are done, and what two versions differ in."""
