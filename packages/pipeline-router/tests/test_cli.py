@@ -172,6 +172,17 @@ def test_insecure_binds_anywhere(start: Start) -> None:
     assert front.startswith("tcp://0.0.0.0:")
 
 
+def test_the_most_memory_is_a_size_that_a_router_can_live_with(start: Start) -> None:
+    router = start("--seed", str(SEED), "--memory-max", "256MiB")
+    front, _ = addresses(router)
+    soft, _ = resource.prlimit(router.pid, resource.RLIMIT_DATA)
+    assert 256 << 20 < soft < 768 << 20
+    assert ping(front) == 200
+    for bad in ("lots", "1MiB", "-1"):
+        status, error = run("p.yml", f"--memory-max={bad}")
+        assert (status, "--memory-max" in error) == (2, True)
+
+
 def test_help_and_bad_options() -> None:
     result = CliRunner().invoke(main, ["--help"])
     assert result.exit_code == 0
