@@ -66,12 +66,12 @@ class Admission:
         request: WorkerServed = event.request  # type: ignore[assignment]  # it has a row
         dispatcher = self._dispatcher
         scheduler = dispatcher.schedulers[served.channel]
-        key, name = b"", None
+        key, name, owner = b"", None, owner_of(event)
         if request.id is not UNSET:
             key = key_of(event.sender, event.body)
             if self._met(key, event.envelope, now):
                 return
-            name = (owner_of(event), served.action, request.id)
+            name = (owner, served.action, request.id)
         lane = self._admit(scheduler, request, name)
         if isinstance(lane, Refusal):
             self._refuse(event.envelope, lane)
@@ -86,6 +86,7 @@ class Admission:
             now,
             now + min(timeout_s, dispatcher.options.max_timeout_s),
             key=key,
+            owner=owner,
             name=name,
             rank=_rank(request),
             progress=request.progress,
@@ -161,9 +162,14 @@ class Admission:
             if refusal is not None:
                 return refusal
         queue = options.queue if dispatcher.open else max(options.queue, QUEUE_AT_START)
-        if scheduler.count < queue and scheduler.bytes + len(work.body) <= options.queue_bytes:
+        if scheduler.fits(work, queue, options.queue_bytes):
             return None
-        return refusals.full(scheduler, work.lane, dispatcher.address, queue=queue)
+        gone = scheduler.make_room(work, queue, options.queue_bytes)
+        if not gone:
+            return refusals.full(scheduler, work.lane, dispatcher.address, queue=queue)
+        for other in gone:
+            dispatcher.end(other, refusals.crowded_out(scheduler, other.lane), now)
+        return None
 
     def _refuse(self, envelope: Envelope, why: Refusal) -> None:
         self._out.append(SendReply(envelope, why.reply()))

@@ -98,7 +98,7 @@ class Dispatcher:
         work.attempt += 1
         worker.running[work.job, work.attempt] = work
         worker.alone = work.alone
-        self.schedulers[worker.channel].use(worker)
+        self.schedulers[worker.channel].use(worker, work.owner)
         job = Job(
             work.job,
             work.attempt,
