@@ -135,9 +135,12 @@ def _reply(code: int) -> bytes:
     return msgspec.json.encode({"status": {"code": code, "message": ""}})
 
 
-def has_room(worker: Worker) -> bool:
-    """Say from scratch what the core keeps at hand."""
-    alone = any(isinstance(work, Work) and work.alone for work in worker.running.values())
+def has_room(worker: Worker, sent_alone: set[Fence]) -> bool:
+    """Say from scratch what the core keeps at hand; a suspect stays alone to its end."""
+    alone = any(
+        work.alone if isinstance(work, Work) else work is None and fence in sent_alone
+        for fence, work in worker.running.items()
+    )
     return len(worker.running) < worker.slots and worker.reserved is None and not alone
 
 
@@ -157,6 +160,7 @@ class RouterMachine(RuleBasedStateMachine):
         self.senders: dict[Envelope, Sender] = {}
         self.askers: list[Sender] = []
         self.executions: set[Fence] = set()
+        self.sent_alone: set[Fence] = set()
         self.lost_with: dict[int, int] = {}
         self.counter = 0
         self.advance(4.0)
@@ -193,6 +197,8 @@ class RouterMachine(RuleBasedStateMachine):
             fence = (message.job, message.attempt)
             assert fence not in self.executions, "one attempt is one execution"
             self.executions.add(fence)
+            if message.alone:
+                self.sent_alone.add(fence)
             assert self.lost_with.get(message.job, 0) < OPTIONS.max_attempts
         worker.inbox.append((message, body))
         return []
@@ -403,7 +409,7 @@ class RouterMachine(RuleBasedStateMachine):
             for worker in presence:
                 state = worker.versions.get((work.lane.track, work.lane.version))
                 assert not (
-                    has_room(worker)
+                    has_room(worker, self.sent_alone)
                     and not worker.draining
                     and state is not None
                     and state.state is Readiness.READY
