@@ -268,6 +268,7 @@ ASKED: list[dict[str, Any]] = [
     {"action": "configure_worker", "channel": "test_runners", "topics": ["zig"]},
     {"action": "restart_workers"},
     {"action": "drain_worker", "identity": "worker-1"},
+    {"action": "dismiss_worker", "identity": "worker-2"},
 ]
 
 
@@ -281,6 +282,8 @@ def test_the_router_itself_answers_with_the_keys_that_the_document_lists(
         lab = FaultLab(own, 1)
         lab.start_router()
         worker = lab.start_worker("worker-1")
+        lab.start_worker("worker-2").kill()
+        lab.await_missing("worker-2")
         for request in ASKED:
             reply = lab.say(request)
             assert reply["status"]["code"] == 200, reply

@@ -42,6 +42,7 @@ CALLS: dict[str, Call[Any]] = {
     "ping": operations.ping(),
     "restart_workers": operations.restart_workers(),
     "drain_worker": operations.drain_worker("worker-1"),
+    "dismiss_worker": operations.dismiss_worker("worker-1"),
 }
 
 
@@ -111,7 +112,7 @@ def test_made_up_ids_differ() -> None:
 
 def test_what_would_harm_twice_is_sent_once() -> None:
     once = {action for action, call in CALLS.items() if not call.resendable}
-    assert once == {"restart_workers", "drain_worker"}
+    assert once == {"restart_workers", "drain_worker", "dismiss_worker"}
 
 
 Making = Callable[[], Call[Any]]
@@ -186,6 +187,7 @@ def test_answer_has_response_and_context(action: str, response: Any) -> None:
         ("ping", responses.Pong("0.1.0", 1.5)),
         ("restart_workers", responses.Told(("worker-1",))),
         ("drain_worker", responses.Told(())),
+        ("dismiss_worker", responses.Told(())),
     ],
 )
 def test_response_of_what_the_router_answers(action: str, response: Any) -> None:

@@ -84,6 +84,7 @@ class AsyncPipelineClient:
     ping = _carrying_out(operations.ping)
     restart_workers = _carrying_out(operations.restart_workers)
     drain_worker = _carrying_out(operations.drain_worker)
+    dismiss_worker = _carrying_out(operations.dismiss_worker)
 
     async def close(self) -> None:
         """Let go of the connection; calls under way in other tasks end with 499."""

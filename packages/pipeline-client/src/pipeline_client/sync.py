@@ -89,6 +89,7 @@ class PipelineClient:
     ping = _carrying_out(operations.ping)
     restart_workers = _carrying_out(operations.restart_workers)
     drain_worker = _carrying_out(operations.drain_worker)
+    dismiss_worker = _carrying_out(operations.dismiss_worker)
 
     def close(self) -> None:
         """Let go of the connection; calls under way in other threads end with 499."""

@@ -225,6 +225,13 @@ class DrainWorker(_Action, frozen=True, kw_only=True, tag="drain_worker"):
     identity: Identity
 
 
+class DismissWorker(_Action, frozen=True, kw_only=True, tag="dismiss_worker"):
+    """Miss a worker no longer that was lost and will not come back."""
+
+    role: ClassVar[Role] = Role.OPERATOR
+    identity: Identity
+
+
 class ConfigureWorker(_Action, frozen=True, kw_only=True, tag="configure_worker"):
     """A worker's first question: where the link is."""
 
@@ -252,6 +259,7 @@ RouterServed = (
     | Cancel
     | RestartWorkers
     | DrainWorker
+    | DismissWorker
     | ConfigureWorker
 )
 Request = WorkerServed | RouterServed

@@ -112,6 +112,11 @@ class ChannelStatus(Struct, frozen=True):
     slots: int
     running: int
     waiting: int
+    unready_slots: int = 0
+    """Of the slots: those that cannot serve now. Their worker has nothing ready, drains, restarts
+    or is in trouble."""
+    missing: int = 0
+    """Workers that were lost, and have not come back."""
 
 
 class WorkerStatus(Struct, frozen=True):
@@ -139,10 +144,23 @@ class WorkerDescription(Struct, frozen=True):
     """How its host runs jobs: kernel, runtime, layers, cgroups."""
 
 
+class MissingWorker(Struct, frozen=True):
+    """A worker that was lost: until it comes back, is drained or dismissed, or the router ends."""
+
+    identity: str
+    channel: str
+    topics: tuple[str, ...]
+    slots: int
+    missing_s: float
+    """Since it was lost."""
+    why: str
+
+
 class Workers(Struct, frozen=True):
     """Of describe_workers."""
 
     workers: tuple[WorkerDescription, ...]
+    missing: tuple[MissingWorker, ...] = ()
 
 
 class Pong(Struct, frozen=True):
@@ -159,7 +177,7 @@ class Cancelled(Struct, frozen=True):
 
 
 class Told(Struct, frozen=True):
-    """Of restart_workers and drain_worker: who was told."""
+    """Of restart_workers, drain_worker and dismiss_worker: whom it concerned."""
 
     workers: tuple[str, ...]
 

@@ -16,6 +16,7 @@ from pipeline_protocol.requests import (
     DeployContainerVersion,
     DeploymentCheck,
     DescribeWorkers,
+    DismissWorker,
     DrainWorker,
     Ping,
     RestartWorkers,
@@ -26,6 +27,7 @@ from pipeline_protocol.responses import (
     Cancelled,
     ChannelStatus,
     LinkAddress,
+    MissingWorker,
     Pong,
     Told,
     WantedVersions,
@@ -40,6 +42,7 @@ from pipeline_router.dispatch import Dispatcher
 from pipeline_router.events import Requested
 from pipeline_router.inflight import owner_of
 from pipeline_router.model import Worker
+from pipeline_router.presence import Missing
 from pipeline_router.refusals import Refusal
 from pipeline_router.scheduler import serves
 from pipeline_router.sessions import Sessions
@@ -97,7 +100,8 @@ class Operations:
     def not_saved(self, error: str) -> None:
         """Answer the changes that could not be saved: nothing has changed."""
         why = Refusal(
-            status.SETUP_FAILED, f"nothing was changed: the configuration was not saved: {error}"
+            status.SETUP_FAILED,
+            f"nothing was changed: the router could not save its configuration: {error}",
         )
         for change in self._deployments.not_saved():
             self._out.append(SendReply(change.envelope, why.reply()))
@@ -136,11 +140,20 @@ class Operations:
                 slots=sum(worker.slots for worker in workers),
                 running=sum(len(worker.running) for worker in workers),
                 waiting=scheduler.count + sum(w.reserved is not None for w in workers),
+                unready_slots=sum(w.slots for w in workers if w.pool is None),
+                missing=sum(
+                    one.worker.channel == name for one in self._sessions.presence.missing.values()
+                ),
             )
         return WorkerStatus(channels)
 
     def _describe(self, event: Requested, request: DescribeWorkers, now: float) -> object:
-        return Workers(tuple(_describe(w, now) for w in sorted(self._sessions.presence)))
+        presence = self._sessions.presence
+        missing = sorted(presence.missing.values(), key=lambda one: one.worker.identity)
+        return Workers(
+            tuple(_describe(worker, now) for worker in sorted(presence)),
+            tuple(_describe_missing(one, now) for one in missing),
+        )
 
     def _ping(self, event: Requested, request: Ping, now: float) -> object:
         return Pong(self._version, round(now - self._started, 3))
@@ -183,14 +196,28 @@ class Operations:
         return Told(tuple(worker.identity for worker in workers))
 
     def _drain(self, event: Requested, request: DrainWorker, now: float) -> object:
-        worker = self._sessions.presence.called(request.identity)
+        presence = self._sessions.presence
+        worker = presence.called(request.identity)
         if worker is None:
-            close = nearest(request.identity, self._sessions.presence.identities())
+            if presence.dismiss(request.identity):
+                return Told((request.identity,))  # it is gone: nothing is left to finish
+            close = nearest(request.identity, presence.identities())
             error = f"`identity`: no worker is called {request.identity!r}{close}"
             return Refusal(status.UNUSABLE, error)
         self._out.append(Tell(worker.peer, Drain()))
         self._sessions.rest(worker, now, restarting=False)
         return Told((worker.identity,))
+
+    def _dismiss(self, event: Requested, request: DismissWorker, now: float) -> object:
+        presence = self._sessions.presence
+        if presence.dismiss(request.identity):
+            return Told((request.identity,))
+        if presence.called(request.identity) is not None:
+            error = f"`identity`: worker {request.identity} is not missing: drain it to have it go"
+        else:
+            close = nearest(request.identity, presence.missing)
+            error = f"`identity`: no worker called {request.identity!r} is missing{close}"
+        return Refusal(status.UNUSABLE, error)
 
 
 Handler = Callable[[Operations, Requested, Any, float], object]
@@ -207,6 +234,7 @@ HANDLERS: Final[dict[type, Handler]] = {
     Cancel: Operations._cancel,
     RestartWorkers: Operations._restart,
     DrainWorker: Operations._drain,
+    DismissWorker: Operations._dismiss,
     ConfigureWorker: Operations._configure,
 }
 """Request type to what answers it; None as an answer: later, when it is saved."""
@@ -225,4 +253,16 @@ def _describe(worker: Worker, now: float) -> WorkerDescription:
         versions=tuple(worker.versions.values()),
         trouble=worker.trouble,
         host=worker.host,
+    )
+
+
+def _describe_missing(one: Missing, now: float) -> MissingWorker:
+    worker = one.worker
+    return MissingWorker(
+        identity=worker.identity,
+        channel=worker.channel,
+        topics=tuple(sorted(worker.topics)),
+        slots=worker.slots,
+        missing_s=round(now - one.since, 3),
+        why=one.why,
     )

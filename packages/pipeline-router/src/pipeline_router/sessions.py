@@ -225,6 +225,8 @@ class Sessions:
     def lose(self, worker: Worker, why: str, now: float) -> None:
         """End a session whose worker is lost."""
         self.presence.remove(worker)
+        if not worker.draining or worker.trouble:  # else it was to go
+            self.presence.miss(worker, why, now)
         jobs = len(worker.running)
         self._dispatcher.lose(worker, now, suspect=True)
         self._note("warning", "%s is lost (%s); jobs: %d", worker, why, jobs)

@@ -121,3 +121,12 @@ def drain_worker(identity: str, *, timeout_s: float | None = None) -> Call[respo
     """
     request = made(requests.DrainWorker, identity=identity)
     return Call(request, response_of(responses.Told), timeout_s, resendable=False)
+
+
+def dismiss_worker(identity: str, *, timeout_s: float | None = None) -> Call[responses.Told]:
+    """Miss a worker no longer that was lost and will not come back.
+
+    Sent once only: by the second time, another of that name may have been lost.
+    """
+    request = made(requests.DismissWorker, identity=identity)
+    return Call(request, response_of(responses.Told), timeout_s, resendable=False)

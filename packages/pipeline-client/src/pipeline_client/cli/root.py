@@ -26,6 +26,7 @@ COMMANDS = MappingProxyType(
         "status": "fleet",
         "watch": "watch",
         "drain": "fleet",
+        "dismiss": "fleet",
         "restart": "fleet",
         "cancel": "fleet",
         "ping": "fleet",
