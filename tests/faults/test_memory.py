@@ -36,7 +36,8 @@ def test_a_message_without_end_is_cut_off(lab: FaultLab) -> None:
         assert stranger.send_on(b"x" * MIB, ENDLESS) < ENDLESS
         stranger.close()
     assert peak(router.pid) < BOUNDED
-    router.wait_for(r"the connection of 127\.0\.0\.1:\d+ is ended: \d+ KiB of a message")
+    for whose in ("clients", "workers"):
+        router.wait_for(rf"\({whose}\), times: 1; .* is ended: \d+ KiB of a message without end")
     lab.judge()
 
 
@@ -148,7 +149,6 @@ def test_others_hardly_notice(lab: FaultLab) -> None:
                 assert attacks.poll() is None
             finally:
                 attacks.kill()
-    assert router.output().count("is ended") > 2
     assert beside < 5 * alone, (alone, beside)
     assert peak(router.pid) < BOUNDED
     lab.judge()

@@ -170,6 +170,11 @@ def test_insecure_binds_anywhere(start: Start) -> None:
     router = start("--seed", str(SEED), "--bind", "0.0.0.0", "--insecure")
     front, _ = addresses(router)
     assert front.startswith("tcp://0.0.0.0:")
+    assert router.stderr is not None
+    line = router.stderr.readline()
+    assert "WARNING --insecure: nothing is encrypted" in line
+    for word in (front, "run code", "deploy", "can be a worker"):
+        assert word in line
 
 
 def test_the_most_memory_is_a_size_that_a_router_can_live_with(start: Start) -> None:

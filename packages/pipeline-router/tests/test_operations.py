@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from pipeline_protocol.link import Drain, Goodbye, Readiness
+from pipeline_protocol.link import Drain, Goodbye, Readiness, WorkerHeartbeat
 from pipeline_router.events import StopAsked
 from pipeline_router.presence import MAX_MISSING
 
@@ -204,3 +204,84 @@ def test_a_worker_lost_while_stopping_gives_its_job_up(harness: Any) -> None:
     harness.wait(2)
     assert harness.code(client) == 503
     assert harness.finished
+
+
+# --- what the log says
+
+
+def noted(harness: Any, *words: str) -> list[str]:
+    """Return the lines of the log that have all of these words."""
+    return [line for line in harness.notes if all(word in line for word in words)]
+
+
+def test_what_operators_do_is_one_line_each_in_the_log(harness: Any) -> None:
+    harness.worker("w1", slots=2)
+    track = {"track_slug": "ruby", "channel": "test_runners"}
+    harness.ask(action="deploy_container_version", new_version="v2", **track)
+    harness.ask(action="unload_container_version", version=harness.V1, **track)
+    harness.ask(action="update_container_versions", versions=["v3"], **track)
+    harness.ask("run-7", container_version="v3")
+    harness.ask(action="cancel", id="run-7")
+    harness.ask(action="restart_workers")
+    harness.ask(action="drain_worker", identity="w1")
+    for words in (
+        ("deploy v2 of ruby on test_runners", f"wanted now: {harness.V1}, v2"),
+        (f"unload {harness.V1} of ruby on test_runners", "wanted now: v2"),
+        ("update versions of ruby on test_runners", "wanted now: v3"),
+        ("cancelled: run-7 of test_solution",),
+        ("workers told to restart: 1",),
+        ("worker w1 is told to drain",),
+    ):
+        assert len(noted(harness, *words)) == 1, words
+
+
+def test_dismissing_is_in_the_log(harness: Any) -> None:
+    harness.cut(harness.worker("w1"))
+    harness.wait(2)
+    harness.ask(action="dismiss_worker", identity="w1")
+    assert len(noted(harness, "w1 is missed no longer")) == 1
+
+
+def test_workers_coming_and_going_is_in_the_log(harness: Any) -> None:
+    harness.worker("w1").say(Goodbye())
+    second = harness.worker("w2")
+    second.say(WorkerHeartbeat(0, draining=True, trouble="its disk is full"))
+    harness.cut(second)
+    harness.worker("w3", protocol=99)
+    harness.wait(2)
+    for words in (
+        ("w1 is there",),
+        ("w1 has left",),
+        ("w2 takes no more jobs: its disk is full",),
+        ("w2 is lost",),
+        ("a worker's hello, protocol", "w3: this router speaks protocol"),
+    ):
+        assert len(noted(harness, *words)) == 1, words
+
+
+def test_refusals_are_in_the_log_by_kind_at_most_once_in_ten_seconds(harness: Any) -> None:
+    for _ in range(5):
+        harness.ask()
+        harness.ask(container_version="none")
+        harness.ask(action="drain_worker", identity="nobody")
+    harness.wait(1)
+    (line,) = noted(harness, "503 No worker available (test_runners)")
+    assert "times: 5; the last: no worker of test_runners is there" in line
+    assert len(noted(harness, "505 Version not deployed (test_runners), times: 5")) == 1
+    assert len(noted(harness, "400 Unusable request (drain_worker), times: 5")) == 1
+    for _ in range(30):
+        harness.ask()
+    harness.wait(5)
+    assert len(noted(harness, "503")) == 1
+    harness.wait(6)
+    assert len(noted(harness, "503", "times: 30;")) == 1
+    harness.wait(30)
+    assert len(noted(harness, "503")) == 2, "what has not happened again is no line"
+
+
+def test_what_its_sender_took_back_is_no_refusal(harness: Any) -> None:
+    harness.worker()
+    harness.ask("run-1")
+    harness.ask(action="cancel", id="run-1")
+    harness.wait(2)
+    assert noted(harness, "refused") == []

@@ -332,7 +332,7 @@ def test_of_two_clients_of_one_name_the_newest_is_answered_until_it_leaves(
     second.send_multipart([b"2", b"", PING])
     assert second.recv_multipart()[0] == b"2"
     until = monotonic() + PATIENCE_MS / 1000
-    while "two connections call themselves 'twin'" not in caplog.text:
+    while "'twin': only the newest is answered" not in caplog.text:
         assert monotonic() < until
         sleep(0.05)
     second.close()

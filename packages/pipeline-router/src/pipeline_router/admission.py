@@ -69,12 +69,12 @@ class Admission:
         key, name, owner = b"", None, owner_of(event)
         if request.id is not UNSET:
             key = key_of(event.sender, event.body)
-            if self._met(key, event.envelope, now):
+            if self._met(key, event.envelope, served, now):
                 return
             name = (owner, served.action, request.id)
         lane = self._admit(scheduler, request, name)
         if isinstance(lane, Refusal):
-            self._refuse(event.envelope, lane)
+            self._refuse(event.envelope, served, lane)
             return
         timeout_s = served.timeout_s if request.timeout_s is UNSET else request.timeout_s
         self._jobs += 1
@@ -98,7 +98,7 @@ class Admission:
         elif not dispatcher.place(work, now):
             refusal = self._why_not_wait(scheduler, work, now)
             if refusal is not None:
-                self._refuse(event.envelope, refusal)
+                self._refuse(event.envelope, served, refusal)
                 return
             scheduler.put(work)
         dispatcher.inflight.add(work)
@@ -125,13 +125,13 @@ class Admission:
         dispatcher.inflight.add(work)
         return True
 
-    def _met(self, key: bytes, envelope: Envelope, now: float) -> bool:
+    def _met(self, key: bytes, envelope: Envelope, served: Served, now: float) -> bool:
         """Join the same request in flight, or send its stored reply again; False: neither is."""
         dispatcher = self._dispatcher
         work = dispatcher.inflight.with_key(key)
         if work is not None:
             if not work.attach(envelope):
-                self._refuse(envelope, refusals.TOO_MANY_SENDERS)
+                self._refuse(envelope, served, refusals.TOO_MANY_SENDERS)
         else:
             reply = dispatcher.stored.get(key, now)
             if reply is None:
@@ -171,7 +171,8 @@ class Admission:
             dispatcher.end(other, refusals.crowded_out(scheduler, other.lane), now)
         return None
 
-    def _refuse(self, envelope: Envelope, why: Refusal) -> None:
+    def _refuse(self, envelope: Envelope, served: Served, why: Refusal) -> None:
+        self._dispatcher.refused.count(why.code, served.channel, why.error)
         self._out.append(SendReply(envelope, why.reply()))
 
 

@@ -31,6 +31,12 @@ YOUNG_OBJECTS = 50_000
 """How many may be made before the collector looks for cycles among them. Jobs end without it; at
 its usual 700 it would look at all that wait, again and again."""
 
+INSECURE = (
+    "--insecure: nothing is encrypted, and nobody has to show a key. Whoever reaches %s can run "
+    "code on the workers, deploy and unload versions, cancel jobs, drain and restart workers; "
+    "whoever reaches %s can be a worker: take others' jobs, read what they send, and answer as it "
+    "likes"
+)
 LEAST_MEMORY = 128 << 20
 """Of `--memory-max`: what a router with 1,000 workers takes, and a little."""
 
@@ -192,6 +198,8 @@ def _run(
             signal.signal(number, lambda *_: loop.stop())
         signal.signal(signal.SIGHUP, lambda *_: loop.reload())
         _log.info("listening on %s (clients), %s (workers)", address, link_address)
+        if not ip_address(host).is_loopback:
+            _log.warning(INSECURE, address, link_address)
         gc.freeze()
         gc.set_threshold(YOUNG_OBJECTS)
         whole = loop.run()

@@ -105,6 +105,7 @@ class RouterLoop:
         self._front = front
         self._link = link
         self._file = file
+        front.refused = link.refused = core.dispatcher.refused
         self._mailbox = Mailbox()
         self._helper = ThreadPoolExecutor(1, "configuration")
         self._minter = Minter(self._mailbox.post)
@@ -183,10 +184,6 @@ class RouterLoop:
 
     def _look_at_memory(self, now: float) -> None:
         why = self._guard.look(now)
-        for socket in (self._front, self._link):
-            for remark in socket.remarks:
-                _log.warning("%s", remark)
-            socket.remarks.clear()
         if why:  # as if it died: jobs go on, and whoever asks the next router meets them
             _log.error("%s: ending, to be started again", why)
             self._out_of_memory = self._finished = True

@@ -36,7 +36,7 @@ from pipeline_protocol.responses import (
     WorkerStatus,
 )
 from pipeline_router import refusals
-from pipeline_router.commands import Command, SendReply, Tell, TellAll
+from pipeline_router.commands import Command, Note, SendReply, Tell, TellAll
 from pipeline_router.deployments import DeploymentChange, Deployments, DeployRequest
 from pipeline_router.dispatch import Dispatcher
 from pipeline_router.events import Requested
@@ -73,9 +73,12 @@ class Operations:
     def serve(self, event: Requested, now: float) -> None:
         """Answer a request, at once or when its change is saved."""
         reply = HANDLERS[type(event.request)](self, event, event.request, now)
-        if reply is not None:
-            body = reply.reply() if isinstance(reply, Refusal) else answer(reply)
-            self._out.append(SendReply(event.envelope, body))
+        if isinstance(reply, Refusal):
+            action = str(event.request.__struct_config__.tag)
+            self._dispatcher.refused.count(reply.code, action, reply.error)
+            self._out.append(SendReply(event.envelope, reply.reply()))
+        elif reply is not None:
+            self._out.append(SendReply(event.envelope, answer(reply)))
 
     # --- versions
 
@@ -95,6 +98,8 @@ class Operations:
             workers = sum(self._dispatcher.schedulers[channel].serving(track))
             done = WantedVersions(channel, track, versions, workers)
             self._out.append(SendReply(change.envelope, answer(done)))
+            listed = ", ".join(versions) or "nothing"
+            self._note("%s of %s on %s: wanted now: %s", change.what, track, channel, listed)
         return channels
 
     def not_saved(self, error: str) -> None:
@@ -186,6 +191,8 @@ class Operations:
             return Refusal(status.MALFORMED, error)
         for work in works:
             self._dispatcher.cancel(work, now)
+            _, action, request_id = work.name or ("", "", "")
+            self._note("cancelled: %s of %s", request_id, action)
         return Cancelled(len(works))
 
     def _restart(self, event: Requested, request: RestartWorkers, now: float) -> object:
@@ -193,24 +200,29 @@ class Operations:
         self._out.append(TellAll(tuple(worker.peer for worker in workers), Restart()))
         for worker in workers:
             self._sessions.rest(worker, now, restarting=True)
+        self._note("workers told to restart: %d", len(workers))
         return Told(tuple(worker.identity for worker in workers))
 
     def _drain(self, event: Requested, request: DrainWorker, now: float) -> object:
         presence = self._sessions.presence
         worker = presence.called(request.identity)
         if worker is None:
-            if presence.dismiss(request.identity):
-                return Told((request.identity,))  # it is gone: nothing is left to finish
+            if presence.missing.get(request.identity) is not None:
+                return self._dismiss(event, request, now)  # it is gone: nothing is left to finish
             close = nearest(request.identity, presence.identities())
             error = f"`identity`: no worker is called {request.identity!r}{close}"
             return Refusal(status.UNUSABLE, error)
         self._out.append(Tell(worker.peer, Drain()))
         self._sessions.rest(worker, now, restarting=False)
+        self._note("%s is told to drain; jobs to finish first: %d", worker, len(worker.running))
         return Told((worker.identity,))
 
-    def _dismiss(self, event: Requested, request: DismissWorker, now: float) -> object:
+    def _dismiss(
+        self, event: Requested, request: DismissWorker | DrainWorker, now: float
+    ) -> object:
         presence = self._sessions.presence
         if presence.dismiss(request.identity):
+            self._note("worker %s is missed no longer", request.identity)
             return Told((request.identity,))
         if presence.called(request.identity) is not None:
             error = f"`identity`: worker {request.identity} is not missing: drain it to have it go"
@@ -218,6 +230,10 @@ class Operations:
             close = nearest(request.identity, presence.missing)
             error = f"`identity`: no worker called {request.identity!r} is missing{close}"
         return Refusal(status.UNUSABLE, error)
+
+    def _note(self, text: str, *arguments: object) -> None:
+        """Write what an operator did to the log."""
+        self._out.append(Note("info", text, arguments))
 
 
 Handler = Callable[[Operations, Requested, Any, float], object]

@@ -56,7 +56,7 @@ class Sessions:
         refusal = check_hello(hello)
         owner = self.presence.called(hello.identity)
         if refusal is not None:
-            self._out.append(Tell(peer, refusal))
+            self._refuse(peer, hello, refusal)
         elif owner is None or owner.peer == peer or owner.instance == hello.instance:
             self.welcome(peer, hello, now)
         else:
@@ -67,9 +67,14 @@ class Sessions:
         owner = self.presence.called(hello.identity)
         if alive and owner is not None and owner.peer != peer:
             error = f"a worker called {hello.identity} is alive: choose another name, or stop it"
-            self._out.append(Tell(peer, Refused(RefusalReason.IDENTITY_ALIVE, error)))
+            self._refuse(peer, hello, Refused(RefusalReason.IDENTITY_ALIVE, error))
         else:
             self.welcome(peer, hello, now)
+
+    def _refuse(self, peer: bytes, hello: Hello, why: Refused) -> None:
+        error = f"{hello.identity}: {why.error}"
+        self._dispatcher.refused.count_other(f"a worker's hello, {why.why.value}", "link", error)
+        self._out.append(Tell(peer, why))
 
     def welcome(self, peer: bytes, hello: Hello, now: float) -> None:
         """Begin a session, or begin it anew, with what the worker has and runs."""

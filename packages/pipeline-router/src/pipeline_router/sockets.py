@@ -7,7 +7,7 @@ bytes for each connection, and one that costs too much memory is ended.
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from time import monotonic
-from typing import cast
+from typing import ClassVar, cast
 
 import zmq
 import zmq.backend
@@ -25,6 +25,7 @@ from pipeline_protocol.link import MAX_LINK_BYTES, Progress, Result
 from pipeline_router import tcp
 from pipeline_router.backlog import Account, Bounds, TcpState, excess, weigh
 from pipeline_router.events import Envelope, Requested, WorkerGarbled, WorkerSaid
+from pipeline_router.refusal_log import RefusalLog
 
 MAX_ENVELOPE_FRAMES = 8
 MAX_ENVELOPE_FRAME_BYTES = 255
@@ -61,6 +62,9 @@ class PeerSocket:
     answered to another that calls itself the same.
     """
 
+    kind: ClassVar[str]
+    """Whose socket it is, for the log."""
+
     def __init__(
         self, context: zmq.Context[zmq.Socket[bytes]], max_frame_bytes: int, bounds: Bounds
     ) -> None:
@@ -78,8 +82,8 @@ class PeerSocket:
         self._bounds = bounds
         self.port = 0
         """Where it listens."""
-        self.remarks: list[str] = []
-        """What an operator should know, for the loop to take."""
+        self.refused = RefusalLog()
+        """What was refused here; the loop has it be the core's own."""
         self._accounts: dict[bytes, Account] = {}
         """By handle: of the connections of which a message was read."""
         self._named: dict[bytes, Account] = {}
@@ -131,7 +135,7 @@ class PeerSocket:
                 self._forget(account)
         for account in self._named.values():
             if not account.ended and account.is_deaf(states[account.fd], now):
-                self._cut(account, "another one has taken over the name that it gave itself")
+                self._cut(account, "another one has, or had, the name that it gave itself")
         waiting = weigh(self._connections.values(), states, now)
         for one in excess(waiting, self._bounds, grown):
             self._cut(one.account, one.why)
@@ -149,7 +153,9 @@ class PeerSocket:
         account.ended = True
         address = tcp.cut(account.fd, account.cookie)
         if address:
-            self.remarks.append(f"the connection of {address} is ended: {why}")
+            self.refused.count_other(
+                "a connection that costs too much", self.kind, f"that of {address} is ended: {why}"
+            )
 
     def _account(self, peer: bytes, frame: zmq.Frame) -> Account:
         """Return the account of a connection that is new, or has named itself."""
@@ -165,9 +171,11 @@ class PeerSocket:
             self._named[peer] = account
             if before is not None and tcp.cookie_of(before.fd) == before.cookie:
                 before.rival = account
-                self.remarks.append(
-                    f"two connections call themselves {peer.decode(errors='backslashreplace')!r}: "
-                    "only the newest is answered as long as it is there"
+                self.refused.count_other(
+                    "a name that another connection has taken",
+                    self.kind,
+                    f"{peer.decode(errors='backslashreplace')!r}: only the newest is answered as "
+                    "long as it is there",
                 )
         return account
 
@@ -226,6 +234,8 @@ def _descriptor(frame: zmq.Frame) -> int:
 
 class FrontEnd(PeerSocket):
     """Where clients ask."""
+
+    kind = "clients"
 
     def __init__(self, context: zmq.Context[zmq.Socket[bytes]]) -> None:
         # larger frames end the connection; those between are told what was wrong
@@ -286,11 +296,14 @@ class FrontEnd(PeerSocket):
             return None
 
     def _refuse(self, envelope: list[bytes], error: str, code: int = status.MALFORMED) -> None:
+        self.refused.count(code, self.kind, error)
         self.answer(tuple(envelope), refusal(code, error))
 
 
 class WorkerLink(PeerSocket):
     """Where workers serve."""
+
+    kind = "workers"
 
     def __init__(self, context: zmq.Context[zmq.Socket[bytes]]) -> None:
         super().__init__(context, MAX_LINK_BYTES, WORKER_BYTES)
