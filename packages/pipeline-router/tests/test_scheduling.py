@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from pipeline_protocol.link import Readiness
+from pipeline_router.model import MAX_SERVED
 
 
 def test_a_scoped_worker_comes_before_a_generic_one(harness: Any) -> None:
@@ -293,3 +294,14 @@ def test_background_work_takes_no_room_from_interactive_work(build: Any) -> None
         harness.ask(sender=b"a")
     assert harness.code(harness.ask(sender=b"b", priority="background")) == 503
     assert harness.answers[b"a"] == []
+
+
+def test_turns_are_remembered_of_so_many_and_of_all_who_wait(harness: Any) -> None:
+    worker = harness.worker(slots=2)
+    for name in ("a0", "a1", "a2"):
+        harness.ask(name, sender=b"a")
+    for _ in range(MAX_SERVED + 10):
+        harness.ask()
+        worker.finish()
+    (pool,) = harness.core.dispatcher.schedulers["test_runners"].lanes["ruby", harness.V1].generic
+    assert len(pool.served) <= MAX_SERVED

@@ -50,6 +50,7 @@ class Account:
         "ended",
         "fd",
         "handle",
+        "open",
         "peer",
         "read",
         "rival",
@@ -67,6 +68,8 @@ class Account:
         """What it is called on the socket."""
         self.read = 0
         self.sent = 0
+        self.open = True
+        """Whether anything is sent to it."""
         self.ended = False
         """Whether this router has ended it."""
         self.rival: Account | None = None

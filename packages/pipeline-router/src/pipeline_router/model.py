@@ -318,6 +318,7 @@ class Pool:
         "key",
         "lanes",
         "listed",
+        "most_served",
         "served",
         "turn",
         "workers",
@@ -335,6 +336,8 @@ class Pool:
         """Counts the jobs that its workers were given."""
         self.served: dict[str, int] = {}
         """Owner to its last turn."""
+        self.most_served = MAX_SERVED
+        """Of more, those for whom nothing waits are forgotten."""
         self._listings = 0
 
     def first_free(self) -> Worker | None:
@@ -367,13 +370,11 @@ class Pool:
             last = max(self.served.get(share.owner, 0), self.turn - 1)
             heappush(self.heads[rank], (last, self._listings, share))
 
-    def serve(self, owner: str) -> None:
-        """Count a turn of an owner's."""
-        self.turn += 1
-        self.served[owner] = self.turn
-        if len(self.served) > MAX_SERVED:
-            waiting = {share.owner for shares in self.listed for share in shares}
-            self.served = {who: turn for who, turn in self.served.items() if who in waiting}
+    def forget_turns(self) -> None:
+        """Forget the turns of all for whom nothing waits: a while later they count for nothing."""
+        waiting = {share.owner for shares in self.listed for share in shares}
+        self.served = {who: turn for who, turn in self.served.items() if who in waiting}
+        self.most_served = max(MAX_SERVED, 2 * len(self.served))
 
     def first_waiting(self) -> Work | None:
         """Return the waiting job that comes first: by rank, then by turn of its owner."""

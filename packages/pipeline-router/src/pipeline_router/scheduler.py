@@ -82,8 +82,12 @@ class Scheduler:
         """Make it the most recently used one, by a job of that owner."""
         self._uses += 1
         worker.last_used = self._uses
-        if worker.pool is not None:
-            worker.pool.serve(owner)
+        pool = worker.pool
+        if pool is not None:
+            pool.turn += 1
+            pool.served[owner] = pool.turn
+            if len(pool.served) > pool.most_served:
+                pool.forget_turns()
 
     def available(self, lane: Lane) -> Worker | None:
         """Return the least recently used scoped worker with room, else such a generic one."""
