@@ -157,6 +157,15 @@ class FaultLab:
         """Wait until the router has given these workers up."""
         await_that(lambda: not set(names) & self.ready(), what=f"{names} given up")
 
+    def await_missing(self, *names: str) -> None:
+        """Wait until the router says that it misses these workers, and no other."""
+
+        def missing() -> set[str]:
+            workers = self.say({"action": "describe_workers"})["response"]
+            return {worker["identity"] for worker in workers["missing"]}
+
+        await_that(lambda: missing() == set(names), what=f"{names} missing")
+
     def ready(self, version: str = "v1") -> set[str]:
         """Return the names of the workers that have the version ready."""
         check = {"action": "deployment_check", "track_slug": "ruby", "channel": "test_runners"}

@@ -10,6 +10,7 @@ import pytest
 import yaml
 from faults.lab import FaultLab
 from support.bare import say
+from support.processes import Died
 
 from pipeline_protocol import status
 
@@ -102,9 +103,32 @@ def test_a_full_disk_refuses_a_deploy_and_nothing_else(lab: FaultLab, small_disk
     for number in range(3):
         told = lab.deploy(f"v-{number}")
         assert told["status"]["code"] == status.SETUP_FAILED, told
-        assert "No space" in told["status"]["error"]
+        for word in ("No space", str(file), f"the disk at {small_disk}: 0 of 0 MiB", "make room"):
+            assert word in told["status"]["error"], word
     assert file.read_bytes() == before
+    lab.router.wait_for(rf"configuration not saved: {file}: No space .* \(the disk at {small_disk}")
+    group.wait()
+    lab.router.stop()
+    assert file.with_name("pipeline.yml.lock").read_bytes()
+    lab.start_router()  # nothing has to be written for that
     ballast.unlink()
+    lab.await_ready("worker-1")
     assert lab.deploy("v2")["status"]["code"] == status.OK
     assert deployed(file) == {"v1", "v2"}
     lab.judge()
+
+
+def test_a_router_that_can_create_no_file_says_which_and_where(
+    lab: FaultLab, small_disk: Path
+) -> None:
+    file = small_disk / "pipeline.yml"
+    file.write_bytes(lab.write_seed("v1").read_bytes())
+    subprocess.run(["mount", "-o", "remount,nr_inodes=2", small_disk], check=True)
+    lab.config = file
+    with pytest.raises(Died) as died:
+        lab.start_router()
+    said = str(died.value)
+    assert "exited with 1" in said
+    line = f"pipeline-router: {file}.lock: No space left on device (the disk at {small_disk}: "
+    assert line in said
+    assert "no room for another file): make room there" in said

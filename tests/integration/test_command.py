@@ -181,6 +181,18 @@ def test_workers_are_drained_and_restarted(operator: Place) -> None:
     second.wait_for("(?s)serving.*serving")
 
 
+def test_a_lost_worker_is_missing_until_it_is_dismissed(operator: Place) -> None:
+    worker(operator.own, "worker-1").kill()
+    until(lambda: operator.json("workers")["missing"])
+    (lost,) = operator.json("workers")["missing"]
+    assert (lost["identity"], lost["channel"]) == ("worker-1", "test_runners")
+    assert "worker-1" in operator.call("workers").stdout
+    assert operator.json("status")["channels"]["test_runners"]["missing"] == 1
+    assert operator.call("dismiss", "worker-2").returncode == 1
+    assert operator.call("dismiss", "worker-1").stdout == "worker-1 is missed no longer\n"
+    assert operator.json("workers") == {"workers": [], "missing": []}
+
+
 def test_watch_follows_a_router_that_is_killed_and_comes_back(operator: Place) -> None:
     own = operator.own
     worker(own, "worker-1")

@@ -157,7 +157,12 @@ def test_each_limit_is_the_one_in_force() -> None:
         "the longest wait": f"{options.max_timeout_s:g} s",
         "stored replies": f"{options.result_ttl_s:g} s",
         "sendings of one request": f"{MAX_ENVELOPES}",
-        "replies that a client does not read": f"{sockets.PIPE_MESSAGES}",
+        "requests that the router has not read yet": f"{sockets.REQUESTS_AHEAD} of a connection",
+        "replies that a client does not read": (
+            f"{sockets.PIPE_MESSAGES}, and {sockets.CLIENT_BYTES.each // MIB} MiB"
+        ),
+        "a message that is not whole": f"{sockets.CLIENT_BYTES.each // MIB} MiB in all its frames",
+        "a connection that takes nothing in": f"{sockets.UNACKNOWLEDGED_MS // 1000} s",
     }
 
 
@@ -264,6 +269,7 @@ ASKED: list[dict[str, Any]] = [
     {"action": "forget_images", "workers": ["worker-1"]},
     {"action": "restart_workers"},
     {"action": "drain_worker", "identity": "worker-1"},
+    {"action": "dismiss_worker", "identity": "worker-2"},
 ]
 
 
@@ -277,6 +283,8 @@ def test_the_router_itself_answers_with_the_keys_that_the_document_lists(
         lab = FaultLab(own, 1)
         lab.start_router()
         worker = lab.start_worker("worker-1")
+        lab.start_worker("worker-2").kill()
+        lab.await_missing("worker-2")
         for request in ASKED:
             reply = lab.say(request)
             assert reply["status"]["code"] == 200, reply

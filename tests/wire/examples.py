@@ -63,6 +63,7 @@ REQUESTS: dict[str, requests.Request] = {
     "cancel": requests.Cancel(id="run-1", of_action="test_solution"),
     "restart_workers": requests.RestartWorkers(),
     "drain_worker": requests.DrainWorker(identity="worker-1"),
+    "dismiss_worker": requests.DismissWorker(identity="worker-1"),
     "forget_images": requests.ForgetImages(workers=("worker-1", "worker-2")),
     "configure_worker": requests.ConfigureWorker(
         channel="test_runners", topics=("ruby", "bash"), protocol=link.PROTOCOL
@@ -138,6 +139,9 @@ PROGRESS: dict[str, replies.ProgressReply] = {
 }
 
 _READY = link.VersionState("ruby", VERSION, link.Readiness.READY, DIGEST)
+_MISSING = responses.MissingWorker(
+    "worker-2", "test_runners", ("ruby",), 2, 61.5, "its connection is gone"
+)
 _WORKER = responses.WorkerDescription(
     identity="worker-1",
     channel="test_runners",
@@ -188,9 +192,12 @@ RESPONSES: dict[str, Struct] = {
         ),
     ),
     "WorkerStatus": responses.WorkerStatus(
-        {"test_runners": responses.ChannelStatus(2, slots=4, running=3, waiting=1, keeping=1)}
+        {"test_runners": responses.ChannelStatus(2, 4, 3, 1, unready_slots=2, missing=1, keeping=1)}
     ),
-    "Workers": responses.Workers((_WORKER,)),
+    "Workers": responses.Workers(
+        (_WORKER,),
+        (_MISSING,),
+    ),
     "Pong": responses.Pong("0.1.0", 12.5),
     "Cancelled": responses.Cancelled(1),
     "Told": responses.Told(("worker-1", "worker-2")),

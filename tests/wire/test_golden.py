@@ -86,6 +86,7 @@ def test_every_response_has_an_example() -> None:
         responses.VersionDeployment,
         responses.ChannelStatus,
         responses.WorkerDescription,
+        responses.MissingWorker,
     }
     assert types_of(examples.RESPONSES) == structs_of(responses) - parts
     assert {type(value).__name__ for value in examples.RESPONSES.values()} == set(

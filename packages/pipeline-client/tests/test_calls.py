@@ -43,6 +43,7 @@ CALLS: dict[str, Call[Any]] = {
     "restart_workers": operations.restart_workers(),
     "drain_worker": operations.drain_worker("worker-1"),
     "forget_images": operations.forget_images(["worker-1"]),
+    "dismiss_worker": operations.dismiss_worker("worker-1"),
 }
 
 
@@ -112,7 +113,7 @@ def test_made_up_ids_differ() -> None:
 
 def test_what_would_harm_twice_is_sent_once() -> None:
     once = {action for action, call in CALLS.items() if not call.resendable}
-    assert once == {"restart_workers", "drain_worker"}
+    assert once == {"restart_workers", "drain_worker", "dismiss_worker"}
 
 
 Making = Callable[[], Call[Any]]
@@ -188,6 +189,7 @@ def test_answer_has_response_and_context(action: str, response: Any) -> None:
         ("restart_workers", responses.Told(("worker-1",))),
         ("drain_worker", responses.Told(())),
         ("forget_images", responses.Told(("worker-1",))),
+        ("dismiss_worker", responses.Told(())),
     ],
 )
 def test_response_of_what_the_router_answers(action: str, response: Any) -> None:

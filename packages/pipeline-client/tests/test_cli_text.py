@@ -17,6 +17,7 @@ from pipeline_protocol.responses import (
     ChannelStatus,
     Deployment,
     DeployState,
+    MissingWorker,
     Pong,
     Recommendations,
     Representation,
@@ -308,7 +309,7 @@ CHANNELS = {"test_runners": ChannelStatus(1, 2, 1, 3)}
 
 
 def look(*workers: WorkerDescription, wanted: roster.Wanted | None = None) -> scene.Scene:
-    return scene.Scene("tcp://r:1", PONG, CHANNELS, workers, wanted or {})
+    return scene.Scene("tcp://r:1", PONG, CHANNELS, workers, wanted=wanted or {})
 
 
 def told(before: scene.Facts, now: scene.Facts) -> list[str]:
@@ -365,9 +366,35 @@ def test_the_screen_shows_all_of_it_or_since_when_nothing_is_known() -> None:
     seen = look(worker("w1"), wanted=WANTED)
     lines = plain(scene.screen(seen, seen, 0.0, "12:00:00"))
     assert lines[0] == "router 0.1.0 at tcp://r:1, up for 5.00 s"
-    assert any(line.split() == ["test_runners", "1", "2", "1", "3"] for line in lines)
+    assert any(line.split() == ["test_runners", "1", "0", "2", "1", "3"] for line in lines)
     silent = scene.Scene("tcp://r:1", trouble="101")
     lines = plain(scene.screen(silent, seen, 65, "12:00:00"))
     assert lines[0] == ("the router at tcp://r:1 does not answer since 12:00:00 (1 min 5 s)")
     assert any("w1" in line for line in lines)
     assert len(scene.screen(silent, None, 1, "12:00:00")) == 2
+
+
+# --- who is missing
+
+LOST = MissingWorker("worker-2", "test_runners", ("ruby",), 2, 125.0, "its connection\x1b[31m")
+
+
+def test_a_missing_worker_is_in_the_table_since_when_and_why() -> None:
+    (line,) = [line for line in plain(roster.roster_lines((), {}, [LOST])) if "worker-2" in line]
+    assert "ruby" in line
+    assert "-/2" in line
+    assert f"missing for {text.span(125.0)}: its connection" in line
+    assert "\x1b" not in line
+
+
+def test_slots_that_cannot_serve_are_shown_apart() -> None:
+    channels = {"test_runners": ChannelStatus(2, 4, 1, 0, unready_slots=3, missing=1)}
+    header, line = plain(roster.channel_lines(channels))
+    assert header.split() == ["CHANNEL", "WORKERS", "MISSING", "SLOTS", "RUNNING", "WAITING"]
+    assert line.split() == ["test_runners", "2", "1", "1", "of", "4", "1", "0"]
+
+
+def test_a_worker_that_is_lost_is_no_longer_there_but_missing() -> None:
+    there = scene.facts(look(worker("worker-2")), {})
+    lost = scene.Scene("tcp://r:1", PONG, CHANNELS, (), (LOST,))
+    assert told(there, scene.facts(lost, there)) == ["worker-2 of test_runners: missing"]

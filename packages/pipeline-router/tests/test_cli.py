@@ -173,6 +173,22 @@ def test_insecure_binds_anywhere(start: Start) -> None:
     router = start("--seed", str(SEED), "--bind", "0.0.0.0", "--insecure")
     front, _ = addresses(router)
     assert front.startswith("tcp://0.0.0.0:")
+    assert router.stderr is not None
+    line = router.stderr.readline()
+    assert "WARNING --insecure: nothing is encrypted" in line
+    for word in (front, "run code", "deploy", "can be a worker"):
+        assert word in line
+
+
+def test_the_most_memory_is_a_size_that_a_router_can_live_with(start: Start) -> None:
+    router = start("--seed", str(SEED), "--memory-max", "256MiB")
+    front, _ = addresses(router)
+    soft, _ = resource.prlimit(router.pid, resource.RLIMIT_DATA)
+    assert 256 << 20 < soft < 768 << 20
+    assert ping(front) == 200
+    for bad in ("lots", "1MiB", "-1"):
+        status, error = run("p.yml", f"--memory-max={bad}")
+        assert (status, "--memory-max" in error) == (2, True)
 
 
 def test_help_and_bad_options() -> None:

@@ -42,13 +42,23 @@ from pipeline_protocol.link import (
 from pipeline_router.commands import Command, Probe, Save, SendReply, Tell, TellAll
 from pipeline_router.config import Config, RouterOptions
 from pipeline_router.core import RouterCore
-from pipeline_router.events import Event, PeerGone, Probed, Requested, Saved, Tick, WorkerSaid
+from pipeline_router.events import (
+    Envelope,
+    Event,
+    PeerGone,
+    Probed,
+    Requested,
+    Saved,
+    Tick,
+    WorkerSaid,
+)
 from pipeline_router.model import State, Work, Worker
 
 TRACKS = ("ruby", "bash")
 VERSIONS = ("v1", "v2")
 LANES = [(track, version) for track in TRACKS for version in VERSIONS]
 NAMES = ("w0", "w1", "w2", "w3")
+CLIENTS = (b"one", b"two", b"three")
 OPTIONS = RouterOptions(queue=6, max_attempts=2, result_ttl_s=20)
 
 Fence = tuple[int, int]
@@ -127,9 +137,12 @@ def _reply(code: int) -> bytes:
     return msgspec.json.encode({"status": {"code": code, "message": ""}})
 
 
-def has_room(worker: Worker) -> bool:
-    """Say from scratch what the core keeps at hand."""
-    alone = any(isinstance(work, Work) and work.alone for work in worker.running.values())
+def has_room(worker: Worker, sent_alone: set[Fence]) -> bool:
+    """Say from scratch what the core keeps at hand; a suspect stays alone to its end."""
+    alone = any(
+        work.alone if isinstance(work, Work) else work is None and fence in sent_alone
+        for fence, work in worker.running.items()
+    )
     return len(worker.running) < worker.slots and worker.reserved is None and not alone
 
 
@@ -146,9 +159,10 @@ class RouterMachine(RuleBasedStateMachine):
         self.core = RouterCore(config, {"test_runners": wanted}, epoch=1, now=0.0)
         self.workers: dict[str, ModelWorker] = {}
         self.peers: dict[bytes, ModelWorker] = {}
-        self.senders: dict[bytes, Sender] = {}
+        self.senders: dict[Envelope, Sender] = {}
         self.askers: list[Sender] = []
         self.executions: set[Fence] = set()
+        self.sent_alone: set[Fence] = set()
         self.lost_with: dict[int, int] = {}
         self.counter = 0
         self.advance(4.0)
@@ -166,7 +180,7 @@ class RouterMachine(RuleBasedStateMachine):
     def carry_out(self, command: Command) -> list[Event]:
         match command:
             case SendReply(envelope, body):
-                self.senders[envelope[0]].codes.append(decode_reply(body).status.code)
+                self.senders[envelope].codes.append(decode_reply(body).status.code)
             case Tell(peer, message, body):
                 return self.tell(peer, message, body)
             case TellAll(peers, message):
@@ -185,6 +199,8 @@ class RouterMachine(RuleBasedStateMachine):
             fence = (message.job, message.attempt)
             assert fence not in self.executions, "one attempt is one execution"
             self.executions.add(fence)
+            if message.alone:
+                self.sent_alone.add(fence)
             assert self.lost_with.get(message.job, 0) < OPTIONS.max_attempts
         worker.inbox.append((message, body))
         return []
@@ -223,8 +239,11 @@ class RouterMachine(RuleBasedStateMachine):
         lanes=st.lists(st.sampled_from([*LANES, LANES[0], LANES[0]]), min_size=1, max_size=4),
         background=st.booleans(),
         timeout_s=st.sampled_from([40, 10, 2]),
+        client=st.sampled_from([*CLIENTS, CLIENTS[0]]),
     )
-    def ask(self, lanes: list[tuple[str, str]], background: bool, timeout_s: float) -> None:
+    def ask(
+        self, lanes: list[tuple[str, str]], background: bool, timeout_s: float, client: bytes
+    ) -> None:
         for track, version in lanes:
             self.counter += 1
             name = f"job-{self.counter}"
@@ -238,14 +257,14 @@ class RouterMachine(RuleBasedStateMachine):
                 "timeout_s": timeout_s,
                 "priority": "background" if background else "interactive",
             }
-            self.send(name, msgspec.json.encode(request), self.now + timeout_s)
+            self.send(name, msgspec.json.encode(request), self.now + timeout_s, client)
 
-    def send(self, name: str, body: bytes, deadline: float) -> None:
-        peer = f"client-{len(self.senders)}".encode()
-        self.senders[peer] = sender = Sender(name, body, deadline)
+    def send(self, name: str, body: bytes, deadline: float, client: bytes = CLIENTS[0]) -> None:
+        envelope = (client, b"%d" % len(self.senders))
+        self.senders[envelope] = sender = Sender(name, body, deadline)
         if name:
             self.askers.append(sender)
-        self.do(Requested((peer,), decode_request(body), body))
+        self.do(Requested(envelope, decode_request(body), body))
 
     @precondition(lambda self: self.askers)
     @rule(data=st.data())
@@ -253,7 +272,8 @@ class RouterMachine(RuleBasedStateMachine):
         before = data.draw(st.sampled_from(self.askers[-10:]))
         if sum(sender.name == before.name for sender in self.askers) < 8:
             lasts = msgspec.json.decode(before.body)["timeout_s"]
-            self.send(before.name, before.body, self.now + lasts)
+            client = data.draw(st.sampled_from(CLIENTS))
+            self.send(before.name, before.body, self.now + lasts, client)
 
     @precondition(lambda self: self.askers)
     @rule(data=st.data())
@@ -391,7 +411,7 @@ class RouterMachine(RuleBasedStateMachine):
             for worker in presence:
                 state = worker.versions.get((work.lane.track, work.lane.version))
                 assert not (
-                    has_room(worker)
+                    has_room(worker, self.sent_alone)
                     and not worker.draining
                     and state is not None
                     and state.state is Readiness.READY
@@ -428,7 +448,7 @@ class RouterMachine(RuleBasedStateMachine):
         works = dispatcher.inflight.works.values()
         for work in works:
             assert work.deadline >= self.now
-            assert any(not self.senders[envelope[0]].codes for envelope in work.envelopes)
+            assert any(not self.senders[envelope].codes for envelope in work.envelopes)
         waiting = [work for work in works if work.state is State.WAITING]
         scheduler = dispatcher.schedulers["test_runners"]
         assert scheduler.count == len(waiting)
@@ -437,6 +457,51 @@ class RouterMachine(RuleBasedStateMachine):
             work.job for work in waiting
         }
         assert len(dispatcher.inflight._by_key) == len(dispatcher.inflight._by_name) == len(works)
+
+    @invariant()
+    def each_share_is_what_waits_of_its_owner(self) -> None:
+        scheduler = self.core.dispatcher.schedulers["test_runners"]
+        waiting: dict[str, list[Work]] = {}
+        for lane in scheduler.lanes.values():
+            for work in lane:
+                waiting.setdefault(work.owner, []).append(work)
+        assert scheduler.shares.keys() == waiting.keys()
+        for owner, works in waiting.items():
+            share = scheduler.shares[owner]
+            assert share.count == len(works)
+            assert share.bytes == sum(len(work.body) for work in works)
+            assert list(share.latest_first()) == sorted(
+                works, key=lambda work: (work.rank, work.order), reverse=True
+            )
+
+    @invariant()
+    def whoever_had_the_last_turn_is_not_next_while_another_waits(self) -> None:
+        scheduler = self.core.dispatcher.schedulers["test_runners"]
+        for pool in {worker.pool for worker in scheduler.workers if worker.pool is not None}:
+            first = pool.first_waiting()
+            waiting = [work for lane in pool.lanes for work in lane]
+            if first is None:
+                assert not waiting
+                continue
+            assert first.rank == min(work.rank for work in waiting)
+            for work in waiting:
+                if work.rank != first.rank:
+                    continue
+                if work.owner == first.owner:
+                    assert first.order <= work.order
+                else:
+                    last = pool.served.get(first.owner, 0)
+                    assert last <= max(pool.served.get(work.owner, 0), pool.turn - 1)
+
+    @invariant()
+    def nobody_without_a_share_of_the_queue_is_kept_out(self) -> None:
+        scheduler = self.core.dispatcher.schedulers["test_runners"]
+        assert scheduler.count <= 100
+        full = scheduler.count >= OPTIONS.queue
+        if full and len(scheduler.shares) == 1 and self.core.dispatcher.open:
+            (lane, *_) = scheduler.lanes.values()
+            newcomer = Work(0, lane, [], b"", 0.0, 0.0, owner="somebody else", rank=0)
+            assert scheduler.make_room(newcomer, OPTIONS.queue, OPTIONS.queue_bytes)
 
     @invariant()
     def no_waiting_time_outlives_what_waits(self) -> None:

@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from pipeline_protocol.link import Readiness
+from pipeline_router.model import MAX_SERVED
 
 
 def test_a_scoped_worker_comes_before_a_generic_one(harness: Any) -> None:
@@ -183,3 +184,124 @@ def test_worker_room_is_found_again_after_it_was_full(harness: Any) -> None:
     assert len(worker.jobs) == 20
     pool = harness.core.dispatcher.schedulers["test_runners"].lanes["ruby", harness.V1].generic[0]
     assert len(pool.free) == 1, "one entry a worker, however often it is used"
+
+
+def test_waiting_jobs_are_taken_in_turn_by_who_asked(harness: Any) -> None:
+    worker = harness.worker()
+    harness.ask("a0", sender=b"a")
+    for number in range(1, 5):
+        harness.ask(f"a{number}", sender=b"a")
+    for name in ("b1", "b2", "c1"):
+        harness.ask(name, sender=name[:1].encode())
+    for _ in range(7):
+        worker.finish()
+    assert worker.bodies == ["a0", "b1", "c1", "a1", "b2", "a2", "a3", "a4"]
+
+
+@pytest.mark.parametrize("slots", [1, 2, 5])
+def test_a_second_client_waits_for_one_job_a_slot_at_most(harness: Any, slots: int) -> None:
+    worker = harness.worker(slots=slots)
+    for _ in range(50):
+        harness.ask(sender=b"a")
+    for name in ("b1", "b2", "b3", "b4"):
+        before = len(worker.jobs)
+        harness.ask(name, sender=b"b")
+        for number in range(before - slots, before):
+            worker.finish(number)
+        assert name in worker.bodies[before:]
+        worker.finish(worker.bodies.index(name))
+        del harness.answers[b"b"]
+
+
+def test_newcomers_without_end_do_not_keep_anybody_from_a_turn(harness: Any) -> None:
+    worker = harness.worker()
+    for number in range(6):
+        harness.ask(f"a{number}", sender=b"a")
+    for number in range(20):
+        harness.ask(f"new-{number}")
+        worker.finish()
+    assert [name for name in worker.bodies if name.startswith("a")] == [f"a{n}" for n in range(6)]
+
+
+def test_turns_hold_across_tracks_and_versions(build: Any) -> None:
+    harness = build(wanted=[("ruby", build.V1), ("bash", build.V1)])
+    worker = harness.worker()
+    for number in range(4):
+        harness.ask(f"a{number}", sender=b"a")
+    harness.ask("b", sender=b"b", track_slug="bash")
+    worker.finish()
+    assert worker.bodies == ["a0", "b"]
+
+
+def test_each_pool_of_workers_has_its_own_turns(build: Any) -> None:
+    """Whoever is served well elsewhere is not last where somebody else has more."""
+    harness = build(wanted=[("ruby", build.V1), ("bash", build.V1)])
+    ruby, bash = harness.worker("r", "ruby"), harness.worker("b", "bash")
+    for number in range(6):
+        harness.ask(f"other-{number}", sender=b"other")
+    harness.ask("mine", sender=b"me")
+    for number in range(3):
+        harness.ask(f"busy-{number}", sender=b"me", track_slug="bash")
+        bash.finish()
+    ruby.finish()
+    assert ruby.bodies == ["other-0", "mine"]
+
+
+def test_jobs_that_wait_for_the_start_are_in_turn_too(build: Any) -> None:
+    harness = build(settled=False)
+    worker = harness.worker(slots=2)
+    for name in ("a1", "a2", "a3", "b1"):
+        harness.ask(name, sender=name[:1].encode())
+    harness.wait(4)
+    assert worker.bodies == ["a1", "b1"]
+
+
+def test_the_room_of_a_full_queue_is_shared(build: Any) -> None:
+    harness = build(queue=4)
+    worker = harness.worker()
+    for number in range(5):
+        harness.ask(f"a{number}", sender=b"a")
+    assert harness.answers[b"a"] == []
+    first = harness.ask("b1", sender=b"b")
+    assert harness.code(first) is None
+    assert harness.code(b"a") == 503, "its last one made room"
+    assert "others need room" in harness.error(b"a")
+    second, third = harness.ask("b2", sender=b"b"), harness.ask("c", sender=b"c")
+    assert harness.answers[second] == []
+    assert [len(harness.answers[b"a"]), harness.code(third)] == [3, None]
+    harness.ask("b3", sender=b"b")
+    assert harness.code(b"b") == 503, "its share is taken"
+    for _ in range(4):
+        worker.finish()
+    assert worker.bodies == ["a0", "b1", "c", "a1", "b2"]
+
+
+def test_room_in_bytes_is_shared_as_well(build: Any) -> None:
+    harness = build(queue_bytes=20_000)
+    harness.worker()
+    harness.ask(sender=b"small")
+    for _ in range(5):
+        harness.ask(sender=b"a", files={"big": "x" * 3500})
+    assert harness.answers[b"a"] == []
+    other = harness.ask(sender=b"b", files={"big": "x" * 6000})
+    assert (harness.code(other), len(harness.answers[b"a"])) == (None, 2)
+
+
+def test_background_work_takes_no_room_from_interactive_work(build: Any) -> None:
+    harness = build(queue=2)
+    harness.worker()
+    for _ in range(3):
+        harness.ask(sender=b"a")
+    assert harness.code(harness.ask(sender=b"b", priority="background")) == 503
+    assert harness.answers[b"a"] == []
+
+
+def test_turns_are_remembered_of_so_many_and_of_all_who_wait(harness: Any) -> None:
+    worker = harness.worker(slots=2)
+    for name in ("a0", "a1", "a2"):
+        harness.ask(name, sender=b"a")
+    for _ in range(MAX_SERVED + 10):
+        harness.ask()
+        worker.finish()
+    (pool,) = harness.core.dispatcher.schedulers["test_runners"].lanes["ruby", harness.V1].generic
+    assert len(pool.served) <= MAX_SERVED

@@ -3,8 +3,9 @@
 import json
 import threading
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
-from time import monotonic
+from time import monotonic, sleep
 from typing import Any
 
 import msgspec
@@ -319,3 +320,92 @@ def test_a_clean_end_finishes_what_runs(router: Running) -> None:
     assert json.loads(client.recv())["response"] == "done"
     router.thread.join(PATIENCE_MS / 1000)
     assert not router.thread.is_alive()
+
+
+PING = b'{"action": "ping"}'
+
+
+def named(router: Running, kind: int = zmq.DEALER) -> Socket:
+    client = router.context.socket(kind)
+    client.linger = 0
+    client.rcvtimeo = PATIENCE_MS
+    client.routing_id = b"twin"
+    client.connect(router.front_address)
+    router.sockets.append(client)
+    return client
+
+
+def test_of_two_clients_of_one_name_the_newest_is_answered_until_it_leaves(
+    router: Running, caplog: pytest.LogCaptureFixture
+) -> None:
+    first = named(router)
+    first.send_multipart([b"1", b"", PING])
+    assert first.recv_multipart()[0] == b"1"
+    second = named(router)
+    second.send_multipart([b"2", b"", PING])
+    assert second.recv_multipart()[0] == b"2"
+    until = monotonic() + PATIENCE_MS / 1000
+    while "'twin': only the newest is answered" not in caplog.text:
+        assert monotonic() < until
+        sleep(0.05)
+    second.close()
+    first.rcvtimeo = 500
+    while True:
+        assert monotonic() < until
+        first.send_multipart([b"3", b"", PING])
+        with suppress(zmq.Again):
+            assert first.recv_multipart()[0] == b"3"
+            break
+
+
+def test_a_name_taken_by_one_that_says_nothing_is_given_back(router: Running) -> None:
+    first = named(router)
+    first.send_multipart([b"1", b"", PING])
+    assert first.recv_multipart()[0] == b"1"
+    silent = named(router)
+    sleep(0.3)
+    silent.close()
+    until = monotonic() + PATIENCE_MS / 500
+    first.rcvtimeo = 7_000
+    while True:
+        assert monotonic() < until
+        first.send_multipart([b"2", b"", PING])
+        with suppress(zmq.Again):
+            assert first.recv_multipart()[0] == b"2"
+            break
+
+
+def test_a_client_that_comes_back_under_its_name_is_answered(router: Running) -> None:
+    for _ in range(5):
+        client = named(router, zmq.REQ)
+        client.send(PING)
+        assert b'"code":200' in client.recv()
+        client.close()
+
+
+def test_nobody_gets_what_another_of_the_same_name_asked(router: Running) -> None:
+    worker = router.worker()
+    first = named(router)
+    first.send_multipart([b"1", b"", json.dumps(JOB).encode()])
+    job, _ = worker.hear(Job)
+    second = named(router)
+    second.send_multipart([b"2", b"", PING])
+    assert second.recv_multipart()[0] == b"2"
+    worker.say(Result(job.job, job.attempt, 200), answer("not for the second"))
+    worker.hear(ResultAck)
+    second.send_multipart([b"3", b"", PING])
+    assert second.recv_multipart()[0] == b"3"
+
+
+def test_a_worker_of_a_name_in_use_takes_its_place(router: Running) -> None:
+    """A worker's host may go without a word: who comes after it must not wait for that."""
+    hello = Hello("w1", "one", "test_runners", (), 1)
+    for instance in ("one", "two"):
+        socket = router.context.socket(zmq.DEALER)
+        socket.linger = 0
+        socket.rcvtimeo = PATIENCE_MS
+        socket.routing_id = b"named"
+        socket.connect(router.link_address)
+        router.sockets.append(socket)
+        socket.send(encode_link(msgspec.structs.replace(hello, instance=instance)))
+        assert isinstance(decode_to_worker(socket.recv()), Welcome)

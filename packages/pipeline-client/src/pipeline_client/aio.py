@@ -85,6 +85,7 @@ class AsyncPipelineClient:
     restart_workers = _carrying_out(operations.restart_workers)
     drain_worker = _carrying_out(operations.drain_worker)
     forget_images = _carrying_out(operations.forget_images)
+    dismiss_worker = _carrying_out(operations.dismiss_worker)
 
     async def close(self) -> None:
         """Let go of the connection; calls under way in other tasks end with 499."""

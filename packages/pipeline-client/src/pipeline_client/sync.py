@@ -95,6 +95,7 @@ class PipelineClient:
     restart_workers = _carrying_out(operations.restart_workers)
     drain_worker = _carrying_out(operations.drain_worker)
     forget_images = _carrying_out(operations.forget_images)
+    dismiss_worker = _carrying_out(operations.dismiss_worker)
 
     def close(self) -> None:
         """Let go of the connection; calls under way in other threads end with 499."""

@@ -242,6 +242,13 @@ class ForgetImages(_Action, frozen=True, kw_only=True, tag="forget_images"):
     """Which ones; empty: all."""
 
 
+class DismissWorker(_Action, frozen=True, kw_only=True, tag="dismiss_worker"):
+    """Miss a worker no longer that was lost and will not come back."""
+
+    role: ClassVar[Role] = Role.OPERATOR
+    identity: Identity
+
+
 class ConfigureWorker(_Action, frozen=True, kw_only=True, tag="configure_worker"):
     """A worker's first question: where the link is."""
 
@@ -272,6 +279,7 @@ RouterServed = (
     | RestartWorkers
     | DrainWorker
     | ForgetImages
+    | DismissWorker
     | ConfigureWorker
 )
 Request = WorkerServed | RouterServed

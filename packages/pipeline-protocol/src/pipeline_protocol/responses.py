@@ -112,6 +112,11 @@ class ChannelStatus(Struct, frozen=True):
     slots: int
     running: int
     waiting: int
+    unready_slots: int = 0
+    """Of the slots: those that cannot serve now. Their worker has nothing ready, drains, restarts
+    or is in trouble."""
+    missing: int = 0
+    """Workers that were lost, and have not come back."""
     keeping: int = 0
     """How many of the workers keep images that are not wanted."""
 
@@ -143,10 +148,23 @@ class WorkerDescription(Struct, frozen=True):
     """Why the worker keeps images that are not wanted."""
 
 
+class MissingWorker(Struct, frozen=True):
+    """A worker that was lost: until it comes back, is drained or dismissed, or the router ends."""
+
+    identity: str
+    channel: str
+    topics: tuple[str, ...]
+    slots: int
+    missing_s: float
+    """Since it was lost."""
+    why: str
+
+
 class Workers(Struct, frozen=True):
     """Of describe_workers."""
 
     workers: tuple[WorkerDescription, ...]
+    missing: tuple[MissingWorker, ...] = ()
 
 
 class Pong(Struct, frozen=True):
@@ -163,7 +181,7 @@ class Cancelled(Struct, frozen=True):
 
 
 class Told(Struct, frozen=True):
-    """Of restart_workers, drain_worker and forget_images: who was told."""
+    """Of restart_workers, drain_worker, dismiss_worker, forget_images: whom it concerned."""
 
     workers: tuple[str, ...]
 

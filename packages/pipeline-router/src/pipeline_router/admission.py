@@ -66,15 +66,15 @@ class Admission:
         request: WorkerServed = event.request  # type: ignore[assignment]  # it has a row
         dispatcher = self._dispatcher
         scheduler = dispatcher.schedulers[served.channel]
-        key, name = b"", None
+        key, name, owner = b"", None, owner_of(event)
         if request.id is not UNSET:
             key = key_of(event.sender, event.body)
-            if self._met(key, event.envelope, now):
+            if self._met(key, event.envelope, served, now):
                 return
-            name = (owner_of(event), served.action, request.id)
+            name = (owner, served.action, request.id)
         lane = self._admit(scheduler, request, name)
         if isinstance(lane, Refusal):
-            self._refuse(event.envelope, lane)
+            self._refuse(event.envelope, served, lane)
             return
         timeout_s = served.timeout_s if request.timeout_s is UNSET else request.timeout_s
         self._jobs += 1
@@ -86,6 +86,7 @@ class Admission:
             now,
             now + min(timeout_s, dispatcher.options.max_timeout_s),
             key=key,
+            owner=owner,
             name=name,
             rank=_rank(request),
             progress=request.progress,
@@ -97,7 +98,7 @@ class Admission:
         elif not dispatcher.place(work, now):
             refusal = self._why_not_wait(scheduler, work, now)
             if refusal is not None:
-                self._refuse(event.envelope, refusal)
+                self._refuse(event.envelope, served, refusal)
                 return
             scheduler.put(work)
         dispatcher.inflight.add(work)
@@ -124,13 +125,13 @@ class Admission:
         dispatcher.inflight.add(work)
         return True
 
-    def _met(self, key: bytes, envelope: Envelope, now: float) -> bool:
+    def _met(self, key: bytes, envelope: Envelope, served: Served, now: float) -> bool:
         """Join the same request in flight, or send its stored reply again; False: neither is."""
         dispatcher = self._dispatcher
         work = dispatcher.inflight.with_key(key)
         if work is not None:
             if not work.attach(envelope):
-                self._refuse(envelope, refusals.TOO_MANY_SENDERS)
+                self._refuse(envelope, served, refusals.TOO_MANY_SENDERS)
         else:
             reply = dispatcher.stored.get(key, now)
             if reply is None:
@@ -161,11 +162,17 @@ class Admission:
             if refusal is not None:
                 return refusal
         queue = options.queue if dispatcher.open else max(options.queue, QUEUE_AT_START)
-        if scheduler.count < queue and scheduler.bytes + len(work.body) <= options.queue_bytes:
+        if scheduler.fits(work, queue, options.queue_bytes):
             return None
-        return refusals.full(scheduler, work.lane, dispatcher.address, queue=queue)
+        gone = scheduler.make_room(work, queue, options.queue_bytes)
+        if not gone:
+            return refusals.full(scheduler, work.lane, dispatcher.address, queue=queue)
+        for other in gone:
+            dispatcher.end(other, refusals.crowded_out(scheduler, other.lane), now)
+        return None
 
-    def _refuse(self, envelope: Envelope, why: Refusal) -> None:
+    def _refuse(self, envelope: Envelope, served: Served, why: Refusal) -> None:
+        self._dispatcher.refused.count(why.code, served.channel, why.error)
         self._out.append(SendReply(envelope, why.reply()))
 
 

@@ -13,6 +13,7 @@ from logging.handlers import QueueHandler, QueueListener
 from pathlib import Path
 from queue import SimpleQueue
 from time import monotonic
+from typing import Any
 
 import click
 import zmq
@@ -20,7 +21,7 @@ import zmq
 from pipeline_protocol.log_format import LogFormatter
 from pipeline_protocol.text import clean
 from pipeline_router.config_file import ConfigFile, ConfigLocked
-from pipeline_router.config_parse import BadConfig
+from pipeline_router.config_parse import BadConfig, size
 from pipeline_router.core import EPOCHS, RouterCore
 from pipeline_router.credentials import check_credentials
 from pipeline_router.loop import RouterLoop
@@ -29,6 +30,15 @@ from pipeline_router.sockets import FrontEnd, WorkerLink
 YOUNG_OBJECTS = 50_000
 """How many may be made before the collector looks for cycles among them. Jobs end without it; at
 its usual 700 it would look at all that wait, again and again."""
+
+INSECURE = (
+    "--insecure: nothing is encrypted, and nobody has to show a key. Whoever reaches %s can run "
+    "code on the workers, deploy and unload versions, cancel jobs, drain and restart workers; "
+    "whoever reaches %s can be a worker: take others' jobs, read what they send, and answer as it "
+    "likes"
+)
+LEAST_MEMORY = 128 << 20
+"""Of `--memory-max`: what a router with 1,000 workers takes, and a little."""
 
 _log = logging.getLogger("pipeline_router")
 
@@ -47,6 +57,19 @@ class Unusable(Failure):
     """Options or a configuration that are of no use."""
 
     exit_code = 2
+
+
+class _Size(click.ParamType[int]):
+    name = "size"
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> int:
+        try:
+            most = size(value)
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
+        if most < LEAST_MEMORY:
+            self.fail(f"a router needs {LEAST_MEMORY >> 20}MiB", param, ctx)
+        return most
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
@@ -87,6 +110,13 @@ class Unusable(Failure):
     is_flag=True,
     help="Listen off loopback although nothing is encrypted and nobody has to show a key.",
 )
+@click.option(
+    "--memory-max",
+    type=_Size(),
+    envvar="PIPELINE_MEMORY_MAX",
+    metavar="SIZE",
+    help="Memory that the router may take, as 512MiB; with more it ends, to be started again.",
+)
 @click.version_option(package_name="pipeline-router")
 def main(
     config: Path,
@@ -96,6 +126,7 @@ def main(
     port: int,
     link_port: int,
     insecure: bool,
+    memory_max: int | None,
 ) -> None:
     """Run the router on the configuration file CONFIG.
 
@@ -110,7 +141,17 @@ def main(
     file = ConfigFile(config, partial(check_credentials, link_is_private=private))
     listener = _log_aside()
     try:
-        _run(file, seed, host, port, link_port, force_worker_restart=force_worker_restart)
+        _run(
+            file,
+            seed,
+            host,
+            port,
+            link_port,
+            force_worker_restart=force_worker_restart,
+            memory_max=memory_max,
+        )
+    except MemoryError:
+        raise Failure("there is no memory left: start it again") from None
     finally:
         listener.stop()
         file.unlock()
@@ -124,6 +165,7 @@ def _run(
     link_port: int,
     *,
     force_worker_restart: bool,
+    memory_max: int | None,
 ) -> None:
     try:
         if seed is None and not file.path.exists():
@@ -156,18 +198,22 @@ def _run(
             installation=file.installation,
             version=version("pipeline-router"),
         )
-        loop = RouterLoop(core, front, link, file)
+        loop = RouterLoop(core, front, link, file, memory_max)
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: loop.stop())
         signal.signal(signal.SIGHUP, lambda *_: loop.reload())
         _log.info("listening on %s (clients), %s (workers)", address, link_address)
+        if not ip_address(host).is_loopback:
+            _log.warning(INSECURE, address, link_address)
         gc.freeze()
         gc.set_threshold(YOUNG_OBJECTS)
-        loop.run()
+        whole = loop.run()
     finally:
         front.close()
         link.close()
         context.term()
+    if not whole:
+        raise Failure("ended for want of memory: start it again")
     _log.info("stopped")
 
 

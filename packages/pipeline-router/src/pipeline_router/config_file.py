@@ -7,6 +7,7 @@ import fcntl
 import os
 import secrets
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -16,6 +17,7 @@ import yaml
 from pipeline_router.config import Config, Versions
 from pipeline_router.config_parse import BadConfig, Entries, Entry, read_config, read_state
 from pipeline_router.config_yaml import BadYaml, load
+from pipeline_router.unwritable import Unwritable
 
 MARKER = "# --- below this line the router writes; edit it only while no router runs ---"
 MAX_FILE_BYTES = 16 << 20
@@ -46,12 +48,15 @@ class ConfigFile:
     # --- beginning and end
 
     def lock(self) -> None:
-        """Keep every other router out; raises ConfigLocked if one is in.
+        """Keep every other router out; raises ConfigLocked if one is in, Unwritable if none can be.
 
         The lock file is never unlinked: who had it open would hold a lock that nobody sees.
         """
-        path = f"{self._real}.lock"
-        lock = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        path = Path(f"{self._real}.lock")
+        try:
+            lock = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        except OSError as error:
+            raise Unwritable(path, error) from None
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -60,9 +65,10 @@ class ConfigFile:
             raise ConfigLocked(
                 f"{self.path} is in use by another router (process {owner or 'unknown'})"
             ) from None
-        os.truncate(lock, 0)
-        os.pwrite(lock, f"{os.getpid()}\n".encode(), 0)
         self._lock = lock
+        with suppress(OSError):  # on a full disk the lock holds, though it does not say whose it is
+            os.truncate(lock, 0)
+            os.pwrite(lock, f"{os.getpid()}\n".encode(), 0)
 
     def unlock(self) -> None:
         """Let another router in."""
@@ -124,7 +130,7 @@ class ConfigFile:
     def save(self, versions: Versions) -> Config | None:
         """Write the wanted versions; return the configuration if people had changed it meanwhile.
 
-        Raises BadConfig or OSError: nothing was written then.
+        Raises BadConfig or Unwritable: nothing was written then.
         """
         # the very text that is kept is the one that is looked at: somebody may be writing now
         text = _read(self._real, self.path)
@@ -154,6 +160,13 @@ class ConfigFile:
         return dated
 
     def _replace(self, text: str) -> None:
+        """Write the file anew; raises Unwritable, and leaves the old one then."""
+        try:
+            self._write_and_rename(text)
+        except OSError as error:
+            raise Unwritable(self._real, error) from None
+
+    def _write_and_rename(self, text: str) -> None:
         """Write aside, sync, rename, sync the folder: a crash leaves the old or the new."""
         aside = self._real.with_name(f".{self._real.name}.new")
         mode = self._real.stat().st_mode & 0o777 if self._real.exists() else 0o644

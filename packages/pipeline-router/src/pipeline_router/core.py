@@ -192,6 +192,8 @@ class RouterCore:
         worker.load, worker.trouble = message.load, message.trouble
         self.sessions.keeps(worker, message.keeps)
         if message.draining and not (worker.draining or worker.restarting):
+            why = message.trouble or "it drains"
+            self._out.append(Note("info", "%s takes no more jobs: %s", (worker, why)))
             self.sessions.rest(worker, now, restarting=False)
 
     def _progress(self, worker: Worker, message: Progress, body: bytes, _: float) -> None:
@@ -245,6 +247,7 @@ class RouterCore:
             self._operations.not_saved(event.error)
             self._out.append(Note("error", "configuration not saved: %s", (event.error,)))
         if event.config is not None:
+            self._out.append(Note("info", "configuration read again: it was changed meanwhile"))
             self._adopt(event.config)
             concerned = self.dispatcher.schedulers
         if concerned:
@@ -297,6 +300,7 @@ class RouterCore:
         for worker in self.sessions.presence.silent(now - liveness_s):
             self.sessions.lose(worker, f"silent for {now - worker.heard:.1f} s", now)
         self.dispatcher.sweep(now)
+        self._out.extend(self.dispatcher.refused.due(now))
         self._digests.ask(now)
 
     # --- the end
@@ -318,4 +322,5 @@ class RouterCore:
             self.dispatcher.abandon()
         elif self.dispatcher.inflight.works or self.deployments.busy:
             return
+        self._out.extend(self.dispatcher.refused.due(now))
         self._out.append(Finish())

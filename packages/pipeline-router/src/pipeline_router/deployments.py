@@ -34,6 +34,16 @@ class DeploymentChange(Struct, frozen=True):
     envelope: Envelope
     request: DeployRequest
 
+    @property
+    def what(self) -> str:
+        """What was asked for, in words."""
+        request = self.request
+        if isinstance(request, DeployContainerVersion):
+            return f"deploy {request.new_version}"
+        if isinstance(request, UnloadContainerVersion):
+            return f"unload {request.version}"
+        return "update versions"
+
     def apply(self, present: Iterable[str]) -> tuple[str, ...]:
         """Return the versions of the track that are wanted after it."""
         request = self.request

@@ -10,6 +10,7 @@ from pipeline_router.commands import Command, SendReply, Tell
 from pipeline_router.config import RouterOptions
 from pipeline_router.inflight import Inflight
 from pipeline_router.model import Inquiry, Lane, Orphan, State, Work, Worker
+from pipeline_router.refusal_log import RefusalLog
 from pipeline_router.refusals import Refusal
 from pipeline_router.reply_cache import ReplyCache
 from pipeline_router.scheduler import ANY_LANE, Scheduler
@@ -37,6 +38,8 @@ class Dispatcher:
         self.open = False
         """Whether jobs are sent to workers."""
         self.stopping = False
+        self.refused = RefusalLog()
+        """Who was refused what, for the log."""
         self._out = out
         self.answers: list[tuple[Inquiry, bytes]] = []
         """Replies to the router's own inquiries, for the core to take."""
@@ -98,7 +101,7 @@ class Dispatcher:
         work.attempt += 1
         worker.running[work.job, work.attempt] = work
         worker.alone = work.alone
-        self.schedulers[worker.channel].use(worker)
+        self.schedulers[worker.channel].use(worker, work.owner)
         job = Job(
             work.job,
             work.attempt,
@@ -130,7 +133,7 @@ class Dispatcher:
         lane = scheduler.lanes.get((work.lane.track, work.lane.version))
         work.retry()
         if lane is None or self.stopping:
-            self._close(work, (refusals.UNLOADED if lane is None else refusals.STOPPING).reply())
+            self._refuse(work, refusals.UNLOADED if lane is None else refusals.STOPPING)
             return
         work.lane = lane
         if not self.place(work, now):
@@ -195,8 +198,7 @@ class Dispatcher:
                 held.alone = held.alone or suspect
                 held.lost += suspect
                 if held.lost >= self.options.max_attempts:
-                    refusal = refusals.worker_lost(held.lost, worker, attempt)
-                    self._close(held, refusal.reply())
+                    self._refuse(held, refusals.worker_lost(held.lost, worker, attempt))
                 else:
                     self.again(held, now)
             elif held is not None:
@@ -219,7 +221,7 @@ class Dispatcher:
     def end(self, work: Work, why: Refusal, now: float) -> None:
         """Answer work before a worker did."""
         self._unplace(work, now)
-        self._close(work, why.reply())
+        self._refuse(work, why)
 
     def _unplace(self, work: Work, now: float) -> None:
         """Take work from wherever it stands; a worker that runs it keeps the slot until it ends."""
@@ -241,6 +243,11 @@ class Dispatcher:
         if work.key and code in _STORED:
             self.stored.put(work.key, body, now + self.options.result_ttl_s)
 
+    def _refuse(self, work: Work, why: Refusal) -> None:
+        if work.inquiry is None and why is not refusals.TAKEN_BACK:
+            self.refused.count(why.code, work.lane.channel, why.error)
+        self._close(work, why.reply())
+
     def _close(self, work: Work, body: bytes) -> None:
         """Send the one terminal reply; nothing is known of the request any more."""
         self.inflight.remove(work)
@@ -257,7 +264,7 @@ class Dispatcher:
     def abandon(self) -> None:
         """Answer what still runs; its worker holds the result for the next router."""
         for work in list(self.inflight.works.values()):
-            self._close(work, refusals.STOPPING.reply())
+            self._refuse(work, refusals.STOPPING)
 
     # --- time, and versions that come and go
 

@@ -44,6 +44,7 @@ from pipeline_router.events import (
     StopAsked,
     Tick,
 )
+from pipeline_router.guard import MemoryGuard
 from pipeline_router.sockets import FrontEnd, WorkerLink
 
 MESSAGES_A_TURN = 300
@@ -93,16 +94,24 @@ class RouterLoop:
     """Runs a core on real sockets until it has finished."""
 
     def __init__(
-        self, core: RouterCore, front: FrontEnd, link: WorkerLink, file: ConfigFile
+        self,
+        core: RouterCore,
+        front: FrontEnd,
+        link: WorkerLink,
+        file: ConfigFile,
+        memory_max: int | None = None,
     ) -> None:
         self._core = core
         self._front = front
         self._link = link
         self._file = file
+        front.refused = link.refused = core.dispatcher.refused
         self._mailbox = Mailbox()
         self._helper = ThreadPoolExecutor(1, "configuration")
         self._minter = Minter(self._mailbox.post)
         self._events: deque[Event] = deque()
+        self._guard = MemoryGuard((front, link), memory_max, monotonic())
+        self._out_of_memory = False
         self._finished = False
         self._gone: dict[bytes, list[ToWorker]] = {}
         self._carry: dict[type, Callable[[Any], None]] = {
@@ -128,15 +137,19 @@ class RouterLoop:
 
     # --- the thread itself
 
-    def run(self) -> None:
-        """Serve until the core has finished; then close everything."""
+    def run(self) -> bool:
+        """Serve until the core has finished; then close everything.
+
+        Return False if that was for want of memory.
+        """
         poller = zmq.Poller()
         poller.register(self._mailbox.reader, zmq.POLLIN)
         poller.register(self._link.socket, zmq.POLLIN)
         poller.register(self._front.socket, zmq.POLLIN)
         try:
             while not self._finished:
-                wait_s = self._core.wake_at() - monotonic()
+                wake_at = min(self._core.wake_at(), self._guard.wake_at())
+                wait_s = wake_at - monotonic()
                 self._turn(dict(poller.poll(max(0, ceil(wait_s * 1000)))))
         finally:
             self._minter.close()
@@ -144,6 +157,8 @@ class RouterLoop:
             self._front.close(CLOSE_LINGER_MS)
             self._link.close(CLOSE_LINGER_MS)
             self._mailbox.close()
+            self._guard.close()
+        return not self._out_of_memory
 
     def _turn(self, ready: dict[Any, int]) -> None:
         take_in = self._core.take_in
@@ -158,12 +173,20 @@ class RouterLoop:
             for request in self._front.requests(MESSAGES_A_TURN):
                 take_in(request, now)
         now = monotonic()
+        if now >= self._guard.wake_at():
+            self._look_at_memory(now)
         if now >= self._core.wake_at():
             take_in(Tick(), now)
         self._carry_out()
         while self._events or self._gone:
             self._tell_the_core(now)
             self._carry_out()
+
+    def _look_at_memory(self, now: float) -> None:
+        why = self._guard.look(now)
+        if why:  # as if it died: jobs go on, and whoever asks the next router meets them
+            _log.error("%s: ending, to be started again", why)
+            self._out_of_memory = self._finished = True
 
     def _carry_out(self) -> None:
         """Do what the core wants done: all that goes to clients, who wait for it, then the rest.

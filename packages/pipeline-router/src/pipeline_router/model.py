@@ -4,8 +4,8 @@ A request that workers serve is a `Work`. From its acceptance to its answer it i
 `Inflight.works`; besides, by its state:
 
     state      is in                                        leaves it by
-    WAITING    `Lane.waiting[rank]`; counted by its         `Scheduler.remove`: given to a worker,
-               channel's `Scheduler`                        cancelled, or its deadline passed
+    WAITING    `Lane.waiting[rank]` and its owner's         `Scheduler.remove`: given to a worker,
+               `Share`; counted by the `Scheduler`          cancelled, or its deadline passed
     RESERVED   `Worker.reserved`, no lane: a suspect,       the worker has nothing else to run, or
                whose worker was lost before                 is lost
     RUNNING    `Worker.running[job, attempt]`, no lane      its result, or the loss of its worker
@@ -67,6 +67,8 @@ class Work(Struct, eq=False):
     accepted: float
     deadline: float
     key: bytes = b""
+    owner: str = ""
+    """Who asked: a connection, or with keys whose key it is; work is taken in turn by it."""
     name: Name | None = None
     rank: int = 1
     """Its place among the `RANKS`."""
@@ -252,18 +254,94 @@ class Lane:
         return sum(len(pool.workers) for pools in (self.scoped, self.generic) for pool in pools)
 
 
-class Pool:
-    """Workers, all scoped or all generic, that have the same versions ready."""
+class Share:
+    """What waits of one owner in a channel."""
 
-    __slots__ = ("free", "heads", "key", "lanes", "listed", "workers")
+    __slots__ = ("bytes", "count", "owner", "waiting")
+
+    def __init__(self, owner: str) -> None:
+        self.owner = owner
+        self.count = 0
+        self.bytes = 0
+        """Of the requests."""
+        self.waiting: tuple[dict[Lane, OrderedDict[int, Work]], ...] = tuple(
+            {} for _ in range(RANKS)
+        )
+        """By rank, then by lane, then by order of arrival; no lane is empty."""
+
+    def put(self, work: Work) -> None:
+        """Count a job that waits."""
+        self.waiting[work.rank].setdefault(work.lane, OrderedDict())[work.order] = work
+        self.count += 1
+        self.bytes += len(work.body)
+
+    def remove(self, work: Work) -> None:
+        """Count it no more."""
+        lanes = self.waiting[work.rank]
+        del lanes[work.lane][work.order]
+        if not lanes[work.lane]:
+            del lanes[work.lane]
+        self.count -= 1
+        self.bytes -= len(work.body)
+
+    def first(self, rank: int, lanes: frozenset[Lane]) -> Work | None:
+        """Return its earliest job of a rank in any of some lanes."""
+        best = None
+        for lane, queue in self.waiting[rank].items():
+            if lane in lanes:
+                order = next(iter(queue))
+                if best is None or order < best.order:
+                    best = queue[order]
+        return best
+
+    def latest_first(self) -> Iterator[Work]:
+        """Go through its jobs, that first which would be served last."""
+        for lanes in reversed(self.waiting):
+            works = [work for queue in lanes.values() for work in queue.values()]
+            yield from sorted(works, key=lambda work: work.order, reverse=True)
+
+
+MAX_SERVED = 1024
+"""Owners whose last turn a pool remembers, before it forgets who is as good as new."""
+
+
+class Pool:
+    """Workers, all scoped or all generic, that have the same versions ready.
+
+    Their waiting jobs of one rank are taken in turn by owner: first whose last turn was the
+    earliest. Each pool has its own account of turns, for what is served elsewhere is no
+    competition. Who begins to wait stands as if its last turn was that before the latest, so that
+    it comes before whoever just had one, and pushes back nobody who has waited since.
+    """
+
+    __slots__ = (
+        "_listings",
+        "free",
+        "heads",
+        "key",
+        "lanes",
+        "listed",
+        "most_served",
+        "served",
+        "turn",
+        "workers",
+    )
 
     def __init__(self, key: tuple[bool, frozenset[Lane]]) -> None:
         self.key = key
         self.lanes = key[1]
         self.workers: set[Worker] = set()
         self.free: list[tuple[int, Worker]] = []
-        self.heads: tuple[list[tuple[int, Lane]], ...] = tuple([] for _ in range(RANKS))
-        self.listed: tuple[set[Lane], ...] = tuple(set() for _ in range(RANKS))
+        self.heads: tuple[list[tuple[int, int, Share]], ...] = tuple([] for _ in range(RANKS))
+        """By rank, a heap: last turn, a number that tells equals apart, whose jobs wait."""
+        self.listed: tuple[set[Share], ...] = tuple(set() for _ in range(RANKS))
+        self.turn = 0
+        """Counts the jobs that its workers were given."""
+        self.served: dict[str, int] = {}
+        """Owner to its last turn."""
+        self.most_served = MAX_SERVED
+        """Of more, those for whom nothing waits are forgotten."""
+        self._listings = 0
 
     def first_free(self) -> Worker | None:
         """Return the least recently used worker with room."""
@@ -287,24 +365,31 @@ class Pool:
             worker.listed = True
             heappush(self.free, (worker.last_used, worker))
 
-    def list_lane(self, lane: Lane, rank: int) -> None:
-        """Have a lane with waiting jobs of that rank found."""
-        if lane not in self.listed[rank]:
-            self.listed[rank].add(lane)
-            heappush(self.heads[rank], (next(iter(lane.waiting[rank])), lane))
+    def list_share(self, share: Share, rank: int) -> None:
+        """Have an owner with waiting jobs of that rank found."""
+        if share not in self.listed[rank]:
+            self.listed[rank].add(share)
+            self._listings += 1
+            last = max(self.served.get(share.owner, 0), self.turn - 1)
+            heappush(self.heads[rank], (last, self._listings, share))
+
+    def forget_turns(self) -> None:
+        """Forget the turns of all for whom nothing waits: a while later they count for nothing."""
+        waiting = {share.owner for shares in self.listed for share in shares}
+        self.served = {who: turn for who, turn in self.served.items() if who in waiting}
+        self.most_served = max(MAX_SERVED, 2 * len(self.served))
 
     def first_waiting(self) -> Work | None:
-        """Return the waiting job that comes first among all lanes."""
+        """Return the waiting job that comes first: by rank, then by turn of its owner."""
         for rank, heads in enumerate(self.heads):
             while heads:
-                order, lane = heads[0]
-                queue = lane.waiting[rank]
-                if not queue:
+                last, number, share = heads[0]
+                work = share.first(rank, self.lanes)
+                if work is None:
                     heappop(heads)
-                    self.listed[rank].discard(lane)
-                    continue
-                first = next(iter(queue))
-                if first == order:
-                    return queue[first]
-                heapreplace(heads, (first, lane))
+                    self.listed[rank].discard(share)
+                elif (served := self.served.get(share.owner, 0)) > last:
+                    heapreplace(heads, (served, number, share))
+                else:
+                    return work
         return None

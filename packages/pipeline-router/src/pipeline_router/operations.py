@@ -16,6 +16,7 @@ from pipeline_protocol.requests import (
     DeployContainerVersion,
     DeploymentCheck,
     DescribeWorkers,
+    DismissWorker,
     DrainWorker,
     ForgetImages,
     Ping,
@@ -27,6 +28,7 @@ from pipeline_protocol.responses import (
     Cancelled,
     ChannelStatus,
     LinkAddress,
+    MissingWorker,
     Pong,
     Told,
     WantedVersions,
@@ -41,6 +43,7 @@ from pipeline_router.dispatch import Dispatcher
 from pipeline_router.events import Requested
 from pipeline_router.inflight import owner_of
 from pipeline_router.model import Worker
+from pipeline_router.presence import Missing
 from pipeline_router.refusals import Refusal
 from pipeline_router.scheduler import serves
 from pipeline_router.sessions import Sessions
@@ -71,9 +74,12 @@ class Operations:
     def serve(self, event: Requested, now: float) -> None:
         """Answer a request, at once or when its change is saved."""
         reply = HANDLERS[type(event.request)](self, event, event.request, now)
-        if reply is not None:
-            body = reply.reply() if isinstance(reply, Refusal) else answer(reply)
-            self._out.append(SendReply(event.envelope, body))
+        if isinstance(reply, Refusal):
+            action = str(event.request.__struct_config__.tag)
+            self._dispatcher.refused.count(reply.code, action, reply.error)
+            self._out.append(SendReply(event.envelope, reply.reply()))
+        elif reply is not None:
+            self._out.append(SendReply(event.envelope, answer(reply)))
 
     # --- versions
 
@@ -93,12 +99,15 @@ class Operations:
             workers = sum(self._dispatcher.schedulers[channel].serving(track))
             done = WantedVersions(channel, track, versions, workers)
             self._out.append(SendReply(change.envelope, answer(done)))
+            listed = ", ".join(versions) or "nothing"
+            self._note("%s of %s on %s: wanted now: %s", change.what, track, channel, listed)
         return channels
 
     def not_saved(self, error: str) -> None:
         """Answer the changes that could not be saved: nothing has changed."""
         why = Refusal(
-            status.SETUP_FAILED, f"nothing was changed: the configuration was not saved: {error}"
+            status.SETUP_FAILED,
+            f"nothing was changed: the router could not save its configuration: {error}",
         )
         for change in self._deployments.not_saved():
             self._out.append(SendReply(change.envelope, why.reply()))
@@ -138,11 +147,20 @@ class Operations:
                 running=sum(len(worker.running) for worker in workers),
                 waiting=scheduler.count + sum(w.reserved is not None for w in workers),
                 keeping=sum(bool(worker.keeps) for worker in workers),
+                unready_slots=sum(w.slots for w in workers if w.pool is None),
+                missing=sum(
+                    one.worker.channel == name for one in self._sessions.presence.missing.values()
+                ),
             )
         return WorkerStatus(channels)
 
     def _describe(self, event: Requested, request: DescribeWorkers, now: float) -> object:
-        return Workers(tuple(_describe(w, now) for w in sorted(self._sessions.presence)))
+        presence = self._sessions.presence
+        missing = sorted(presence.missing.values(), key=lambda one: one.worker.identity)
+        return Workers(
+            tuple(_describe(worker, now) for worker in sorted(presence)),
+            tuple(_describe_missing(one, now) for one in missing),
+        )
 
     def _ping(self, event: Requested, request: Ping, now: float) -> object:
         return Pong(self._version, round(now - self._started, 3))
@@ -178,6 +196,8 @@ class Operations:
             return Refusal(status.MALFORMED, error)
         for work in works:
             self._dispatcher.cancel(work, now)
+            _, action, request_id = work.name or ("", "", "")
+            self._note("cancelled: %s of %s", request_id, action)
         return Cancelled(len(works))
 
     def _restart(self, event: Requested, request: RestartWorkers, now: float) -> object:
@@ -185,14 +205,19 @@ class Operations:
         self._out.append(TellAll(tuple(worker.peer for worker in workers), Restart()))
         for worker in workers:
             self._sessions.rest(worker, now, restarting=True)
+        self._note("workers told to restart: %d", len(workers))
         return Told(tuple(worker.identity for worker in workers))
 
     def _drain(self, event: Requested, request: DrainWorker, now: float) -> object:
-        worker = self._sessions.presence.called(request.identity)
+        presence = self._sessions.presence
+        worker = presence.called(request.identity)
         if worker is None:
+            if presence.missing.get(request.identity) is not None:
+                return self._dismiss(event, request, now)  # it is gone: nothing is left to finish
             return self._unknown("identity", request.identity)
         self._out.append(Tell(worker.peer, Drain()))
         self._sessions.rest(worker, now, restarting=False)
+        self._note("%s is told to drain; jobs to finish first: %d", worker, len(worker.running))
         return Told((worker.identity,))
 
     def _forget(self, event: Requested, request: ForgetImages, now: float) -> object:
@@ -205,9 +230,26 @@ class Operations:
             workers.append(worker)
         told = tuple(worker.identity for worker in workers)
         self._out.append(TellAll(tuple(worker.peer for worker in workers), Forget()))
-        text = "told to forget images that are not wanted: %s"
-        self._out.append(Note("info", text, (", ".join(told) or "no worker",)))
+        self._note("told to forget images that are not wanted: %s", ", ".join(told) or "no worker")
         return Told(told)
+
+    def _dismiss(
+        self, event: Requested, request: DismissWorker | DrainWorker, now: float
+    ) -> object:
+        presence = self._sessions.presence
+        if presence.dismiss(request.identity):
+            self._note("worker %s is missed no longer", request.identity)
+            return Told((request.identity,))
+        if presence.called(request.identity) is not None:
+            error = f"`identity`: worker {request.identity} is not missing: drain it to have it go"
+        else:
+            close = nearest(request.identity, presence.missing)
+            error = f"`identity`: no worker called {request.identity!r} is missing{close}"
+        return Refusal(status.UNUSABLE, error)
+
+    def _note(self, text: str, *arguments: object) -> None:
+        """Write what an operator did to the log."""
+        self._out.append(Note("info", text, arguments))
 
     def _unknown(self, field: str, identity: str) -> Refusal:
         close = nearest(identity, self._sessions.presence.identities())
@@ -229,6 +271,7 @@ HANDLERS: Final[dict[type, Handler]] = {
     RestartWorkers: Operations._restart,
     DrainWorker: Operations._drain,
     ForgetImages: Operations._forget,
+    DismissWorker: Operations._dismiss,
     ConfigureWorker: Operations._configure,
 }
 """Request type to what answers it; None as an answer: later, when it is saved."""
@@ -248,4 +291,16 @@ def _describe(worker: Worker, now: float) -> WorkerDescription:
         trouble=worker.trouble,
         host=worker.host,
         keeps=worker.keeps,
+    )
+
+
+def _describe_missing(one: Missing, now: float) -> MissingWorker:
+    worker = one.worker
+    return MissingWorker(
+        identity=worker.identity,
+        channel=worker.channel,
+        topics=tuple(sorted(worker.topics)),
+        slots=worker.slots,
+        missing_s=round(now - one.since, 3),
+        why=one.why,
     )

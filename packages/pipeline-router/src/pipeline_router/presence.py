@@ -4,17 +4,32 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
+from msgspec import Struct
+
 from pipeline_protocol.channels import CHANNELS
 from pipeline_protocol.link import PROTOCOL, Hello, RefusalReason, Refused, mismatch
 from pipeline_router.model import Worker
 
+MAX_MISSING = 1000
+"""Lost workers that are remembered; of more the longest lost are forgotten."""
+
+
+class Missing(Struct, frozen=True):
+    """A worker that was lost and has not come back."""
+
+    worker: Worker
+    since: float
+    why: str
+
 
 class Presence:
-    """Every worker in session."""
+    """Every worker in session, and those that are missing."""
 
     def __init__(self) -> None:
         self._by_peer: dict[bytes, Worker] = {}
         self._by_identity: dict[str, Worker] = {}
+        self.missing: dict[str, Missing] = {}
+        """By identity, longest lost first."""
 
     def __iter__(self) -> Iterator[Worker]:
         return iter(self._by_peer.values())
@@ -38,6 +53,17 @@ class Presence:
         """Begin its session."""
         self._by_peer[worker.peer] = worker
         self._by_identity[worker.identity] = worker
+        self.missing.pop(worker.identity, None)
+
+    def miss(self, worker: Worker, why: str, now: float) -> None:
+        """Remember a worker that was lost."""
+        self.missing[worker.identity] = Missing(worker, now, why)
+        if len(self.missing) > MAX_MISSING:
+            del self.missing[next(iter(self.missing))]
+
+    def dismiss(self, identity: str) -> bool:
+        """Miss a worker no longer; False if it is not missing."""
+        return self.missing.pop(identity, None) is not None
 
     def remove(self, worker: Worker) -> None:
         """End its session."""

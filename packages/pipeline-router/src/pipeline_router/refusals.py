@@ -90,6 +90,16 @@ def full(scheduler: Scheduler, lane: Lane, address: str, *, queue: int) -> Refus
     )
 
 
+def crowded_out(scheduler: Scheduler, lane: Lane) -> Refusal:
+    """503: somebody else needs a share of the queue."""
+    return Refusal(
+        status.NO_WORKER,
+        f"{scheduler.count} requests wait, most of them by this client, and others need room, too: "
+        "try again in a moment",
+        _counts(scheduler, lane),
+    )
+
+
 def overdue(lane: Lane, worker: Worker | None) -> Refusal:
     """504, or 511 if it waited for a version that no worker has ready."""
     if worker is not None:

@@ -3,15 +3,15 @@
 Neither a job nor a freed slot looks at every worker or every waiting job. Workers that have the
 same versions ready form a *pool*; the jobs that need one version of one track's tool form a
 *lane*. A lane knows the few pools that can take its jobs; a pool keeps one heap of its workers
-with room, least recently used first, and one a rank of its lanes, earliest job first. Entries of
-the heaps are put right only when they come to the top: a worker's last use and a lane's first
-job only ever grow, so that what is out of date comes up too early, never too late.
+with room, least recently used first, and one a rank of whose jobs wait, longest without a turn
+first. Entries of the heaps are put right only when they come to the top: a worker's last use and
+an owner's last turn only ever grow, so that what is out of date comes up too early, never too late.
 """
 
 from collections.abc import Iterator
 
 from pipeline_protocol.link import Readiness
-from pipeline_router.model import Lane, Pool, Work, Worker
+from pipeline_router.model import Lane, Pool, Share, Work, Worker
 
 
 class Scheduler:
@@ -26,6 +26,8 @@ class Scheduler:
         """Of the waiting jobs' requests."""
         self.workers: set[Worker] = set()
         """All that are to be given jobs, now or when they are ready."""
+        self.shares: dict[str, Share] = {}
+        """Owner to what waits of it; nobody's is empty."""
         self._pools: dict[tuple[bool, frozenset[Lane]], Pool] = {}
         self._generic: set[Worker] = set()
         self._scoped: dict[str, set[Worker]] = {}
@@ -76,10 +78,16 @@ class Scheduler:
         """Return how many scoped and how many generic workers serve a track."""
         return len(self._scoped.get(track, ())), len(self._generic)
 
-    def use(self, worker: Worker) -> None:
-        """Make it the most recently used one."""
+    def use(self, worker: Worker, owner: str) -> None:
+        """Make it the most recently used one, by a job of that owner."""
         self._uses += 1
         worker.last_used = self._uses
+        pool = worker.pool
+        if pool is not None:
+            pool.turn += 1
+            pool.served[owner] = pool.turn
+            if len(pool.served) > pool.most_served:
+                pool.forget_turns()
 
     def available(self, lane: Lane) -> Worker | None:
         """Return the least recently used scoped worker with room, else such a generic one."""
@@ -122,15 +130,52 @@ class Scheduler:
         lane.waiting[rank][work.order] = work
         self.count += 1
         self.bytes += len(work.body)
-        if len(lane.waiting[rank]) == 1:
+        share = self.shares.get(work.owner)
+        if share is None:
+            share = self.shares[work.owner] = Share(work.owner)
+        share.put(work)
+        if len(share.waiting[rank][lane]) == 1:
             for pools in (lane.scoped, lane.generic):
                 for pool in pools:
-                    pool.list_lane(lane, rank)
+                    pool.list_share(share, rank)
 
     def in_order(self) -> list[Work]:
-        """Return all that waits, what comes first first."""
+        """Return all that waits, what comes first first: by rank, then in turn by owner."""
         waiting = [work for lane in self.lanes.values() for work in lane]
-        return sorted(waiting, key=lambda work: (work.rank, work.order))
+        turns: dict[tuple[int, str], int] = {}
+        places = []
+        for work in sorted(waiting, key=lambda work: work.order):
+            turn = turns[work.rank, work.owner] = turns.get((work.rank, work.owner), 0) + 1
+            places.append((work.rank, turn, work.order, work))
+        return [work for *_, work in sorted(places, key=lambda place: place[:3])]
+
+    def fits(self, work: Work, queue: int, queue_bytes: int) -> bool:
+        """Whether there is room for one more job to wait."""
+        return self.count < queue and self.bytes + len(work.body) <= queue_bytes
+
+    def make_room(self, work: Work, queue: int, queue_bytes: int) -> list[Work]:
+        """Return what has to go for a job's sake; empty if the job itself is too much.
+
+        Room is shared like turns. Whose job is within its share gets it from who has the most:
+        what would be served last, but nothing of a rank before the job's own.
+        """
+        own = self.shares.get(work.owner) or Share(work.owner)
+        owners = len(self.shares) + (not own.count)
+        count, size = own.count + 1, own.bytes + len(work.body)
+        if count * owners > queue or size * owners > queue_bytes:
+            return []
+        full = self.count >= queue
+        most = max(self.shares.values(), key=lambda share: share.count if full else share.bytes)
+        gone: list[Work] = []
+        left = self.bytes + len(work.body)
+        for last in most.latest_first():
+            if most is own or last.rank < work.rank:
+                break
+            gone.append(last)
+            left -= len(last.body)
+            if left <= queue_bytes:
+                return gone
+        return []
 
     def remove(self, work: Work) -> None:
         """Take a job out of its queue, wherever it stands there."""
@@ -140,6 +185,10 @@ class Scheduler:
             lane.stranded_since = None
         self.count -= 1
         self.bytes -= len(work.body)
+        share = self.shares[work.owner]
+        share.remove(work)
+        if not share.count:
+            del self.shares[work.owner]
 
     # --- pools
 
@@ -164,9 +213,10 @@ class Scheduler:
         pool = self._pools[key] = Pool(key)
         for lane in pool.lanes:
             (lane.scoped if key[0] else lane.generic).append(pool)
-            for rank, queue in enumerate(lane.waiting):
-                if queue:
-                    pool.list_lane(lane, rank)
+        for share in self.shares.values():
+            for rank, waiting in enumerate(share.waiting):
+                if not pool.lanes.isdisjoint(waiting):
+                    pool.list_share(share, rank)
         return pool
 
     def _move(self, worker: Worker, pool: Pool | None) -> None:

@@ -66,15 +66,17 @@ class Sessions:
 
     def refuse(self, peer: bytes, refusal: Refused, identity: str) -> None:
         """Keep a worker out, in words on both sides."""
+        error = f"{identity}: {refusal.error}"
+        kind = f"a worker's hello, {refusal.why.value}"
+        self._dispatcher.refused.count_other(kind, "link", error)
         self._out.append(Tell(peer, refusal))
-        self._note("warning", "worker %s is refused: %s", identity, refusal.error)
 
     def probed(self, peer: bytes, hello: Hello, now: float, *, alive: bool) -> None:
         """Refuse a newcomer whose name's owner is connected, else let it in."""
         owner = self.presence.called(hello.identity)
         if alive and owner is not None and owner.peer != peer:
             error = f"a worker called {hello.identity} is alive: choose another name, or stop it"
-            self._out.append(Tell(peer, Refused(RefusalReason.IDENTITY_ALIVE, error)))
+            self.refuse(peer, Refused(RefusalReason.IDENTITY_ALIVE, error), hello.identity)
         else:
             self.welcome(peer, hello, now)
 
@@ -240,6 +242,8 @@ class Sessions:
     def lose(self, worker: Worker, why: str, now: float) -> None:
         """End a session whose worker is lost."""
         self.presence.remove(worker)
+        if not worker.draining or worker.trouble:  # else it was to go
+            self.presence.miss(worker, why, now)
         jobs = len(worker.running)
         self._dispatcher.lose(worker, now, suspect=True)
         self._note("warning", "%s is lost (%s); jobs: %d", worker, why, jobs)

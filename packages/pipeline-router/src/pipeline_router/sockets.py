@@ -1,11 +1,13 @@
 """The two listening sockets: frames in, events out; whatever comes, nobody else is disturbed.
 
-Frames are read one by one, and a body is handed on as it came.
+Frames are read one by one, and a body is handed on as it came. What comes and goes is counted in
+bytes for each connection, and one that costs too much memory is ended.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
-from typing import cast
+from time import monotonic
+from typing import ClassVar, cast
 
 import zmq
 import zmq.backend
@@ -21,13 +23,26 @@ from pipeline_protocol.codec import (
     refusal,
 )
 from pipeline_protocol.link import MAX_LINK_BYTES, Progress, Result
+from pipeline_router import tcp
+from pipeline_router.backlog import Account, Bounds, TcpState, excess, weigh
 from pipeline_router.events import Envelope, Requested, WorkerGarbled, WorkerSaid
+from pipeline_router.refusal_log import RefusalLog
 
 MAX_ENVELOPE_FRAMES = 8
 MAX_ENVELOPE_FRAME_BYTES = 255
 BACKLOG = 4096
 PIPE_MESSAGES = 10_000
-"""That wait for a peer that does not read; a client's later replies are dropped."""
+"""That wait for a peer that does not read."""
+REQUESTS_AHEAD = 50
+"""Read of a client before it has to wait for the router."""
+UNACKNOWLEDGED_MS = 30_000
+"""So long the other end of a connection may take nothing in, while something waits for it."""
+CLIENT_BYTES = Bounds(each=64 << 20, all=256 << 20)
+"""What may wait for clients: more than the requests ahead at their largest."""
+WORKER_BYTES = Bounds(each=256 << 20, all=512 << 20)
+"""What may wait for workers: every slot may end at once."""
+AUTOMATIC = 0
+"""The first byte of the names that ZeroMQ makes, and of no other."""
 ZERO_COPY_BYTES = 100_000
 """From this size on, a frame is cheaper to lend to libzmq than to copy."""
 
@@ -38,18 +53,44 @@ _MORE_NOW = _MORE | _NOW
 
 
 class PeerSocket:
-    """A bound ROUTER socket, and its frames."""
+    """A bound ROUTER socket, its frames, and an account of each connection.
 
-    def __init__(self, context: zmq.Context[zmq.Socket[bytes]], max_frame_bytes: int) -> None:
+    A peer is known by its handle. That is the name that ZeroMQ made for it; of one that has named
+    itself, its name and its connection's number: so what was asked by one connection is never
+    answered to another that calls itself the same.
+
+    Each frame is counted where it is read or sent, with the 2 bytes that the wire has before one of
+    less than 256, and the 9 before another: named, or in a function, that would cost a job 5 %.
+    """
+
+    kind: ClassVar[str]
+    """Whose socket it is, for the log."""
+
+    def __init__(
+        self, context: zmq.Context[zmq.Socket[bytes]], max_frame_bytes: int, bounds: Bounds
+    ) -> None:
         self.socket = context.socket(zmq.ROUTER)
         self.socket.set(zmq.ROUTER_MANDATORY, 1)
+        self.socket.set(zmq.ROUTER_HANDOVER, 1)
         self.socket.set(zmq.MAXMSGSIZE, max_frame_bytes)
         self.socket.set(zmq.BACKLOG, BACKLOG)
         self.socket.set(zmq.HANDSHAKE_IVL, 10_000)
         self.socket.set(zmq.HEARTBEAT_IVL, 5_000)
         self.socket.set(zmq.HEARTBEAT_TIMEOUT, 15_000)
+        self.socket.set(zmq.TCP_MAXRT, UNACKNOWLEDGED_MS)
         self.socket.set(zmq.SNDHWM, PIPE_MESSAGES)
         self.socket.set(zmq.LINGER, 0)
+        self._bounds = bounds
+        self.port = 0
+        """Where it listens."""
+        self.refused = RefusalLog()
+        """What was refused here; the loop has it be the core's own."""
+        self._accounts: dict[bytes, Account] = {}
+        """By handle: of the connections of which a message was read."""
+        self._named: dict[bytes, Account] = {}
+        """By the name that a peer gave itself: who goes by it now."""
+        self._connections: dict[int, Account] = {}
+        """By descriptor: all, as of the last look."""
         # the backend's methods: pyzmq's own add a third to the cost of a frame
         self._send = partial(zmq.backend.Socket.send, self.socket)
         self._receive_peer = partial(zmq.backend.Socket.recv, self.socket, _NOW)
@@ -67,37 +108,132 @@ class PeerSocket:
         self.socket.bind(f"tcp://{host}:{port or '*'}")
         endpoint = self.socket.get(zmq.LAST_ENDPOINT)
         assert isinstance(endpoint, bytes)  # noqa: S101 # pyzmq types all options alike
+        self.port = int(endpoint.rpartition(b":")[2])
         return endpoint.decode()
 
     def close(self, linger_ms: int = 0) -> None:
         """Stop listening; what was sent may take so long to leave."""
         self.socket.close(linger_ms)
 
-    def _skip_after(self, frame: zmq.Frame) -> None:
+    # --- connections
+
+    def look_at_connections(self, states: Mapping[int, TcpState], grown: int, now: float) -> int:
+        """End the connections that cost too much, and forget those that are gone.
+
+        `states` are all that came to this socket's port, by descriptor; `grown` is by how much the
+        process has, since hardly anything waited. Returns how many bytes wait.
+        """
+        for fd, state in states.items():
+            known = self._connections.get(fd)
+            if known is None or known.cookie != state.cookie:
+                self._connections[fd] = Account(fd, state.cookie, now)
+        for account in list(self._connections.values()):
+            if account.fd not in states:
+                del self._connections[account.fd]
+        for account in list(self._accounts.values()):
+            now_there = states.get(account.fd)
+            if now_there is None or now_there.cookie != account.cookie:
+                self._forget(account)
+        for account in self._named.values():
+            if not account.ended and account.is_deaf(states[account.fd], now):
+                self._cut(account, "another one has, or had, the name that it gave itself")
+        waiting = weigh(self._connections.values(), states, now)
+        for one in excess(waiting, self._bounds, grown):
+            self._cut(one.account, one.why)
+        return sum(one.bytes for one in waiting)
+
+    def _forget(self, account: Account) -> None:
+        del self._accounts[account.handle]
+        if self._named.get(account.peer) is account:
+            del self._named[account.peer]
+        for other in self._accounts.values():
+            if other.rival is account:  # it comes back by itself, and has its name again
+                tcp.cut(other.fd, other.cookie)
+
+    def _cut(self, account: Account, why: str) -> None:
+        account.open, account.ended = False, True
+        address = tcp.cut(account.fd, account.cookie)
+        if address:
+            self.refused.count_other(
+                "a connection that costs too much", self.kind, f"that of {address} is ended: {why}"
+            )
+
+    def _account(self, peer: bytes, frame: zmq.Frame) -> Account:
+        """Return the account of a connection that is new, or has named itself."""
+        fd = _descriptor(frame)
+        if peer[0] == AUTOMATIC:
+            return self._open(peer, peer, fd)
+        cookie = tcp.cookie_of(fd)
+        account = self._named.get(peer)
+        if account is None or (account.fd, account.cookie) != (fd, cookie):
+            before = account
+            # neither a name, which never begins so, nor one of ZeroMQ's, which has five bytes
+            account = self._open(b"\0" + peer + cookie.to_bytes(8, "big"), peer, fd)
+            self._named[peer] = account
+            if before is not None and tcp.cookie_of(before.fd) == before.cookie:
+                before.open, before.rival = False, account
+                self.refused.count_other(
+                    "a name that another connection has taken",
+                    self.kind,
+                    f"{peer.decode(errors='backslashreplace')!r}: only the newest is answered as "
+                    "long as it is there",
+                )
+        return account
+
+    def _open(self, handle: bytes, peer: bytes, fd: int) -> Account:
+        cookie = tcp.cookie_of(fd)
+        account = self._connections.get(fd)
+        if account is None or account.cookie != cookie or account.handle:
+            registered = account is not None and account.cookie == cookie
+            account = Account(fd, cookie, monotonic())
+            if cookie and not registered:
+                self._connections[fd] = account
+        account.handle, account.peer = handle, peer
+        self._accounts[handle] = account
+        return account
+
+    # --- frames
+
+    def _skip_after(self, frame: zmq.Frame, account: Account) -> None:
         while frame.more:
             frame = self._receive()
+            size = len(frame.bytes)
+            account.read += size + (2 if size < 256 else 9)
 
-    def _say(self, peer: bytes, before: Sequence[bytes], last: bytes) -> bool:
-        """Send a peer a message, its last frame apart; False if it is gone, or does not read."""
-        send = self._send
+    def _begin(self, handle: bytes) -> Account | None:
+        """Begin a message to a peer; None if it is gone, or does not read."""
+        account = self._accounts.get(handle)
+        if account is None or not account.open:
+            return None
         try:
-            send(peer, _MORE_NOW)
+            self._send(account.peer, _MORE_NOW)
         except zmq.ZMQError as error:
-            if error.errno in (zmq.EHOSTUNREACH, zmq.EAGAIN):
-                return False
+            if error.errno == zmq.EHOSTUNREACH:
+                return None
+            if error.errno == zmq.EAGAIN:
+                self._cut(account, f"{PIPE_MESSAGES} messages wait that it does not read")
+                return None
             raise
-        for frame in before:
-            send(frame, _MORE)
-        send(last, 0, len(last) < ZERO_COPY_BYTES)
-        return True
+        return account
+
+
+def _descriptor(frame: zmq.Frame) -> int:
+    """Return the descriptor that a frame came by; -1 if its connection went at its beginning."""
+    try:
+        return int(frame.get(zmq.SRCFD))
+    except zmq.ZMQError:
+        return -1
 
 
 class FrontEnd(PeerSocket):
     """Where clients ask."""
 
+    kind = "clients"
+
     def __init__(self, context: zmq.Context[zmq.Socket[bytes]]) -> None:
         # larger frames end the connection; those between are told what was wrong
-        super().__init__(context, 4 * MAX_REQUEST_BYTES)
+        super().__init__(context, 4 * MAX_REQUEST_BYTES, CLIENT_BYTES)
+        self.socket.set(zmq.RCVHWM, REQUESTS_AHEAD)
 
     def requests(self, limit: int) -> Iterator[Requested]:
         """Read what has come, up to a number of messages; refuse what cannot be read."""
@@ -112,31 +248,46 @@ class FrontEnd(PeerSocket):
 
     def answer(self, envelope: Envelope, body: bytes) -> None:
         """Send a reply back the way its request came; one whose client has gone is dropped."""
-        peer, *others = envelope
-        others.append(b"")
-        self._say(peer, others, body)
+        account = self._begin(envelope[0])
+        if account is None:
+            return
+        send, size = self._send, len(body)
+        wire = 2 + size + (2 if size < 256 else 9)
+        for frame in envelope[1:]:
+            send(frame, _MORE)
+            wire += 2 + len(frame)
+        send(b"", _MORE)
+        send(body, 0, size < ZERO_COPY_BYTES)
+        account.sent += wire
 
     def _read(self, peer: bytes) -> Requested | None:
         receive = self._receive
-        envelope = [peer]
         frame = receive()
+        account = self._accounts.get(peer) or self._account(peer, frame)
+        envelope = [account.handle]
         while (part := frame.bytes) and frame.more:
+            size = len(part)
+            account.read += size + (2 if size < 256 else 9)
             envelope.append(part)
-            if len(part) > MAX_ENVELOPE_FRAME_BYTES or len(envelope) > MAX_ENVELOPE_FRAMES + 1:
-                self._skip_after(frame)
+            if size > MAX_ENVELOPE_FRAME_BYTES or len(envelope) > MAX_ENVELOPE_FRAMES + 1:
+                self._skip_after(frame, account)
                 return None
             frame = receive()
         if not frame.more:
+            size = len(part)
+            account.read += size + (2 if size < 256 else 9)
             missing = "an empty frame before the JSON" if part else "a JSON frame"
             self._refuse(envelope, f"{missing} is missing")
             return None
         frame = receive()
+        body = frame.bytes
+        size = len(body)
+        account.read += 2 + size + (2 if size < 256 else 9)
         if frame.more:
-            self._skip_after(frame)
+            self._skip_after(frame, account)
             self._refuse(envelope, "there are frames after the JSON")
             return None
-        body = frame.bytes
-        if len(body) > MAX_REQUEST_BYTES:
+        if size > MAX_REQUEST_BYTES:
             self._refuse(envelope, f"the request is larger than {MAX_REQUEST_BYTES} bytes")
             return None
         try:
@@ -146,31 +297,43 @@ class FrontEnd(PeerSocket):
             return None
 
     def _refuse(self, envelope: list[bytes], error: str, code: int = status.MALFORMED) -> None:
+        self.refused.count(code, self.kind, error)
         self.answer(tuple(envelope), refusal(code, error))
 
 
 class WorkerLink(PeerSocket):
     """Where workers serve."""
 
+    kind = "workers"
+
     def __init__(self, context: zmq.Context[zmq.Socket[bytes]]) -> None:
-        super().__init__(context, MAX_LINK_BYTES)
+        super().__init__(context, MAX_LINK_BYTES, WORKER_BYTES)
 
     def messages(self, limit: int) -> Iterator[WorkerSaid | WorkerGarbled]:
         """Read what has come, up to a number of messages."""
-        receive_peer, receive = self._receive_peer, self._receive
+        receive_peer, receive, accounts = self._receive_peer, self._receive, self._accounts
         for _ in range(limit):
             try:
                 peer = receive_peer()
             except zmq.Again:
                 return
-            header = receive()
-            body = receive() if header.more else None
-            if body is not None and body.more:
-                self._skip_after(body)
-                yield WorkerGarbled(peer, "a message has a header, and one body at most")
-                continue
+            frame = receive()
+            account = accounts.get(peer) or self._account(peer, frame)
+            peer = account.handle
+            header, body = frame.bytes, None
+            size = len(header)
+            account.read += size + (2 if size < 256 else 9)
+            if frame.more:
+                frame = receive()
+                body = frame.bytes
+                size = len(body)
+                account.read += size + (2 if size < 256 else 9)
+                if frame.more:
+                    self._skip_after(frame, account)
+                    yield WorkerGarbled(peer, "a message has a header, and one body at most")
+                    continue
             try:
-                message = decode_from_worker(header.bytes)
+                message = decode_from_worker(header)
             except OtherProtocol as error:
                 yield WorkerGarbled(peer, str(error), error.identity)
                 continue
@@ -180,11 +343,24 @@ class WorkerLink(PeerSocket):
             if (body is not None) is not (type(message) in _WITH_BODY):
                 yield WorkerGarbled(peer, "a body is for results and progress, and needed there")
                 continue
-            yield WorkerSaid(peer, message, body.bytes if body is not None else b"")
+            yield WorkerSaid(peer, message, body if body is not None else b"")
 
     def tell(self, peer: bytes, header: bytes, body: bytes | None = None) -> bool:
         """Send a message to a worker; False if it is not there, or does not read."""
-        return self._say(peer, (), header) if body is None else self._say(peer, (header,), body)
+        account = self._begin(peer)
+        if account is None:
+            return False
+        size = len(header)
+        wire = size + (2 if size < 256 else 9)
+        if body is None:
+            self._send(header, 0, size < ZERO_COPY_BYTES)
+        else:
+            self._send(header, _MORE)
+            size = len(body)
+            self._send(body, 0, size < ZERO_COPY_BYTES)
+            wire += size + (2 if size < 256 else 9)
+        account.sent += wire
+        return True
 
 
 _WITH_BODY = frozenset({Result, Progress})

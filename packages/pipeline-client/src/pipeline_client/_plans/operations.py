@@ -132,3 +132,12 @@ def forget_images(
     """
     request = made(requests.ForgetImages, workers=tuple(workers))
     return Call(request, response_of(responses.Told), timeout_s)
+
+
+def dismiss_worker(identity: str, *, timeout_s: float | None = None) -> Call[responses.Told]:
+    """Miss a worker no longer that was lost and will not come back.
+
+    Sent once only: by the second time, another of that name may have been lost.
+    """
+    request = made(requests.DismissWorker, identity=identity)
+    return Call(request, response_of(responses.Told), timeout_s, resendable=False)

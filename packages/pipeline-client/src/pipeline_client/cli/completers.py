@@ -60,6 +60,10 @@ def _identities(client: Any, ctx: click.Context) -> Iterable[str]:
     return (worker.identity for worker in client.workers().workers)
 
 
+def _missing(client: Any, ctx: click.Context) -> Iterable[str]:
+    return (worker.identity for worker in client.workers().missing)
+
+
 def channels(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
     """Complete a channel; no router is needed for that."""
     known = [row for row in CHANNELS.values() if row.scopable]
@@ -69,3 +73,4 @@ def channels(ctx: click.Context, param: click.Parameter, incomplete: str) -> lis
 tracks = _completer(_tracks)
 versions = _completer(_versions)
 identities = _completer(_identities)
+missing = _completer(_missing)

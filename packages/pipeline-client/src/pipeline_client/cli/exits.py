@@ -54,7 +54,8 @@ def explained(error: PipelineError) -> list[str]:
     own = error.code == status.CLIENT_TIMED_OUT  # its name would say less than its text
     lines += block(f"pipeline: {error.error if own else error}")
     hint = _HINTS.get(error.code)
-    said = "`pipeline " in error.error  # by the command itself, which knew more
+    # by the command itself, which knew more; or it is the router's own host
+    said = "`pipeline " in error.error or "the router could not" in error.error
     return [*lines, f"          {hint}"] if hint and not said else lines
 
 

@@ -28,6 +28,7 @@ COMMANDS = MappingProxyType(
         "status": "fleet",
         "watch": "watch",
         "drain": "fleet",
+        "dismiss": "fleet",
         "restart": "fleet",
         "forget-images": "fleet",
         "cancel": "fleet",

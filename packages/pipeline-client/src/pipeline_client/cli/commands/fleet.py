@@ -1,4 +1,4 @@
-"""The commands about the router and its workers: workers, status, drain, restart, cancel, ping."""
+"""The commands about router and workers: workers, status, drain, dismiss, restart, cancel, ping."""
 
 import statistics
 import time
@@ -26,10 +26,10 @@ from pipeline_protocol.channels import CHANNEL_OF_ACTION
 @common
 def workers(session: Session) -> None:
     """Show every worker, and what it has beside what is wanted."""
-    described = session.client.workers().workers
+    found = session.client.workers()
     wanted = wanted_of(session.client.current_config())
-    data = {"workers": roster_data(described, wanted)}
-    session.out.result(data, roster_lines(described, wanted))
+    data = {"workers": roster_data(found.workers, wanted), "missing": found.missing}
+    session.out.result(data, roster_lines(found.workers, wanted, found.missing))
 
 
 @command()
@@ -59,6 +59,15 @@ def drain(session: Session, identity: str) -> None:
     told = session.client.drain_worker(identity)
     lines = [f"{cell(name)} finishes what it runs, then leaves" for name in told.workers]
     session.out.result(told, lines)
+
+
+@command()
+@click.argument("identity", type=named(names.Identity), shell_complete=completers.missing)
+@common
+def dismiss(session: Session, identity: str) -> None:
+    """Miss a worker no longer that was lost and will not come back."""
+    told = session.client.dismiss_worker(identity)
+    session.out.result(told, [f"{cell(name)} is missed no longer" for name in told.workers])
 
 
 @command()

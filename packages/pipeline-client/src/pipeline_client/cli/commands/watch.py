@@ -72,9 +72,9 @@ def _look(
             try:
                 pong = client.ping()
                 channels = client.status().channels
-                workers = client.workers().workers
+                found = client.workers()
                 wanted = wanted_of(client.current_config())
-                see(Scene(address, pong, channels, workers, wanted))
+                see(Scene(address, pong, channels, found.workers, found.missing, wanted))
             except PipelineError as error:
                 see(Scene(address, trouble=str(error)))
             stop.wait(interval)

@@ -9,7 +9,7 @@ from msgspec import Struct
 from pipeline_client.cli.views.rollouts import state_words
 from pipeline_client.cli.views.text import Cell, cell, coloured, span, table
 from pipeline_protocol.link import Readiness
-from pipeline_protocol.responses import ChannelStatus, Pong, WorkerDescription
+from pipeline_protocol.responses import ChannelStatus, MissingWorker, Pong, WorkerDescription
 
 Wanted = dict[str, dict[str, dict[str, str | None]]]
 """Channel, track, version: its digest, as soon as that is known."""
@@ -102,7 +102,14 @@ def state_of(worker: WorkerDescription, versions: Iterable[HeldVersion]) -> tupl
     return "ready", "green"
 
 
-def roster_lines(workers: Iterable[WorkerDescription], wanted: Wanted) -> list[str]:
+def missing_words(worker: MissingWorker) -> str:
+    """Return since when a worker is missing, and why."""
+    return f"missing for {span(worker.missing_s)}: {cell(worker.why)}"
+
+
+def roster_lines(
+    workers: Iterable[WorkerDescription], wanted: Wanted, missing: Iterable[MissingWorker] = ()
+) -> list[str]:
     """Return a table of workers, and below it every version that is not as it should be."""
     rows: list[tuple[Cell, ...]] = []
     remarks = []
@@ -121,6 +128,10 @@ def roster_lines(workers: Iterable[WorkerDescription], wanted: Wanted) -> list[s
             if not one.wanted or one.state != Readiness.READY
         ]
         remarks += keeping_lines([worker])
+    for lost in missing:
+        tracks = ", ".join(lost.topics) or "all"
+        state = (missing_words(lost), "red")
+        rows.append((lost.identity, lost.channel, tracks, f"-/{lost.slots}", "-", state))
     if not rows:
         start = "`pipeline-worker listen worker-1 ADDRESS/test_runners WORK_FOLDER` starts one"
         return [f"no worker is there: {start}"]
@@ -173,5 +184,8 @@ def channel_lines(channels: dict[str, ChannelStatus]) -> list[str]:
     rows: list[tuple[Cell, ...]] = []
     for name, row in channels.items():
         waiting: Cell = (str(row.waiting), "yellow") if row.waiting else "0"
-        rows.append((name, str(row.workers), str(row.slots), str(row.running), waiting))
-    return table(("CHANNEL", "WORKERS", "SLOTS", "RUNNING", "WAITING"), rows)
+        missing: Cell = (str(row.missing), "red") if row.missing else "0"
+        able = str(row.slots - row.unready_slots)
+        slots: Cell = (f"{able} of {row.slots}", "yellow") if row.unready_slots else able
+        rows.append((name, str(row.workers), missing, slots, str(row.running), waiting))
+    return table(("CHANNEL", "WORKERS", "MISSING", "SLOTS", "RUNNING", "WAITING"), rows)

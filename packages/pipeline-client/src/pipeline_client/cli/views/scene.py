@@ -19,7 +19,7 @@ from pipeline_client.cli.views.roster import (
     state_of,
 )
 from pipeline_client.cli.views.text import cell, coloured, span
-from pipeline_protocol.responses import ChannelStatus, Pong, WorkerDescription
+from pipeline_protocol.responses import ChannelStatus, MissingWorker, Pong, WorkerDescription
 
 UP = "up"
 SILENT = "silent"
@@ -32,6 +32,7 @@ class Scene(Struct, frozen=True):
     pong: Pong | None = None
     channels: dict[str, ChannelStatus] = {}
     workers: tuple[WorkerDescription, ...] = ()
+    missing: tuple[MissingWorker, ...] = ()
     wanted: Wanted = {}
     trouble: str = ""
 
@@ -119,6 +120,8 @@ def facts(scene: Scene, before: Facts) -> Facts:
             about = (name, channel, one.track, one.version)
             stands = (one.state, one.percent, one.reason, one.phase)
             found["version", *about] = VersionChange(*about, *stands)
+    for lost in scene.missing:
+        found["worker", lost.identity] = WorkerChange(lost.identity, lost.channel, "missing")
     for channel, track, version, ready, many in deployed(scene.workers, scene.wanted):
         place = (channel, track, version)
         found["deployment", *place] = SceneDeployment(*place, ready, many)
@@ -157,7 +160,7 @@ def _body(scene: Scene) -> Sequence[str]:
     return [
         *channel_lines(scene.channels),
         "",
-        *roster_lines(scene.workers, scene.wanted),
+        *roster_lines(scene.workers, scene.wanted, scene.missing),
         "",
         *deployed_lines(scene.workers, scene.wanted),
     ]
