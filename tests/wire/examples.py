@@ -85,6 +85,7 @@ RAN = replies.Context(
     logs=replies.Logs(stdout="1 run\n", stderr="warning: \ufffd"),
     exit_status=0,
     replaced=("stderr",),
+    warnings=("results.json: its version is written as text, and is a number now",),
     invocation={"argv": ["/opt/test-runner/bin/run.sh", "two-fer", "/mnt/", "/mnt/"]},
     worker="worker-1",
     attempt=1,

@@ -166,6 +166,7 @@ def _context(
         logs=Logs(_end(report.stdout), _end(report.stderr)),
         exit_status=report.exit_status,
         replaced=report.replaced or msgspec.UNSET,
+        warnings=report.warnings or msgspec.UNSET,
         invocation={
             "kind": run.kind.name,
             "image_digest": run.image.digest,

@@ -190,6 +190,8 @@ def _tell(report: RunReport, limits: Limits) -> None:
         lines["replaced"] = f"what is no text, by U+FFFD, in {', '.join(report.replaced)}"
     for name, text in lines.items():
         echo(f"{name + ':':11}{text}", err=True)
+    for warning in report.warnings:
+        echo(f"warning: {warning}", err=True)
     result = report.output_problem or json.dumps(report.outputs, indent=2, ensure_ascii=False)
     echo(result)
 
