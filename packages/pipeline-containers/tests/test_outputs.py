@@ -9,10 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline_containers.sandbox.result.outputs import MAX_DEPTH, Outputs, parse_json, read_outputs
-from pipeline_containers.sandbox.tools import TOOLS, is_line, tool_command, tool_program
+from pipeline_containers.sandbox.tools import TOOLS, is_line, tool_command
 from pipeline_containers.system.files import FileRefused, read_beneath, read_in_root
-
-RUNNER = TOOLS["test_runner"]
 
 
 def read(folder: Path, kind: str = "test_runner", cap: int = 1000) -> Outputs:
@@ -187,23 +185,6 @@ def test_reading_in_a_root_folder(tmp_path: Path) -> None:
     assert read_in_root(tmp_path, "etc/passwd", 100) == b"inner"
     with pytest.raises(FileRefused):
         read_in_root(tmp_path, "etc/group", 100)
-
-
-@pytest.mark.parametrize(
-    ("entrypoint", "called"),
-    [
-        ((), ("/opt/test-runner/bin/run.sh",)),
-        (("/opt/test-runner/bin/run.sh",), ("/opt/test-runner/bin/run.sh",)),
-        (("sh", "/opt/test-runner/bin/run.sh"), ("sh", "/opt/test-runner/bin/run.sh")),
-        (("tini", "--", "./bin/run.sh"), ("tini", "--", "/opt/test-runner/bin/run.sh")),
-        (("docker-entrypoint.sh",), ("/opt/test-runner/bin/run.sh",)),
-        (("/bin/sh", "-c", "bin/run.sh"), ("/opt/test-runner/bin/run.sh",)),
-        (("/bin/sh", "-c", "/opt/test-runner/bin/run.sh $0"), ("/opt/test-runner/bin/run.sh",)),
-        (("/elsewhere/bin/run.sh",), ("/opt/test-runner/bin/run.sh",)),
-    ],
-)
-def test_what_is_called(entrypoint: tuple[str, ...], called: tuple[str, ...]) -> None:
-    assert tool_program(RUNNER, entrypoint) == called
 
 
 def test_how_it_is_called() -> None:

@@ -153,7 +153,7 @@ def _context(
     context: Context, assignment: Assignment, run: ToolRun, report: RunReport, total_s: float
 ) -> Context:
     phases, used = report.timing, report.usage
-    command = tool_command(tool_program(run.kind, run.image.config.entrypoint), run.slug)
+    command = tool_command(tool_program(run.kind, run.image.config), run.slug)
     return msgspec.structs.replace(
         context,
         timing=Timing(

@@ -13,12 +13,13 @@ from pipeline_containers.building.probe import DONE, probe_run
 from pipeline_containers.errors import ImageInvalid, SandboxError
 from pipeline_containers.images.image import StoredImage
 from pipeline_containers.sandbox.container.layers import mount_root
-from pipeline_containers.sandbox.container.roots import check_tool, user_of
+from pipeline_containers.sandbox.container.roots import user_of
 from pipeline_containers.sandbox.limits import Limits
+from pipeline_containers.sandbox.program import check_program
 from pipeline_containers.sandbox.result.report import RunReport
 from pipeline_containers.sandbox.sandbox import Sandbox
 from pipeline_containers.sandbox.tool_run import ToolRun
-from pipeline_containers.sandbox.tools import ToolKind
+from pipeline_containers.sandbox.tools import ToolKind, tool_program
 from pipeline_containers.system.command import OnLine
 from pipeline_containers.system.deadline import Deadline
 from pipeline_containers.system.mountinfo import unmount
@@ -98,10 +99,11 @@ def _files(candidate: ImageCandidate, _: _Trials, __: OnLine) -> Iterator[str]:
         unmount(root)
 
 
-def has_run_script(candidate: ImageCandidate, root: Path) -> Iterator[str]:
-    """Look for `bin/run.sh` in the kind's own folder, a file that may be executed."""
+def has_its_program(candidate: ImageCandidate, root: Path) -> Iterator[str]:
+    """Look for the tool in the kind's own folder, a file that can be called."""
+    program = tool_program(candidate.kind, candidate.image.config)
     try:
-        check_tool(root, candidate.kind)
+        check_program(root, candidate.kind, program)
     except ImageInvalid as error:
         yield str(error)
 
@@ -126,7 +128,7 @@ def has_its_user(candidate: ImageCandidate, root: Path) -> Iterator[str]:
 
 
 CHECKS: tuple[Callable[[ImageCandidate, Path], Iterator[str]], ...] = (
-    has_run_script,
+    has_its_program,
     has_plain_folders,
     has_its_user,
 )

@@ -164,7 +164,7 @@ def _stored(image: str, registry: Registry, work: Path) -> StoredImage:
 
 
 def _command(run: ToolRun) -> tuple[str, ...]:
-    return tool_command(tool_program(run.kind, run.image.config.entrypoint), run.slug)
+    return tool_command(tool_program(run.kind, run.image.config), run.slug)
 
 
 def _tell(report: RunReport, limits: Limits) -> None:
