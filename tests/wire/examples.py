@@ -271,6 +271,18 @@ TO_WORKER: dict[str, link.ToWorker] = {
                 )
             },
             versions=(settings.WantedVersion("ruby", VERSION, DIGEST),),
+            channels={
+                "test_runners": settings.ChannelLimits(
+                    settings.TrackLimits(EVERY_LIMIT, settings.CeilingSettings(60.0), "off"),
+                    {
+                        "ruby": settings.TrackLimits(
+                            settings.LimitSettings(wall_s=30.0),
+                            settings.CeilingSettings(30.0),
+                            validation="warn",
+                        )
+                    },
+                )
+            },
         ),
         credentials=settings.Credentials("AKIAEXAMPLE", "secret", "token", 1.75e9),
     ),
