@@ -127,7 +127,8 @@ WANTED = GIVEN | {"status": "fail", "tests": []}
     ("script", "problem"),
     [
         ("exit 0", r"tests/one: results\.json is missing, exit status 0: it said nothing"),
-        (f"{ECHO}; echo why >&2; exit 4", r"tests/one: exited, exit status 4: why"),
+        ("echo why >&2; exit 4", r"tests/one: results\.json is missing, exit status 4: why"),
+        (f"{ECHO}; yes", r"tests/one: output_limit, stdout of 1048576 bytes"),
         ('echo "{}" >"$3/results.json"', r"tests/one: results\.json has a status that is not"),
     ],
 )
@@ -139,6 +140,19 @@ def test_fixtures_that_yield_no_valid_result(
         check(script)
     assert re.search(problem, "\n".join(check(script, validation=Validation.WARN)))
     assert check(script, validation=Validation.OFF) == []
+
+
+@pytest.mark.e2e
+def test_an_exit_status_beside_a_valid_result_is_said(
+    check: Check, fixture: Callable[..., None]
+) -> None:
+    """As tools do whose fixture is a solution that cannot be tested."""
+    fixture("one", given__json=GIVEN, expected_results__json=GIVEN)
+    assert check(f"{ECHO}; exit 4") == [
+        "fixture tests/one",
+        "warning: tests/one: the tool exits with status 4 beside a valid result: "
+        "a job would get 513",
+    ]
 
 
 @pytest.mark.e2e

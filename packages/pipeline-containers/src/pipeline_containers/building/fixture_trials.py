@@ -51,9 +51,14 @@ class FixtureTrials:
             except (OSError, SandboxError) as error:  # the probe went the same way before it
                 problems.append(f"{fixture.name}: the tool does not start: {error}")
                 continue
-            if not report.succeeded:
+            if not _has_result(report):
                 problems.append(f"{fixture.name}: {_failure(report)}")
                 continue
+            if not report.succeeded:
+                warn(
+                    f"{fixture.name}: the tool exits with status {report.exit_status} beside a "
+                    "valid result: a job would get 513"
+                )
             self.has_results = True
             if difference := compare(fixture, self._kind, report.outputs or {}):
                 different[fixture.name] = difference
@@ -94,6 +99,11 @@ class FixtureTrials:
                 warn(f"{len(different) - number} more fixtures are not as expected")
                 return
             warn(f"{name} is not as expected:\n{difference}")
+
+
+def _has_result(report: RunReport) -> bool:
+    """Return whether there is a valid result, and no limit was met on the way to it."""
+    return report.succeeded or (report.outputs is not None and report.ending is Ending.EXITED)
 
 
 def _failure(report: RunReport) -> str:
