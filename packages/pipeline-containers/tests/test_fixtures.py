@@ -232,6 +232,31 @@ def test_what_is_not(expected: Any, actual: Any) -> None:
 def test_a_difference_is_of_bounded_size() -> None:
     many = [{"name": "x" * 10_000, "status": "pass"} for _ in range(1000)]
     lines = differs(result(tests=many), result()).splitlines()
-    assert len(lines) == MAX_LINES + 1
-    assert lines[-1].endswith("more lines")
+    assert len(lines) == MAX_LINES + 3
+    assert lines[-1] == "... and more"
     assert max(map(len, lines)) < 300
+
+
+def test_what_is_far_down_is_found_and_shown_with_what_is_around_it() -> None:
+    tests = [{"name": f"test {number}", "status": "pass"} for number in range(5000)]
+    changed = [*tests[:4000], tests[4000] | {"status": "fail"}, *tests[4001:]]
+    assert differs(result(tests=tests), result(tests=changed)).splitlines() == [
+        "--- expected results.json",
+        "+++ results.json",
+        "@@",
+        "     {",
+        '       "name": "test 4000",',
+        '-      "status": "pass"',
+        '+      "status": "fail"',
+        "     },",
+        "     {",
+    ]
+
+
+def test_what_a_stranger_wrote_to_take_long_does_not(tmp_path: Path, write: Write) -> None:
+    """The square of it would be an hour."""
+    one, two = ([{"name": str(number % 90)} for number in range(n, n + 90_000)] for n in (0, 45))
+    assert differs(result(tests=one), result(tests=two))
+    write("tests/one/expected_results.json")
+    write("bin/run-tests.sh", text="\n" * 65_000)
+    assert found(tmp_path) == {"tests/one": "one"}

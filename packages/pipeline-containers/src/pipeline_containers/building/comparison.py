@@ -17,6 +17,9 @@ from pipeline_containers.sandbox.tools import JOB_FOLDER, OutputFile, ToolKind
 MAX_LINES = 40
 """Of one difference."""
 _LINE_CHARACTERS = 200
+_COMPARED_LINES = 400
+_AROUND = 2
+"""Lines that are the same, before and after those that are not."""
 _SOLUTION = "<solution>/"
 _NAMES = ("/solution", "/output", "<solution-dir>")
 """What fixtures call the job's folder."""
@@ -42,14 +45,26 @@ def _differences(
     before, after = (
         _lines(output, _in_terms(value, path)) for value in (fixture.expected[output.file], actual)
     )
-    lines = list(
-        difflib.unified_diff(
-            before, after, f"expected {output.file}", output.file, n=2, lineterm=""
-        )
-    )
+    if before == after:
+        return
+    yield from (f"--- expected {output.file}", f"+++ {output.file}")
+    lines = list(_changes(before, after))
     yield from map(shortened, lines[:MAX_LINES])
     if len(lines) > MAX_LINES:
-        yield f"... {len(lines) - MAX_LINES} more lines"
+        yield "... and more"
+
+
+def _changes(before: list[str], after: list[str]) -> Iterator[str]:
+    """Go through what is not the same, from the first such line on.
+
+    No further than an answer could show: to compare what strangers wrote takes the square of it.
+    """
+    pairs = zip(before, after, strict=False)
+    same = next((at for at, (old, new) in enumerate(pairs) if old != new), None)
+    start = max(0, (min(len(before), len(after)) if same is None else same) - _AROUND)
+    old, new = (lines[start : start + _COMPARED_LINES] for lines in (before, after))
+    for line in list(difflib.unified_diff(old, new, n=_AROUND, lineterm=""))[2:]:
+        yield "@@" if line.startswith("@@") else line
 
 
 def shortened(line: str) -> str:

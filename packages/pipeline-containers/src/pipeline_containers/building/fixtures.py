@@ -35,8 +35,8 @@ _EXPECTED_BYTES = 4 * 1024 * 1024
 _SCRIPT_BYTES = 64 * 1024
 _SLUG = r"[A-Za-z0-9_.-]"
 _SLUG_OF_SCRIPT = re.compile(
-    rf"^\s*slug=(?P<quote>[\"']?)(?P<slug>{_SLUG}+)(?P=quote)\s*$|"
-    rf"^\s*(?:\./)?bin/run\.sh\s+(?P<mark>[\"'])(?P<given>{_SLUG}*)(?P=mark)\s",
+    rf"^[ \t]*slug=(?P<quote>[\"']?)(?P<slug>{_SLUG}+)(?P=quote)[ \t]*$|"
+    rf"^[ \t]*(?:\./)?bin/run\.sh[ \t]+(?P<mark>[\"'])(?P<given>{_SLUG}*)(?P=mark)[ \t]",
     re.MULTILINE,
 )
 
