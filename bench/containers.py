@@ -24,7 +24,7 @@ import report
 from rounds import Rounds
 from support.processes import machine
 
-from pipeline_containers.images.image import StoredImage
+from pipeline_containers.images.image import ImageConfig, StoredImage
 from pipeline_containers.sandbox.container import mounts
 from pipeline_containers.sandbox.container.bundle import Bundle, runtime_config
 from pipeline_containers.sandbox.container.identities import open_user_namespace
@@ -112,7 +112,7 @@ class Bare:
         bundle = Bundle(
             root=self._root,
             job_folder=job,
-            command=tool_command(tool_program(KIND, ()), SLUG),
+            command=tool_command(tool_program(KIND, ImageConfig()), SLUG),
             cwd=KIND.folder,
             env=(),
             user=User(),

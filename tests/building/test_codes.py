@@ -114,3 +114,22 @@ def test_progress_then_cancelled_then_built(track: Machine) -> None:
     assert any(line.startswith("==> building ") for line in lines)
     commit(track, {"Dockerfile": GOOD})
     assert say(track.address, request())["response"]["outcome"] == "built"
+
+
+def test_a_fixture_that_is_not_as_expected_is_shown_and_the_image_published(
+    track: Machine,
+) -> None:
+    expected = "tests/pass/expected_results.json"
+    file = track.folder / "repositories" / TOOL / expected
+    before = file.read_text()
+    changed = json.loads(before) | {"status": "fail"}
+    commit(track, {"Dockerfile": GOOD, expected: json.dumps(changed)})
+    reply = say(track.address, request())
+    assert reply["status"]["code"] == 200, reply
+    assert reply["response"]["outcome"] == "built"
+    (warning,) = reply["context"]["warnings"]
+    assert warning.startswith("tests/pass is not as expected:\n--- expected results.json\n")
+    assert '\n-  "status": "fail",\n+  "status": "pass",\n' in warning
+    assert "warning: tests/pass is not as expected:" in reply["context"]["logs"]["stdout"]
+    commit(track, {expected: before})
+    assert "warnings" not in say(track.address, request())["context"]

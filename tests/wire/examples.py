@@ -86,6 +86,7 @@ RAN = replies.Context(
     logs=replies.Logs(stdout="1 run\n", stderr="warning: \ufffd"),
     exit_status=0,
     replaced=("stderr",),
+    warnings=("results.json: its version is written as text, and is a number now",),
     invocation={"argv": ["/opt/test-runner/bin/run.sh", "two-fer", "/mnt/", "/mnt/"]},
     worker="worker-1",
     attempt=1,
@@ -277,6 +278,18 @@ TO_WORKER: dict[str, link.ToWorker] = {
                 )
             },
             versions=(settings.WantedVersion("ruby", VERSION, DIGEST),),
+            channels={
+                "test_runners": settings.ChannelLimits(
+                    settings.TrackLimits(EVERY_LIMIT, settings.CeilingSettings(60.0), "off"),
+                    {
+                        "ruby": settings.TrackLimits(
+                            settings.LimitSettings(wall_s=30.0),
+                            settings.CeilingSettings(30.0),
+                            validation="warn",
+                        )
+                    },
+                )
+            },
         ),
         credentials=settings.Credentials("AKIAEXAMPLE", "secret", "token", 1.75e9),
     ),

@@ -122,6 +122,17 @@ def test_a_solution_that_could_not_be_tested_says_why() -> None:
     assert lines == ["syntax error, line 3", "", "error"]
 
 
+def test_what_was_put_right_in_a_result_is_said_to_people() -> None:
+    context = Context(warnings=("its version is text", "tests/one:\n-a\n+\x1b[2Jb"))
+    assert results.warning_lines(context) == [
+        "warning: its version is text",
+        "warning: tests/one:",
+        "-a",
+        "+\\x1b[2Jb",
+    ]
+    assert results.warning_lines(Context()) == []
+
+
 def test_results_that_are_none_are_shown_as_they_are() -> None:
     lines = plain(results.test_lines({"token": "x"}, NOWHERE))
     assert lines == ["{", '  "token": "x"', "}", "", "no status"]

@@ -158,7 +158,7 @@ CONTENTS = (
         lambda document: document.update(
             mediaType="application/vnd.oci.image.index.v1+json", manifests=[]
         ),
-        "an index of images for several platforms: give the digest of the one",
+        "is an index without an image: push the image itself",
     ),
     (lambda document: document.update(layers=document["layers"] * 65), "has 130 layers, and 128"),
     (lambda document: document.update(config=None), "is of kind None"),

@@ -227,7 +227,7 @@ def test_a_trial_of_another_image_takes_no_jobs_container_away(
     assert len(waiting(warm)) == 2
     (work / "validation").mkdir()
     candidate = ImageCandidate(
-        make_image(f"{PASS} #"), TOOLS["test_runner"], work / "tests", work / "validation"
+        make_image(f"{PASS} #"), TOOLS["test_runner"], None, work / "validation"
     )
     validate(candidate, warm, Deadline(paced(60)), lambda _: None)
     assert len(waiting(warm)) == 2

@@ -67,6 +67,32 @@ def test_a_bad_seed_leaves_nothing_behind(tmp_path: Path) -> None:
     assert sorted(path.name for path in tmp_path.iterdir()) == ["seed.yml"]
 
 
+def test_builders_are_told_what_the_tools_that_they_try_are_held_to(write: Write) -> None:
+    config, _ = write(
+        """
+channels:
+  test_runners:
+    validation: warn
+    limits: {wall_s: 10}
+    tracks:
+      ruby: {limits: {wall_s: 30}, validation: off}
+      racket: {limits: {wall_s: 40}}
+"""
+    ).read()
+    told = config.settings("builders", frozenset(), ()).channels
+    assert set(told) == {"test_runners", "static_analysers", "recommenders", "representers"}
+    runners = told["test_runners"]
+    assert (runners.of("bash").validation, runners.of("bash").limits.wall_s) == ("warn", 10)
+    assert (runners.of("ruby").validation, runners.of("ruby").limits.wall_s) == ("off", 30)
+    assert (runners.of("racket").validation, runners.of("racket").limits.wall_s) == ("warn", 40)
+    assert told["representers"].of("ruby").validation == "require"
+    assert config.settings("test_runners", frozenset(), ()).channels == {}
+    described = config.describe({})["channels"]
+    assert described["test_runners"]["validation"] == "warn"
+    assert described["test_runners"]["tracks"]["ruby"]["validation"] == "off"
+    assert "validation" not in described["builders"], "they run no tool"
+
+
 def test_limits_are_overlaid_and_ceilings_never_lie_below(write: Write) -> None:
     config, _ = write("""
 limits: {wall_s: 10, memory: 2GiB}
@@ -171,6 +197,15 @@ BAD = {
     "credentials: sts": "sts.role_arn: credentials: sts needs the role to mint credentials by",
     "credentials: mine": "credentials: 'mine' is neither ambient nor sts",
     "sts: {duration_s: 60}": "sts.duration_s: Expected `int` >= 900",
+    "channels: {test_runners: {validation: maybe}}": (
+        "channels.test_runners.validation: Invalid enum value 'maybe'"
+    ),
+    "channels: {test_runners: {tracks: {ruby: {validation: true}}}}": (
+        "channels.test_runners.tracks.ruby.validation: Expected `str`, got `bool`"
+    ),
+    "channels: {builders: {validation: warn}}": (
+        "channels.builders.validation: builders run no tool"
+    ),
     "channels: {test_runners: {ceilings: {memory: 1GiB}}}": (
         "channels.test_runners.ceilings.memory: unknown key"
     ),

@@ -14,10 +14,21 @@ from pipeline_containers.building.build import BuildOutcome, BuildRequest, Works
 from pipeline_containers.building.builder import BuildOptions
 from pipeline_containers.building.builders import Builders
 from pipeline_containers.building.source.git import GitSources
+from pipeline_containers.building.validation import Validation
 from pipeline_containers.registries.folder import FolderRegistry
 from pipeline_containers.registries.registry import AwsCredentials
+from pipeline_containers.sandbox.limits import Limits
 from pipeline_containers.sandbox.sandbox import Sandbox
-from pipeline_protocol.settings import Credentials, RegistrySettings, Settings, SourceSettings
+from pipeline_protocol.settings import (
+    CeilingSettings,
+    ChannelLimits,
+    Credentials,
+    LimitSettings,
+    RegistrySettings,
+    Settings,
+    SourceSettings,
+    TrackLimits,
+)
 from pipeline_worker import build_jobs
 from pipeline_worker.build_jobs import LINES_A_SECOND, BuildJobs, RateLimitedOutput
 from pipeline_worker.executor import Assignment
@@ -131,6 +142,57 @@ def test_what_the_configuration_says_of_sources_holds(
     jobs.adopt(Settings(sources=SourceSettings(submodules=submodules, lfs=lfs)), None)
     assert jobs.perform(assignment(**BUILD))[0] == 200
     assert seen == [(submodules, lfs)]
+
+
+@pytest.mark.parametrize(
+    ("track", "wall_s", "validation"),
+    [("ruby", 30.0, Validation.WARN), ("bash", 10.0, Validation.OFF)],
+)
+def test_a_tool_is_tried_as_its_track_is_configured(
+    jobs: BuildJobs,
+    monkeypatch: pytest.MonkeyPatch,
+    track: str,
+    wall_s: float,
+    validation: Validation,
+) -> None:
+    def build(
+        request: BuildRequest, *_: object, options: BuildOptions, **__: object
+    ) -> BuildOutcome:
+        seen.append((request.limits.wall_s, request.validation))
+        assert options.timeout_s > 30, "the builders' own time is another matter"
+        return BuildOutcome("built", "x", f"git-{SHA}", DIGEST, SHA, warnings=("a", "b\n+c"))
+
+    seen: list[tuple[float, Validation]] = []
+    monkeypatch.setattr(build_jobs, "build_and_publish", build)
+    limits = {name: LimitSettings(wall_s=said) for name, said in (("all", 10.0), ("ruby", 30.0))}
+    channel = ChannelLimits(
+        TrackLimits(limits["all"], CeilingSettings(), "off"),
+        {"ruby": TrackLimits(limits["ruby"], CeilingSettings(), "warn")},
+    )
+    defaults = TrackLimits(LimitSettings(wall_s=1800), CeilingSettings())
+    jobs.adopt(Settings(defaults=defaults, channels={"test_runners": channel}), None)
+    code, body = jobs.perform(assignment(**BUILD | {"track_slug": track}))
+    assert code == 200
+    assert seen == [(wall_s, validation)]
+    assert json.loads(body)["context"]["warnings"] == ["a", "b\n+c"]
+
+
+def test_a_router_that_says_nothing_of_tracks_and_limits_that_none_could_keep(
+    jobs: BuildJobs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def build(request: BuildRequest, *_: object, **__: object) -> BuildOutcome:
+        assert (request.limits, request.validation) == (Limits(), Validation.REQUIRE)
+        return BuildOutcome("built", "x", f"git-{SHA}", DIGEST, SHA)
+
+    monkeypatch.setattr(build_jobs, "build_and_publish", build)
+    code, body = jobs.perform(assignment(**BUILD))
+    assert code == 200
+    assert "warnings" not in json.loads(body)["context"]
+    small = ChannelLimits(TrackLimits(LimitSettings(memory_bytes=1), CeilingSettings()))
+    jobs.adopt(Settings(channels={"test_runners": small}), None)
+    code, body = jobs.perform(assignment(**BUILD))
+    assert code == 512
+    assert "the track's limits: memory_bytes" in json.loads(body)["status"]["error"]
 
 
 @pytest.mark.parametrize(("log", "replaced"), [("a\ufffd", ["stdout"]), ("a", None), ("", None)])

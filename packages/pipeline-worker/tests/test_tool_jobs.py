@@ -141,6 +141,15 @@ def test_a_reply_says_where_what_was_no_text_was_replaced(exit_status: int) -> N
     assert "replaced" not in reply["context"]
 
 
+@pytest.mark.parametrize("exit_status", [0, 1])
+def test_a_reply_says_what_was_put_right_in_the_result(exit_status: int) -> None:
+    given = replace(report(outputs=RESULT, exit_status=exit_status), warnings=("its version",))
+    _, reply = perform(given)
+    assert reply["context"]["warnings"] == ["its version"]
+    _, reply = perform(report(outputs=RESULT, exit_status=exit_status))
+    assert "warnings" not in reply["context"]
+
+
 DEFAULTS = TrackLimits(LimitSettings(wall_s=20, pids=10), CeilingSettings(wall_s=30))
 SLOW = TrackLimits(LimitSettings(wall_s=40), CeilingSettings(wall_s=60))
 

@@ -76,6 +76,9 @@ class Context(Struct, frozen=True, omit_defaults=True):
     replaced: tuple[str, ...] | UnsetType = UNSET
     """Which of ``stdout``, ``stderr`` and ``result`` has U+FFFD where there was NUL, invalid UTF-8
     or half a surrogate pair: what databases take for no text."""
+    warnings: tuple[str, ...] | UnsetType = UNSET
+    """What was put right in a tool's result, or looks wrong in it; of a build, what its tool makes
+    of its own fixtures. Lines for people; a difference is several lines in one."""
     worker: str | UnsetType = UNSET
     attempt: int | UnsetType = UNSET
     image_digest: str | UnsetType = UNSET

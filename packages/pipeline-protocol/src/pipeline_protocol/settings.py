@@ -94,11 +94,29 @@ class CeilingSettings(Struct, frozen=True, omit_defaults=True):
     """Of `execution_timeout`."""
 
 
-class TrackLimits(Struct, frozen=True):
+Validation = Literal["require", "warn", "off"]
+"""Of a tool's own fixtures when it is built: each has to yield a valid result; all that is amiss is
+a warning; they are not tried."""
+
+
+class TrackLimits(Struct, frozen=True, omit_defaults=True):
     """What a track's tools are held to, and how far a request may raise it."""
 
     limits: LimitSettings
     ceilings: CeilingSettings
+    validation: Validation = "require"
+
+
+class ChannelLimits(Struct, frozen=True):
+    """What the tools of a channel are held to."""
+
+    defaults: TrackLimits
+    """For the tracks that `tracks` does not name."""
+    tracks: dict[str, TrackLimits] = {}
+
+    def of(self, track: str) -> TrackLimits:
+        """Return a track's."""
+        return self.tracks.get(track, self.defaults)
 
 
 class Settings(Struct, frozen=True, omit_defaults=True):
@@ -113,3 +131,5 @@ class Settings(Struct, frozen=True, omit_defaults=True):
     """For the tracks that `tracks` does not name."""
     tracks: dict[str, TrackLimits] = {}
     versions: tuple[WantedVersion, ...] = ()
+    channels: dict[str, ChannelLimits] = {}
+    """Of builders: what the tools that they try are held to, by channel."""

@@ -15,6 +15,7 @@ from pipeline_protocol.settings import (
     GIB,
     MIB,
     CeilingSettings,
+    ChannelLimits,
     InputSettings,
     LimitSettings,
     RegistrySettings,
@@ -104,9 +105,13 @@ class Config(Struct, frozen=True):
         """Return what workers of a channel are told; scoped ones their own tracks alone."""
         own = self.channels[channel]
         if CHANNELS[channel].scopable:
-            tools = {channel: own.tool or ""}
+            tools, channels = {channel: own.tool or ""}, {}
         else:
-            tools = {name: row.tool for name, row in self.channels.items() if row.tool}
+            with_tools = {name: row for name, row in self.channels.items() if row.tool}
+            tools = {name: row.tool or "" for name, row in with_tools.items()}
+            channels = {
+                name: ChannelLimits(row.defaults, row.tracks) for name, row in with_tools.items()
+            }
         return Settings(
             registry=self.registry,
             sources=self.sources,
@@ -115,6 +120,7 @@ class Config(Struct, frozen=True):
             defaults=own.defaults,
             tracks={t: row for t, row in own.tracks.items() if not topics or t in topics},
             versions=tuple(want for want in wanted if not topics or want.track in topics),
+            channels=channels,
         )
 
     def describe(self, versions: Versions) -> dict[str, Any]:
@@ -129,8 +135,11 @@ class Config(Struct, frozen=True):
             "channels": {
                 name: {
                     "tool": channel.tool,
-                    **_both(channel.defaults),
-                    "tracks": {track: _both(limits) for track, limits in channel.tracks.items()},
+                    **_described(channel.defaults, channel.tool),
+                    "tracks": {
+                        track: _described(limits, channel.tool)
+                        for track, limits in channel.tracks.items()
+                    },
                 }
                 for name, channel in self.channels.items()
             },
@@ -138,6 +147,10 @@ class Config(Struct, frozen=True):
         }
 
 
-def _both(limits: TrackLimits) -> dict[str, Any]:
+def _described(limits: TrackLimits, tool: str | None) -> dict[str, Any]:
     """Return limits and ceilings with every key, defaults too."""
-    return {"limits": asdict(limits.limits), "ceilings": asdict(limits.ceilings)}
+    described: dict[str, Any] = {
+        "limits": asdict(limits.limits),
+        "ceilings": asdict(limits.ceilings),
+    }
+    return described if tool is None else described | {"validation": limits.validation}

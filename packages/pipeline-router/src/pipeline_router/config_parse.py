@@ -20,6 +20,7 @@ from pipeline_protocol.settings import (
     Size,
     SourceSettings,
     TrackLimits,
+    Validation,
 )
 from pipeline_router.config import ChannelConfig, Config, RouterOptions, Sts, default_channels
 
@@ -79,6 +80,7 @@ class CeilingsText(Struct, frozen=True):
 class _Track(Struct, frozen=True):
     limits: Any = None
     ceilings: Any = None
+    validation: Validation | UnsetType = UNSET
 
 
 class _Channel(_Track, frozen=True):
@@ -185,6 +187,9 @@ def _channel(
             raise BadConfig(f"{path}.tool: {name} run no tool")
         _check_template(said.tool, {"track"}, f"{path}.tool")
         tool = said.tool
+    validation = said.validation if said.validation is not UNSET else default.defaults.validation
+    if said.validation is not UNSET and tool is None:
+        raise BadConfig(f"{path}.validation: {name} run no tool")
     # the channel's own default, builders' longer time, stands above what holds for every tool
     common = default.defaults.limits if tool is None else limits.over(default.defaults.limits)
     own = _limits(said.limits, f"{path}.limits").over(common)
@@ -200,8 +205,12 @@ def _channel(
         own_ceilings = replace(
             ceilings, **_said(_struct(told.ceilings, CeilingsText, f"{where}.ceilings"))
         )
-        tracks[track] = TrackLimits(held_to, own_ceilings.above(held_to))
-    return ChannelConfig(tool, TrackLimits(own, ceilings.above(own)), tracks)
+        tracks[track] = TrackLimits(
+            held_to,
+            own_ceilings.above(held_to),
+            told.validation if told.validation is not UNSET else validation,
+        )
+    return ChannelConfig(tool, TrackLimits(own, ceilings.above(own), validation), tracks)
 
 
 def _limits(data: Any, path: str) -> LimitsText:
@@ -254,6 +263,8 @@ def _struct(data: Any, type_: type[S], path: str) -> S:
             raise BadConfig(f"{dotted}{key}: unknown key{nearest(str(key), known)}")
         if key in _SIZES:
             read[key] = _checked(size, value, f"{dotted}{key}")
+        if key == "validation" and value is False:
+            read[key] = "off"  # which YAML takes for a boolean, unless it is in quotes
     try:
         return msgspec.convert(read, type_)
     except msgspec.ValidationError as error:

@@ -9,6 +9,8 @@ import msgspec
 from pipeline_containers import errors
 from pipeline_containers.building.build import BuildRequest, Workshop, build_and_publish
 from pipeline_containers.building.builder import BuildOptions
+from pipeline_containers.building.validation import Validation
+from pipeline_containers.sandbox.limits import Limits
 from pipeline_containers.sandbox.tools import TOOLS
 from pipeline_containers.system.command import OnLine
 from pipeline_protocol import status
@@ -18,7 +20,7 @@ from pipeline_protocol.link import MAX_LOG_BYTES
 from pipeline_protocol.replies import Context, Logs, Timing
 from pipeline_protocol.requests import BuildContainer, ListAvailableContainers
 from pipeline_protocol.responses import AvailableContainers, Build
-from pipeline_protocol.settings import Credentials, Settings
+from pipeline_protocol.settings import ChannelLimits, Credentials, Settings, TrackLimits
 from pipeline_worker.executor import Assignment, Finished
 from pipeline_worker.host.cache import CacheKeeper
 from pipeline_worker.versions.registry import OpenRegistry
@@ -34,6 +36,9 @@ _CODES: dict[type[errors.ContainersError], int] = {
     errors.ImageInvalid: status.BAD_RESULT,
 }
 """THE table of what can go wrong with a build; anything else is a matter of setting up."""
+
+_UNTOLD = ChannelLimits(Settings().defaults)
+"""By a router from before it told."""
 
 LINES_A_SECOND = 200
 """Of progress."""
@@ -63,11 +68,12 @@ class BuildJobs:
         request = decode_request(assignment.request)
         response: Build | AvailableContainers | None = None
         code, error, log = status.OK, "", ""
+        warnings: tuple[str, ...] = ()
         try:
             match request:
                 case BuildContainer():
                     with self._cache.building():
-                        response, log = self._build(request, assignment)
+                        response, log, warnings = self._build(request, assignment)
                 case ListAvailableContainers():
                     response = self._list(request)
                 case _:
@@ -83,14 +89,19 @@ class BuildJobs:
             timing=Timing(queued_s=assignment.queued_s, total_s=time.monotonic() - began),
             logs=Logs(stdout=_end(log)) if log else msgspec.UNSET,
             replaced=("stdout",) if "\ufffd" in log else msgspec.UNSET,
+            warnings=warnings or msgspec.UNSET,
         )
         if response is None:
             return code, refusal(code, error, context)
         return code, answer(response, context)
 
-    def _build(self, request: BuildContainer, assignment: Assignment) -> tuple[Build, str]:
+    def _build(
+        self, request: BuildContainer, assignment: Assignment
+    ) -> tuple[Build, str, tuple[str, ...]]:
         tool = self._tool(request.channel, request.track_slug)
         limits = self._settings.defaults.limits
+        channel = self._settings.channels.get(request.channel, _UNTOLD)
+        track = channel.of(request.track_slug)
         left_s = assignment.deadline - time.monotonic()
         said = self._settings.sources
         sources = replace(self._workshop.sources, submodules=said.submodules, lfs=said.lfs)
@@ -100,6 +111,8 @@ class BuildJobs:
                 reference=request.git_reference,
                 repository=self._repository(tool),
                 kind=TOOLS[str(CHANNELS[request.channel].tool_kind)],
+                limits=_limits(track),
+                validation=Validation(track.validation),
             ),
             replace(self._workshop, sources=sources),
             self._registry.get(),
@@ -112,7 +125,7 @@ class BuildJobs:
             cancelled=assignment.cancelled,
         )
         response = Build(built.outcome, built.image, built.image_tag, built.digest, built.git_sha)
-        return response, built.log_tail
+        return response, built.log_tail, built.warnings
 
     def _list(self, request: ListAvailableContainers) -> AvailableContainers:
         repository = self._repository(self._tool(request.channel, request.track_slug))
@@ -156,6 +169,14 @@ class RateLimitedOutput:
             self._print(line)
         else:
             self._kept_back += 1
+
+
+def _limits(track: TrackLimits) -> Limits:
+    """Return what a track's tools are held to; raises `SandboxError` for what none could."""
+    try:
+        return Limits(**msgspec.structs.asdict(track.limits))
+    except ValueError as error:
+        raise errors.SandboxError(f"the track's limits: {error}") from error
 
 
 def _end(log: str) -> str:

@@ -154,7 +154,7 @@ def _context(
     context: Context, assignment: Assignment, run: ToolRun, report: RunReport, total_s: float
 ) -> Context:
     phases, used = report.timing, report.usage
-    command = tool_command(tool_program(run.kind, run.image.config.entrypoint), run.slug)
+    command = tool_command(tool_program(run.kind, run.image.config), run.slug)
     return msgspec.structs.replace(
         context,
         timing=Timing(
@@ -167,6 +167,7 @@ def _context(
         logs=Logs(_end(report.stdout), _end(report.stderr)),
         exit_status=report.exit_status,
         replaced=report.replaced or msgspec.UNSET,
+        warnings=report.warnings or msgspec.UNSET,
         invocation={
             "kind": run.kind.name,
             "image_digest": run.image.digest,

@@ -5,7 +5,7 @@ afterwards, and the registry has the image whole or not at all.
 """
 
 import os
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
@@ -18,9 +18,11 @@ from pipeline_containers.building.source.checkout import Checkout
 from pipeline_containers.building.source.git import GitSources, fetched
 from pipeline_containers.building.source.reference import Reference, check_url
 from pipeline_containers.building.validate import ImageCandidate, validate
+from pipeline_containers.building.validation import Validation
 from pipeline_containers.building.watch import FreeDiskWatch
 from pipeline_containers.errors import ContainersError, RegistryError, SourceRefused
 from pipeline_containers.registries.registry import Registry
+from pipeline_containers.sandbox.limits import Limits
 from pipeline_containers.sandbox.sandbox import Sandbox
 from pipeline_containers.sandbox.tools import ToolKind
 from pipeline_containers.system.command import CancelFlag, OnLine
@@ -36,6 +38,7 @@ class BuildOutcome:
     """What came of a build: `built`, or `ignored` because the image was there.
 
     `image` is the repository's name, `image_tag` `git-` and the SHA, `digest` the registry's.
+    `warnings` are of what was built: how the tool does on its own fixtures.
     """
 
     outcome: Literal["built", "ignored"]
@@ -44,16 +47,22 @@ class BuildOutcome:
     digest: str
     git_sha: str
     log_tail: str = ""
+    warnings: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class BuildRequest:
-    """What is to be built, as what kind of tool, and where it is published."""
+    """What is to be built, as what kind of tool, and where it is published.
+
+    `limits` are the track's: its fixtures are tried under them.
+    """
 
     url: str
     reference: str
     repository: str
     kind: ToolKind
+    limits: Limits = field(default_factory=Limits)
+    validation: Validation = Validation.REQUIRE
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,10 +169,12 @@ class _Build:
             cancelled=deadline.cancelled,
         ) as image:
             log.step("validating")
-            candidate = ImageCandidate(image.stored, request.kind, context / "tests", aside)
-            validate(candidate, self.workshop.sandbox, deadline, log.line)
+            candidate = ImageCandidate(
+                image.stored, request.kind, context, aside, request.limits, request.validation
+            )
+            warnings = validate(candidate, self.workshop.sandbox, deadline, log.line)
             log.step(f"publishing {request.repository}:git-{sha}")
-            return self._publish(sha, image)
+            return replace(self._publish(sha, image), warnings=warnings)
 
     def _publish(self, sha: str, image: BuiltImage) -> BuildOutcome:
         """Push the image, unless another builder was faster."""

@@ -1,34 +1,52 @@
 """A tool's own fixtures: what it is given, and what it promises to make of it.
 
-    tests/CASE/expected_results.json         with the rest of the folder as the input, slug CASE
-    tests/SLUG/CASE/expected_analysis.json   or a folder for each exercise, several cases in it
+    tests/CASE/expected_results.json          with the rest of the folder as the input
+    tests/data/CASE/..., test/fixtures/CASE/...
+    test_data/SLUG/CASE/expected_analysis.json
+    test/CASE/results.json                    where nothing is named `expected_...`
 
-The layout is that of the Exercism track tooling: `expected_` and the name of each output file.
-JSON is compared as JSON, text by its lines. The files are a stranger's: no link is followed.
+The layouts are those of the Exercism track tooling; `docs/tools.md` says which slug a case has. The
+files are a stranger's: no link is followed.
 """
 
 import os
+import re
 import shutil
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from pipeline_containers.errors import ImageInvalid
-from pipeline_containers.sandbox.result.outputs import parse_json
-from pipeline_containers.sandbox.result.report import RunReport
-from pipeline_containers.sandbox.tools import OutputFile, ToolKind
+from pipeline_containers.sandbox.result.outputs import parse_json, parse_output
+from pipeline_containers.sandbox.tools import ToolKind
 from pipeline_containers.system.files import FileRefused, read_beneath
 
 MAX_FIXTURES = 200
-PREFIX = "expected_"
+ROOTS = ("tests", "test", "test_data")
+"""Where repositories have fixtures."""
+OWN_SCRIPTS = ("bin/run-tests.sh", "bin/smoke_test.sh")
+"""What repositories try their fixtures with."""
+
+_BASES = ("data", "fixtures")
+_PREFIX = "expected_"
+_DEPTH = 5
 _EXPECTED_BYTES = 4 * 1024 * 1024
+_SCRIPT_BYTES = 64 * 1024
+_SLUG = r"[A-Za-z0-9_.-]"
+_SLUG_OF_SCRIPT = re.compile(
+    rf"^[ \t]*slug=(?P<quote>[\"']?)(?P<slug>{_SLUG}+)(?P=quote)[ \t]*$|"
+    rf"^[ \t]*(?:\./)?bin/run\.sh[ \t]+(?P<mark>[\"'])(?P<given>{_SLUG}*)(?P=mark)[ \t]",
+    re.MULTILINE,
+)
 
 
 @dataclass(frozen=True, slots=True)
 class Fixture:
-    """A folder of input files, and the content of each output file that is promised for them."""
+    """A folder of input files, and the content of each output file that is promised for them.
+
+    `name` is its path in the repository.
+    """
 
     name: str
     slug: str
@@ -42,100 +60,103 @@ class Fixture:
             job_folder,
             symlinks=True,
             dirs_exist_ok=True,
-            ignore=lambda _, names: [name for name in names if name.startswith(PREFIX)],
+            ignore=lambda _, names: [name for name in names if name.startswith(_PREFIX)],
         )
 
 
-def find_fixtures(tests: Path, kind: ToolKind) -> list[Fixture]:
-    """List the fixtures for a kind of tool.
+@dataclass(slots=True)
+class FoundFixtures:
+    """The fixtures of a repository, and what is to be said of them."""
 
-    Raises `ImageInvalid` if what they promise is no data.
+    fixtures: list[Fixture] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+
+
+def find_fixtures(source: Path, kind: ToolKind) -> FoundFixtures:
+    """List a checkout's fixtures for a kind of tool.
+
+    What a fixture promises may be no data: then it promises nothing, which is a warning.
     """
-    found = []
-    for case in _folders(tests):
-        for folder in (case, *_folders(case)):
-            expected = _expected(folder, kind.outputs)
-            if expected:
-                name = str(folder.relative_to(tests))
-                found.append(Fixture(name, case.name, folder, expected))
-            if len(found) > MAX_FIXTURES:
-                raise ImageInvalid(f"there are more than {MAX_FIXTURES} fixtures in tests/")
-    return found
+    for prefix in (_PREFIX, ""):
+        found = FoundFixtures()
+        constant = _slug_of_script(source)
+        for root in ROOTS:
+            for folder in _cases(source / root, kind, prefix):
+                if len(found.fixtures) == MAX_FIXTURES:
+                    found.warnings.append(f"only the first {MAX_FIXTURES} fixtures are tried")
+                    return found
+                name = str(folder.relative_to(source))
+                slug = constant if constant is not None else _slug(source / root, folder)
+                expected = _expected(folder, name, kind, prefix, found.warnings)
+                found.fixtures.append(Fixture(name, slug, folder, expected))
+        if found.fixtures:
+            return found
+    return FoundFixtures()
 
 
-def judge(fixture: Fixture, kind: ToolKind, report: RunReport) -> Iterator[str]:
-    """Compare what the tool made of a fixture with what was promised; the problems."""
-    if not report.succeeded:
-        how = report.which_limit or f"exit status {report.exit_status}"
-        yield f"{report.output_problem or report.ending.value}, {how}: {_last(report)}"
+def _cases(folder: Path, kind: ToolKind, prefix: str, depth: int = _DEPTH) -> Iterator[Path]:
+    """Go through the folders that promise something, by name; links are none."""
+    if folder.is_symlink():
         return
-    for output in kind.outputs:
-        if output.file not in fixture.expected:
-            continue
-        outputs = report.outputs or {}
-        actual = outputs if output.field is None else outputs.get(output.field)
-        wanted = fixture.expected[output.file]
-        if not output.is_json:
-            actual, wanted = str(actual).splitlines(), wanted.splitlines()
-        difference = first_difference(wanted, actual)
-        if difference:
-            yield f"{output.file}: {difference}"
-
-
-def first_difference(expected: Any, actual: Any, place: str = "$") -> str:
-    """Return where two JSON values first differ, and how; nothing when they do not."""
-    if isinstance(expected, dict) and isinstance(actual, dict):
-        for key in (*expected, *(key for key in actual if key not in expected)):
-            where = f"{place}.{key}"
-            if key not in actual:
-                return f"{where} is missing"
-            if key not in expected:
-                return f"{where} is not expected"
-            difference = first_difference(expected[key], actual[key], where)
-            if difference:
-                return difference
-        return ""
-    if isinstance(expected, list) and isinstance(actual, list):
-        for index, pair in enumerate(zip(expected, actual, strict=False)):
-            difference = first_difference(*pair, f"{place}[{index}]")
-            if difference:
-                return difference
-        if len(expected) != len(actual):
-            return f"{place} has {len(actual)} entries, not {len(expected)}"
-        return ""
-    if isinstance(expected, bool) is isinstance(actual, bool) and expected == actual:
-        return ""
-    return f"{place} is {_short(actual)}, not {_short(expected)}"
-
-
-def _folders(folder: Path) -> Iterable[Path]:
-    """List the folders in a folder, by name; links are none."""
     with suppress(FileNotFoundError, NotADirectoryError), os.scandir(folder) as entries:
-        if not folder.is_symlink():
-            return sorted(Path(entry) for entry in entries if entry.is_dir(follow_symlinks=False))
-    return []
+        here = sorted(entries, key=lambda entry: entry.name)
+        promised = {prefix + output.file for output in kind.outputs}
+        if depth < _DEPTH and any(entry.name in promised for entry in here):
+            yield folder
+            return
+        for entry in here:
+            is_place = not entry.name.startswith(".") and entry.name != "node_modules"
+            if depth and is_place and entry.is_dir(follow_symlinks=False):
+                yield from _cases(folder / entry.name, kind, prefix, depth - 1)
 
 
-def _expected(folder: Path, outputs: Iterable[OutputFile]) -> dict[str, Any]:
+def _expected(
+    folder: Path, name: str, kind: ToolKind, prefix: str, warnings: list[str]
+) -> dict[str, Any]:
     expected = {}
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
     try:
-        for output in outputs:
-            with suppress(FileNotFoundError):
-                content = read_beneath(descriptor, PREFIX + output.file, _EXPECTED_BYTES)
-                expected[output.file] = parse_json(content) if output.is_json else content.decode()
-    except (FileRefused, ValueError) as error:
-        raise ImageInvalid(f"tests/{folder.name}: what is expected {error}") from error
+        for output in kind.outputs:
+            file = prefix + output.file
+            try:
+                content = read_beneath(descriptor, file, _EXPECTED_BYTES)
+                expected[output.file] = parse_output(output, content).value
+            except FileNotFoundError:
+                continue
+            except (FileRefused, ValueError) as error:
+                told = str(error).removeprefix(f"{file} ")
+                warnings.append(f"{name}/{file} {told}: it is not compared")
     finally:
         os.close(descriptor)
     return expected
 
 
-def _short(value: Any) -> str:
-    text = repr(value)
-    return text if len(text) <= 80 else f"{text[:77]}..."
+def _slug_of_script(source: Path) -> str | None:
+    """Return the slug that the repository's script gives to all of its cases, if it does."""
+    for name in OWN_SCRIPTS:
+        text = (_read(source, name, _SCRIPT_BYTES) or b"").decode(errors="replace")
+        if match := _SLUG_OF_SCRIPT.search(text):
+            return match["slug"] or match["given"] or ""
+    return None
 
 
-def _last(report: RunReport) -> str:
-    said = (report.stderr.strip() or report.stdout.strip() or "it said nothing").splitlines()
-    return said[-1][:200]
+def _slug(root: Path, folder: Path) -> str:
+    """Return the exercise that a case says it is of; else its first folder below the root."""
+    with suppress(ValueError):
+        metadata = parse_json(_read(folder, ".exercism/metadata.json", _SCRIPT_BYTES) or b"")
+        exercise = metadata.get("exercise") if isinstance(metadata, dict) else None
+        if isinstance(exercise, str) and re.fullmatch(rf"{_SLUG}+", exercise):
+            return exercise
+    first, *others = folder.relative_to(root).parts
+    return others[0] if first in _BASES and others else first
+
+
+def _read(folder: Path, name: str, cap_bytes: int) -> bytes | None:
+    """Read a file of a stranger's folder; None for what is no such file."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        return read_beneath(descriptor, name, cap_bytes)
+    except (FileNotFoundError, NotADirectoryError, FileRefused):
+        return None
+    finally:
+        os.close(descriptor)

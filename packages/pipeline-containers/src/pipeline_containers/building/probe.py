@@ -6,6 +6,7 @@ not as it should be: the network off, the root folder read-only, the job folder 
 """
 
 import shutil
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -45,19 +46,8 @@ echo "{DONE}"
 
 def probe_run(image: StoredImage, kind: ToolKind, folder: Path) -> ToolRun:
     """Make the run that looks around in an image; the probe's own layer is laid in `folder`."""
-    if not BUSYBOX.exists():
-        raise SandboxError(f"{BUSYBOX} is missing: install it (apt install busybox-static)")
     layer = folder / "probe"
-    script = layer / kind.folder.strip("/") / "bin/run.sh"
-    script.parent.mkdir(parents=True)
-    busybox = layer / ".probe/busybox"  # by any other name it is another program
-    busybox.parent.mkdir()
-    shutil.copyfile(BUSYBOX, busybox)
-    script.write_text(_SCRIPT % {"busybox": "/.probe/busybox", "folder": kind.folder})
-    for file in (busybox, script):
-        file.chmod(0o755)
-    for place in (layer, *(place for place in layer.rglob("*") if place.is_dir())):
-        place.chmod(0o755)
+    lay_script(layer, kind, _SCRIPT, {"folder": kind.folder})
     return ToolRun(
         image=replace(
             image, layers=(layer, *image.layers), config=replace(image.config, entrypoint=())
@@ -67,3 +57,22 @@ def probe_run(image: StoredImage, kind: ToolKind, folder: Path) -> ToolRun:
         fill=lambda _: None,
         limits=LIMITS,
     )
+
+
+def lay_script(layer: Path, kind: ToolKind, script: str, terms: Mapping[str, str]) -> None:
+    """Make a layer with a script of our own as the tool, and a busybox that runs it.
+
+    What the script has as `%(busybox)s`, and each of `terms`, is filled in.
+    """
+    if not BUSYBOX.exists():
+        raise SandboxError(f"{BUSYBOX} is missing: install it (apt install busybox-static)")
+    file = layer / kind.folder.strip("/") / "bin/run.sh"
+    file.parent.mkdir(parents=True)
+    busybox = layer / ".probe/busybox"  # by any other name it is another program
+    busybox.parent.mkdir()
+    shutil.copyfile(BUSYBOX, busybox)
+    file.write_text(script % {"busybox": "/.probe/busybox", **terms})
+    for program in (busybox, file):
+        program.chmod(0o755)
+    for place in (layer, *(place for place in layer.rglob("*") if place.is_dir())):
+        place.chmod(0o755)

@@ -2,23 +2,23 @@
 
 import re
 import stat
-import uuid
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 
-from pipeline_containers.building.fixtures import find_fixtures, judge
+from pipeline_containers.building.fixture_trials import FixtureTrials
 from pipeline_containers.building.probe import DONE, probe_run
+from pipeline_containers.building.trials import Trials, open_trials
+from pipeline_containers.building.validation import Validation
 from pipeline_containers.errors import ImageInvalid, SandboxError
 from pipeline_containers.images.image import StoredImage
 from pipeline_containers.sandbox.container.layers import mount_root
-from pipeline_containers.sandbox.container.roots import check_tool, user_of
+from pipeline_containers.sandbox.container.roots import user_of
 from pipeline_containers.sandbox.limits import Limits
-from pipeline_containers.sandbox.result.report import RunReport
+from pipeline_containers.sandbox.program import check_program
 from pipeline_containers.sandbox.sandbox import Sandbox
 from pipeline_containers.sandbox.tool_run import ToolRun
-from pipeline_containers.sandbox.tools import ToolKind
+from pipeline_containers.sandbox.tools import ToolKind, tool_program
 from pipeline_containers.system.command import OnLine
 from pipeline_containers.system.deadline import Deadline
 from pipeline_containers.system.mountinfo import unmount
@@ -36,56 +36,44 @@ START = Limits(wall_s=5.0)
 class ImageCandidate:
     """An image that wants to be released as a kind of tool.
 
-    `tests` is where its repository may have fixtures, `folder` where it may be mounted.
+    `source` is a checkout of its repository, for its fixtures, if there is one; `folder` is where
+    it may be mounted. Fixtures are tried under the track's `limits`.
     """
 
     image: StoredImage
     kind: ToolKind
-    tests: Path
+    source: Path | None
     folder: Path
+    limits: Limits = field(default_factory=Limits)
+    validation: Validation = Validation.REQUIRE
 
 
-def validate(candidate: ImageCandidate, sandbox: Sandbox, deadline: Deadline, say: OnLine) -> None:
-    """Raise `ImageInvalid` with the problems of an image; those found first hide the later ones."""
-    with _trials(candidate.image, sandbox, deadline) as trials:
-        for examine in (_files, _surroundings, _behaviour):
-            problems = list(examine(candidate, trials, say))
-            if problems:
-                raise ImageInvalid(
-                    f"not a usable {candidate.kind.name} image: {'; '.join(problems)}"
-                )
+def validate(
+    candidate: ImageCandidate, sandbox: Sandbox, deadline: Deadline, say: OnLine
+) -> tuple[str, ...]:
+    """Return warnings, each of one or several lines.
+
+    Raises `ImageInvalid` with the problems of an image; those found first hide the later ones.
+    """
+    warnings: list[str] = []
+
+    def warn(text: str) -> None:
+        warnings.append(text)
+        for line in f"warning: {text}".splitlines():
+            say(line)
+
+    with open_trials(candidate.image, sandbox, deadline) as trials:
+        for problems in (
+            _files(candidate),
+            _surroundings(candidate, trials),
+            _behaviour(candidate, trials, say, warn),
+        ):
+            if found := list(problems):
+                raise ImageInvalid(f"not a usable {candidate.kind.name} image: {'; '.join(found)}")
+    return tuple(warnings)
 
 
-@dataclass(frozen=True, slots=True)
-class _Trials:
-    """Runs of a candidate, under a name that no other run of the image has."""
-
-    image: StoredImage
-    sandbox: Sandbox
-    deadline: Deadline
-
-    def run(self, run: ToolRun) -> RunReport:
-        """Run it; raises when the build's time is up, or when it is cancelled."""
-        left_s = self.deadline.left_s()
-        if self.deadline.cancelled is not None:
-            run = replace(run, cancelled=self.deadline.cancelled)
-        wall_s = min(run.limits.wall_s, left_s)
-        run = replace(run, limits=replace(run.limits, wall_s=wall_s), is_trial=True)
-        report = self.sandbox.run(run)
-        self.deadline.left_s()
-        return report
-
-
-@contextmanager
-def _trials(image: StoredImage, sandbox: Sandbox, deadline: Deadline) -> Iterator[_Trials]:
-    own = replace(image, digest=f"candidate:{uuid.uuid4()}")
-    try:
-        yield _Trials(own, sandbox, deadline)
-    finally:
-        sandbox.forget(own.digest)
-
-
-def _files(candidate: ImageCandidate, _: _Trials, __: OnLine) -> Iterator[str]:
+def _files(candidate: ImageCandidate) -> Iterator[str]:
     """Look at the image's files, without running any."""
     empty, root = candidate.folder / "empty", candidate.folder / "root"
     empty.mkdir()
@@ -98,10 +86,11 @@ def _files(candidate: ImageCandidate, _: _Trials, __: OnLine) -> Iterator[str]:
         unmount(root)
 
 
-def has_run_script(candidate: ImageCandidate, root: Path) -> Iterator[str]:
-    """Look for `bin/run.sh` in the kind's own folder, a file that may be executed."""
+def has_its_program(candidate: ImageCandidate, root: Path) -> Iterator[str]:
+    """Look for the tool in the kind's own folder, a file that can be called."""
+    program = tool_program(candidate.kind, candidate.image.config)
     try:
-        check_tool(root, candidate.kind)
+        check_program(root, candidate.kind, program)
     except ImageInvalid as error:
         yield str(error)
 
@@ -126,14 +115,14 @@ def has_its_user(candidate: ImageCandidate, root: Path) -> Iterator[str]:
 
 
 CHECKS: tuple[Callable[[ImageCandidate, Path], Iterator[str]], ...] = (
-    has_run_script,
+    has_its_program,
     has_plain_folders,
     has_its_user,
 )
 """Every check of the files, in the order of their problems."""
 
 
-def _surroundings(candidate: ImageCandidate, trials: _Trials, _: OnLine) -> Iterator[str]:
+def _surroundings(candidate: ImageCandidate, trials: Trials) -> Iterator[str]:
     """Have a probe look around where the tool would run."""
     report = trials.run(probe_run(trials.image, candidate.kind, candidate.folder))
     *found, last = report.stdout.splitlines() or [""]
@@ -142,24 +131,27 @@ def _surroundings(candidate: ImageCandidate, trials: _Trials, _: OnLine) -> Iter
         yield f"a probe in it did not get to its end: {report.stderr.strip()[:200] or report}"
 
 
-def _behaviour(candidate: ImageCandidate, trials: _Trials, say: OnLine) -> Iterator[str]:
+def _behaviour(
+    candidate: ImageCandidate, trials: Trials, say: OnLine, warn: OnLine
+) -> Iterator[str]:
     """Start the tool; on its repository's own fixtures, if there are any."""
-    fixtures = find_fixtures(candidate.tests, candidate.kind)
-    for fixture in fixtures:
-        run = ToolRun(trials.image, candidate.kind, fixture.slug, fixture.fill)
-        say(f"fixture {fixture.name}")
-        try:
-            for problem in judge(fixture, candidate.kind, trials.run(run)):
-                yield f"tests/{fixture.name}: {problem}"
-        except (OSError, SandboxError) as error:  # the probe went the same way before it
-            yield f"tests/{fixture.name}: the tool does not start: {error}"
-    if not fixtures:
-        names = " or ".join(f"expected_{output.file}" for output in candidate.kind.outputs)
-        say(f"warning: no tests/*/ with {names}: nothing is known of what the tool does")
+    has_started = False
+    if candidate.source is not None and candidate.validation is not Validation.OFF:
+        tried = FixtureTrials(
+            trials, candidate.kind, candidate.source, candidate.folder, candidate.limits
+        )
+        problems = tried.perform(say, warn)
+        has_started = tried.has_results
+        if candidate.validation is Validation.REQUIRE:
+            yield from problems
+        else:
+            for problem in problems:
+                warn(problem)
+    if not has_started:
         yield from _start(candidate, trials)
 
 
-def _start(candidate: ImageCandidate, trials: _Trials) -> Iterator[str]:
+def _start(candidate: ImageCandidate, trials: Trials) -> Iterator[str]:
     """See whether the tool starts, on an empty folder; what it makes of it is its own affair."""
     run = ToolRun(trials.image, candidate.kind, "validation", lambda _: None, START)
     try:

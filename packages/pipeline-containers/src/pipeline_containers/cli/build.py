@@ -9,6 +9,8 @@ from typing import Any
 import click
 
 from pipeline_containers.building.builder import BuildOptions
+from pipeline_containers.building.validation import Validation
+from pipeline_containers.cli.limits import LIMIT, LimitChanges, limits_with
 from pipeline_containers.cli.options import JSON, KIND, REGISTRY, WORK, on_builds, on_host
 from pipeline_containers.cli.output import echo, print_result
 from pipeline_containers.cli.sandbox import command_sandbox
@@ -18,6 +20,14 @@ from pipeline_containers.sandbox.tools import TOOLS
 
 _FILE = click.Path(dir_okay=False, exists=True, path_type=Path)
 _FOLDER = click.Path(file_okay=False, exists=True, path_type=Path)
+_VALIDATION = click.option(
+    "--validation",
+    type=click.Choice([value.value for value in Validation]),
+    default=Validation.REQUIRE.value,
+    show_default=True,
+    help="Of the tool's own fixtures: each must yield a valid result, or all is a warning, or "
+    "they are not tried.",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +42,8 @@ class _Means:
     timeout_s: float
     host: HostOptions
     options: BuildOptions
+    validation: str
+    changes: LimitChanges
 
 
 def _means(command: Callable[..., None]) -> Callable[..., None]:
@@ -71,6 +83,8 @@ def _means(command: Callable[..., None]) -> Callable[..., None]:
             show_default=True,
             help="The program that builds.",
         ),
+        _VALIDATION,
+        LIMIT,
         on_builds,
         on_host,
         WORK,
@@ -95,9 +109,8 @@ def build(url: str, reference: str, kind: str, work: Path, as_json: bool, **mean
 
         registry = FolderRegistry(Path(nowhere))
         outcome = _perform(url, reference, "local/build", kind, work, registry, _Means(**means))
-    print_result(
-        as_json, {"git_sha": outcome["git_sha"], "valid": True}, f"valid {outcome['git_sha']}"
-    )
+    told = {"git_sha": outcome["git_sha"], "valid": True, "warnings": outcome["warnings"]}
+    print_result(as_json, told, f"valid {outcome['git_sha']}")
 
 
 @click.command()
@@ -136,10 +149,12 @@ def list_tags(repository: str, registry: Registry, as_json: bool) -> None:
 
 @click.command()
 @click.argument("image")
-@click.option("--source", type=_FOLDER, help="The tool's own checkout, for its fixtures in tests/.")
+@click.option("--source", type=_FOLDER, help="The tool's own checkout, for its fixtures.")
 @REGISTRY
 @KIND
 @WORK
+@_VALIDATION
+@LIMIT
 @on_host
 @JSON
 def validate(
@@ -148,22 +163,32 @@ def validate(
     registry: Registry,
     kind: str,
     work: Path,
+    validation: str,
+    changes: LimitChanges,
     host: HostOptions,
     as_json: bool,
 ) -> None:
     """Say whether IMAGE, a REPOSITORY:TAG or REPOSITORY@DIGEST in the registry, is of use."""
-    from pipeline_containers.building import validate as validation
+    from pipeline_containers.building import validate as trying
     from pipeline_containers.store.store import Store
     from pipeline_containers.system.deadline import Deadline
 
+    limits = limits_with(changes)
     store = Store(work / "store")
     repository, _, reference = image.partition("@" if "@" in image else ":")
     digest = store.pull(registry, repository, reference)
     with command_sandbox(work, host) as sandbox, tempfile.TemporaryDirectory() as aside:
-        tests = Path(aside, "none") if source is None else source / "tests"
-        candidate = validation.ImageCandidate(store.image(digest), TOOLS[kind], tests, Path(aside))
-        validation.validate(candidate, sandbox, Deadline(1800), _show)
-    print_result(as_json, {"digest": digest, "valid": True}, f"valid {digest}")
+        candidate = trying.ImageCandidate(
+            store.image(digest),
+            TOOLS[kind],
+            source,
+            Path(aside),
+            limits,
+            Validation(validation),
+        )
+        warnings = trying.validate(candidate, sandbox, Deadline(1800), _show)
+    told = {"digest": digest, "valid": True, "warnings": warnings}
+    print_result(as_json, told, f"valid {digest}")
 
 
 COMMANDS = (build, publish, list_tags, validate)
@@ -183,9 +208,17 @@ def _perform(
     from pipeline_containers.building.cell.cell import BuildHost
     from pipeline_containers.building.source.git import GitSources
 
+    limits = limits_with(means.changes)
     with command_sandbox(work, means.host) as sandbox:
         outcome = build_and_publish(
-            BuildRequest(url, reference, repository, TOOLS[kind]),
+            BuildRequest(
+                url,
+                reference,
+                repository,
+                TOOLS[kind],
+                limits,
+                Validation(means.validation),
+            ),
             Workshop(
                 open_builders(
                     means.builder, work / "builder", BuildHost.of(sandbox), means.base_images

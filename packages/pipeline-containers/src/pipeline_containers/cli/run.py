@@ -12,6 +12,7 @@ from pathlib import Path
 import click
 
 from pipeline_containers.cli import exits
+from pipeline_containers.cli.limits import LIMIT, LimitChanges, limits_with
 from pipeline_containers.cli.options import JSON, KIND, REGISTRY, WORK, on_host
 from pipeline_containers.cli.output import echo
 from pipeline_containers.cli.sandbox import command_sandbox
@@ -23,42 +24,12 @@ from pipeline_containers.sandbox.limits import Limits
 from pipeline_containers.sandbox.result.report import RunReport
 from pipeline_containers.sandbox.tool_run import ToolRun
 from pipeline_containers.sandbox.tools import TOOLS, tool_command, tool_program
-from pipeline_containers.system.units import MIB, split_unit
-
-_NAMES = {name: type(value) for name, value in asdict(Limits()).items()}
-
-
-class LimitType(click.ParamType[tuple[str, float]]):
-    """NAME=VALUE; bytes may be said in KiB, MiB and GiB."""
-
-    name = "limit"
-
-    def convert(
-        self, value: object, param: click.Parameter | None, ctx: click.Context | None
-    ) -> tuple[str, float]:
-        """Take it apart."""
-        name, _, text = str(value).partition("=")
-        if name not in _NAMES:
-            self.fail(f"{name!r} is none of {', '.join(_NAMES)}", param, ctx)
-        number, unit_bytes = split_unit(text)
-        try:
-            return name, _NAMES[name](number) * unit_bytes
-        except ValueError:
-            self.fail(f"{text!r} is not a number, or one with KiB, MiB or GiB", param, ctx)
-
+from pipeline_containers.system.units import MIB
 
 _IMAGE = click.argument("image")
 _SLUG = click.argument("slug")
 _SOLUTION = click.argument(
     "solution", type=click.Path(file_okay=False, exists=True, path_type=Path)
-)
-_LIMIT = click.option(
-    "--limit",
-    "changes",
-    type=LimitType(),
-    multiple=True,
-    metavar="NAME=VALUE",
-    help="Another limit than in production: wall_s=6, memory_bytes=1GiB. May be given again.",
 )
 
 
@@ -69,7 +40,7 @@ _LIMIT = click.option(
 @REGISTRY
 @KIND
 @WORK
-@_LIMIT
+@LIMIT
 @on_host
 @JSON
 def run(
@@ -79,7 +50,7 @@ def run(
     registry: Registry,
     kind: str,
     work: Path,
-    changes: tuple[tuple[str, float], ...],
+    changes: LimitChanges,
     host: HostOptions,
     as_json: bool,
 ) -> None:
@@ -108,7 +79,7 @@ def run(
 @REGISTRY
 @KIND
 @WORK
-@_LIMIT
+@LIMIT
 @on_host
 def shell(
     image: str,
@@ -117,7 +88,7 @@ def shell(
     registry: Registry,
     kind: str,
     work: Path,
-    changes: tuple[tuple[str, float], ...],
+    changes: LimitChanges,
     host: HostOptions,
 ) -> None:
     """Look around where `run` would run the tool: a shell in its place, without a time limit."""
@@ -141,15 +112,12 @@ def _tool_run(
     registry: Registry,
     kind: str,
     work: Path,
-    changes: tuple[tuple[str, float], ...],
+    changes: LimitChanges,
 ) -> ToolRun:
     def fill(job_folder: Path) -> None:
         shutil.copytree(solution, job_folder, symlinks=True, dirs_exist_ok=True)
 
-    try:
-        limits = Limits(**asdict(Limits()) | dict(changes))
-    except ValueError as error:
-        raise click.UsageError(str(error)) from error
+    limits = limits_with(changes)
     return ToolRun(_stored(image, registry, work), TOOLS[kind], slug, fill, limits)
 
 
@@ -164,7 +132,7 @@ def _stored(image: str, registry: Registry, work: Path) -> StoredImage:
 
 
 def _command(run: ToolRun) -> tuple[str, ...]:
-    return tool_command(tool_program(run.kind, run.image.config.entrypoint), run.slug)
+    return tool_command(tool_program(run.kind, run.image.config), run.slug)
 
 
 def _tell(report: RunReport, limits: Limits) -> None:
@@ -190,6 +158,8 @@ def _tell(report: RunReport, limits: Limits) -> None:
         lines["replaced"] = f"what is no text, by U+FFFD, in {', '.join(report.replaced)}"
     for name, text in lines.items():
         echo(f"{name + ':':11}{text}", err=True)
+    for warning in report.warnings:
+        echo(f"warning: {warning}", err=True)
     result = report.output_problem or json.dumps(report.outputs, indent=2, ensure_ascii=False)
     echo(result)
 

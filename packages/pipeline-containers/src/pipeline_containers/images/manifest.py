@@ -17,8 +17,8 @@ from pipeline_containers.system.units import MIB
 
 _OCI = "application/vnd.oci.image"
 _DOCKER = "application/vnd.docker"
-_MANIFESTS = (f"{_OCI}.manifest.v1+json", f"{_DOCKER}.distribution.manifest.v2+json")
-_INDEXES = (f"{_OCI}.index.v1+json", f"{_DOCKER}.distribution.manifest.list.v2+json")
+MANIFESTS = (f"{_OCI}.manifest.v1+json", f"{_DOCKER}.distribution.manifest.v2+json")
+INDEXES = (f"{_OCI}.index.v1+json", f"{_DOCKER}.distribution.manifest.list.v2+json")
 _CONFIGS = (f"{_OCI}.config.v1+json", f"{_DOCKER}.container.image.v1+json")
 _LAYERS = (
     f"{_OCI}.layer.v1.tar",
@@ -66,21 +66,28 @@ def digest_of(content: bytes) -> str:
     return f"sha256:{hashlib.sha256(content).hexdigest()}"
 
 
-def parse_manifest(content: bytes) -> Manifest:
-    """Read an image's manifest; raises `RegistryError` for all that is none, or leads elsewhere."""
+def parse_document(content: bytes) -> dict[str, Any]:
+    """Read a manifest or an index as an object; raises `RegistryError` for all that is neither."""
     try:
         document = load_json(content)
     except ValueError as error:
         raise RegistryError(f"that is no image: its manifest is not JSON ({error})") from error
     if not isinstance(document, dict):
         raise RegistryError("that is no image: its manifest is not an object")
-    kind = document.get("mediaType", _MANIFESTS[0])
-    if kind in _INDEXES or "manifests" in document:
-        raise RegistryError(
-            "that is an index of images for several platforms: give the digest of the one to use, "
-            "or push an image of this platform alone"
-        )
-    if kind not in _MANIFESTS or document.get("schemaVersion") != 2:
+    return document
+
+
+def is_index(document: dict[str, Any]) -> bool:
+    """Return whether this is an index of manifests (`index.py`), and no manifest itself."""
+    kind = document.get("mediaType")
+    return "manifests" in document if kind is None else kind in INDEXES
+
+
+def parse_manifest(content: bytes) -> Manifest:
+    """Read an image's manifest; raises `RegistryError` for all that is none, or leads elsewhere."""
+    document = parse_document(content)
+    kind = document.get("mediaType", MANIFESTS[0])
+    if kind not in MANIFESTS or document.get("schemaVersion") != 2:
         raise RegistryError(f"that is no image: its manifest is of kind {_short(kind)}")
     layers = document.get("layers")
     if not isinstance(layers, list):

@@ -13,6 +13,7 @@ from pathlib import Path
 from pipeline_containers.errors import RegistryError
 from pipeline_containers.images import skopeo
 from pipeline_containers.images.image import is_digest, is_repository, is_tag
+from pipeline_containers.images.index import manifest_for_host
 from pipeline_containers.images.manifest import digest_of
 from pipeline_containers.images.skopeo import LOOK_S, CopyWatcher, reason
 from pipeline_containers.images.skopeo_errors import is_passing, remedy
@@ -50,7 +51,7 @@ class DockerRegistry:
         return self.digest(repository, tag) is not None
 
     def digest(self, repository: str, reference: str) -> str | None:
-        """Return the manifest digest that a tag, or a digest, stands for; None: not there."""
+        """Return the digest of the image that a tag, or a digest, stands for; None: not there."""
         content = self.manifest(repository, reference)
         return None if content is None else digest_of(content)
 
@@ -62,14 +63,18 @@ class DockerRegistry:
         timeout_s: float = LOOK_S,
         cancelled: CancelFlag | None = None,
     ) -> bytes | None:
-        """Read the manifest that a tag, or a digest, stands for; None: not there."""
-        name = self._name(repository, reference)
-        printed = self._read(
-            repository,
-            lambda options, left_s: skopeo.read_manifest(name, options, left_s, cancelled),
-            timeout_s,
-        )
-        return None if printed is None else printed.encode()
+        """Read the manifest of the image that a tag, or a digest, stands for; None: not there."""
+
+        def read(under: str) -> bytes | None:
+            name = self._name(repository, under)
+            printed = self._read(
+                repository,
+                lambda options, left_s: skopeo.read_manifest(name, options, left_s, cancelled),
+                timeout_s,
+            )
+            return None if printed is None else printed.encode()
+
+        return manifest_for_host(reference, read)
 
     def tags(self, repository: str) -> list[str]:
         """List the tags, of all pages, sorted; of a repository that is not there, none."""

@@ -18,6 +18,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from pipeline_containers.errors import RegistryError
 from pipeline_containers.images.image import is_digest, is_repository, is_tag
+from pipeline_containers.images.manifest import INDEXES, digest_of
 from pipeline_containers.images.skopeo import LOOK_S, CopyWatcher
 from pipeline_containers.registries.docker import DockerRegistry
 from pipeline_containers.registries.login import write_authfile
@@ -61,7 +62,7 @@ class EcrRegistry:
         return self.digest(repository, tag) is not None
 
     def digest(self, repository: str, reference: str) -> str | None:
-        """Return the manifest digest that a tag, or a digest, stands for; None: not there."""
+        """Return the digest of the image that a tag, or a digest, stands for; None: not there."""
         _check_repository(repository)
         image: ImageIdentifierTypeDef
         if is_digest(reference):
@@ -76,7 +77,12 @@ class EcrRegistry:
         except _Absent:
             return None
         details = found["imageDetails"]
-        return details[0].get("imageDigest") if details else None
+        if not details:
+            return None
+        if details[0].get("imageManifestMediaType") not in INDEXES:
+            return details[0].get("imageDigest")
+        content = self.manifest(repository, reference)
+        return None if content is None else digest_of(content)
 
     def manifest(
         self,
@@ -86,7 +92,7 @@ class EcrRegistry:
         timeout_s: float = LOOK_S,
         cancelled: CancelFlag | None = None,
     ) -> bytes | None:
-        """Read the manifest that a tag, or a digest, stands for; None: not there."""
+        """Read the manifest of the image that a tag, or a digest, stands for; None: not there."""
         return self._docker().manifest(
             repository, reference, timeout_s=timeout_s, cancelled=cancelled
         )

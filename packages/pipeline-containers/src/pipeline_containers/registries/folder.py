@@ -23,6 +23,8 @@ from typing import Any
 
 from pipeline_containers.errors import RegistryError
 from pipeline_containers.images.image import is_digest, is_repository, is_tag
+from pipeline_containers.images.index import manifest_for_host, members
+from pipeline_containers.images.manifest import MANIFESTS, digest_of, is_index, parse_document
 from pipeline_containers.images.skopeo import LOOK_S, CopyWatcher, copy_image, reason, watch_copy
 from pipeline_containers.system.command import CancelFlag, Completed, OnLine
 from pipeline_containers.system.durable import replace_text
@@ -30,6 +32,7 @@ from pipeline_containers.system.json_text import load_json
 
 _NAME = "org.opencontainers.image.ref.name"
 _LAYOUT = '{"imageLayoutVersion": "1.0.0"}'
+_ASIDE = "aside"
 _DOCUMENT_BYTES = 4 * 1024 * 1024
 _CHUNK_BYTES = 1024 * 1024
 
@@ -52,9 +55,9 @@ class FolderRegistry:
         return self.digest(repository, tag) is not None
 
     def digest(self, repository: str, reference: str) -> str | None:
-        """Return the manifest digest that a tag, or a digest, stands for; None: not there."""
-        name = _tag_of(reference) if is_digest(reference) else reference
-        return self._tags(self._repository(repository)).get(name)
+        """Return the digest of the image that a tag, or a digest, stands for; None: not there."""
+        content = self.manifest(repository, reference)
+        return None if content is None else digest_of(content)
 
     def manifest(
         self,
@@ -64,16 +67,17 @@ class FolderRegistry:
         timeout_s: float = LOOK_S,
         cancelled: CancelFlag | None = None,
     ) -> bytes | None:
-        """Read the manifest that a tag, or a digest, stands for; None: not there."""
-        digest = self.digest(repository, reference)
-        if digest is None:
-            return None
-        file = _blob(self._repository(repository), digest)
-        try:
-            with file.open("rb") as opened:
-                return opened.read(_DOCUMENT_BYTES)
-        except OSError as error:
-            raise RegistryError(f"{file} cannot be read: {error}") from error
+        """Read the manifest of the image that a tag, or a digest, stands for; None: not there."""
+        folder = self._repository(repository)
+        tags = self._tags(folder)
+
+        def read(under: str) -> bytes | None:
+            if not is_digest(under):
+                return _read_blob(folder, tags[under]) if under in tags else None
+            is_there = under in tags.values() or under in _within_indexes(folder, tags)
+            return _read_blob(folder, under) if is_there else None
+
+        return manifest_for_host(reference, read)
 
     def tags(self, repository: str) -> list[str]:
         """List the tags that people and builds gave, sorted."""
@@ -129,13 +133,25 @@ class FolderRegistry:
         watch: CopyWatcher,
     ) -> Completed:
         """Copy an image of this digest to a place in skopeo's notation; how the copying ended."""
-        return watch_copy(
-            self.source(repository, digest),
-            destination,
-            ["--preserve-digests"],
-            timeout_s=timeout_s,
-            watch=watch,
-        )
+        options = ["--preserve-digests"]
+        folder = self._repository(repository)
+        if _tag_of(digest) in self._tags(folder):
+            source = self.source(repository, digest)
+            return watch_copy(source, destination, options, timeout_s=timeout_s, watch=watch)
+        # What others pushed has no tag of its own here, or lies within an index: it gets an index
+        # of one, aside.
+        content = self.manifest(repository, digest)
+        if content is None:
+            raise RegistryError(f"{folder} has no {digest}: has it been pushed here?")
+        with tempfile.TemporaryDirectory(prefix="pipeline-pull-") as aside:
+            _write_layout(Path(aside), content)
+            return watch_copy(
+                f"oci:{aside}:{_ASIDE}",
+                destination,
+                [*options, "--src-shared-blob-dir", str(folder / "blobs")],
+                timeout_s=timeout_s,
+                watch=watch,
+            )
 
     def authfile(self, folder: Path) -> Path | None:
         """Give none: a folder is nothing to log in to."""
@@ -144,7 +160,7 @@ class FolderRegistry:
     def source(self, repository: str, digest: str) -> str:
         """Name an image of it the way skopeo takes it, which is no digest but a tag."""
         folder = self._repository(repository)
-        if self.digest(repository, digest) is None:
+        if _tag_of(digest) not in self._tags(folder):
             raise RegistryError(f"{folder} has no {digest}: has it been built here?")
         return f"oci:{folder}:{_tag_of(digest)}"
 
@@ -212,6 +228,40 @@ def _check_blob(folder: Path, part: dict[str, Any], keep: bool = False) -> bytes
         _blob(folder, digest).unlink()  # so that the next push writes it anew
         raise RegistryError(f"{folder.name}: {digest} does not hold what its name says; push again")
     return bytes(content)
+
+
+def _read_blob(folder: Path, digest: str) -> bytes | None:
+    """Read a manifest, or an index; None: not there."""
+    file = _blob(folder, digest)
+    try:
+        with file.open("rb") as opened:
+            return opened.read(_DOCUMENT_BYTES)
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise RegistryError(f"{file} cannot be read: {error}") from error
+
+
+def _within_indexes(folder: Path, tags: dict[str, str]) -> set[str]:
+    """List the digests of images that have no tag but in an index that has one."""
+    found: set[str] = set()
+    for digest in set(tags.values()):
+        document = parse_document(_read_blob(folder, digest) or b"{}")
+        if is_index(document):
+            found |= members(document)
+    return found
+
+
+def _write_layout(folder: Path, manifest: bytes) -> None:
+    """Write a layout of one image, whose blobs lie elsewhere."""
+    entry = {
+        "mediaType": parse_document(manifest).get("mediaType", MANIFESTS[0]),
+        "digest": digest_of(manifest),
+        "size": len(manifest),
+        "annotations": {_NAME: _ASIDE},
+    }
+    (folder / "oci-layout").write_text(_LAYOUT)
+    (folder / "index.json").write_text(json.dumps({"schemaVersion": 2, "manifests": [entry]}))
 
 
 def _blob(folder: Path, digest: str) -> Path:

@@ -24,7 +24,10 @@ class ImageSource(Protocol):
         timeout_s: float = LOOK_S,
         cancelled: CancelFlag | None = None,
     ) -> bytes | None:
-        """Read the manifest that a tag, or a digest, stands for; None: not there."""
+        """Read the manifest of the image that a tag, or a digest, stands for; None: not there.
+
+        Of several platforms, this host's.
+        """
         ...
 
     def pull(
@@ -48,7 +51,10 @@ class Registry(ImageSource, Protocol):
         ...
 
     def digest(self, repository: str, reference: str) -> str | None:
-        """Return the manifest digest that a tag, or a digest, stands for; None: not there."""
+        """Return the digest of the image that a tag, or a digest, stands for; None: not there.
+
+        Of several platforms, this host's.
+        """
         ...
 
     def tags(self, repository: str) -> list[str]:

@@ -71,6 +71,7 @@ def account(
         timing=clock.laps,
         which_limit=describe_limit(ending, evidence, limits),
         replaced=tuple(name for name, is_so in is_replaced.items() if is_so),
+        warnings=outputs.warnings,
     )
     clock.lap("collect_s")
     return report

@@ -19,12 +19,7 @@ from pipeline_containers.sandbox.container import runtimes
 from pipeline_containers.sandbox.container.container import Attach, Container, Host, Recipe
 from pipeline_containers.sandbox.container.identities import Identities, open_user_namespace
 from pipeline_containers.sandbox.container.layers import LayerIds
-from pipeline_containers.sandbox.container.roots import (
-    Roots,
-    can_wait_in_shell,
-    check_tool,
-    user_of,
-)
+from pipeline_containers.sandbox.container.roots import Roots, user_of
 from pipeline_containers.sandbox.container.runtime import Runtime, watch_orphans
 from pipeline_containers.sandbox.container.runtimes import Identified, identify
 from pipeline_containers.sandbox.container.seccomp import load_filter
@@ -44,6 +39,7 @@ from pipeline_containers.sandbox.host.folders import SandboxFolders
 from pipeline_containers.sandbox.host.hierarchies import UNIFIED, find_cgroup_mounts
 from pipeline_containers.sandbox.host.id_ranges import FIRST_HOST_ID
 from pipeline_containers.sandbox.host.ids import OWN_ONLY, IdMap, find_ids
+from pipeline_containers.sandbox.program import can_wait_in_shell, check_program
 from pipeline_containers.sandbox.result.report import RunReport
 from pipeline_containers.sandbox.tool_run import ToolRun
 from pipeline_containers.sandbox.tools import SHELL, is_line, tool_program
@@ -158,7 +154,7 @@ class Sandbox:
         On a terminal, without limits on time and output; all others hold.
         """
         recipe = self._recipe(run)
-        if not can_wait_in_shell(recipe.root.place, run.kind):
+        if not can_wait_in_shell(recipe.root.place, recipe.program):
             raise SandboxError(f"the image has no {SHELL}")
         container = self._new(replace(recipe, env=(*recipe.env, "TERM=xterm")))
         try:
@@ -283,15 +279,16 @@ class Sandbox:
 
     def _recipe(self, run: ToolRun) -> Recipe:
         root = self._roots.mount(run.image)
-        check_tool(root.place, run.kind)
         config = run.image.config
+        program = tool_program(run.kind, config)
+        check_program(root.place, run.kind, program)
         user = user_of(run.image, root.place)
         for number in (user.uid, user.gid):
             self._ids.outside(number)  # it has to have them
         return Recipe(
             image=run.image.digest,
             root=root,
-            program=tool_program(run.kind, config.entrypoint),
+            program=program,
             cwd=run.kind.folder,
             env=config.env,
             user=user,
@@ -307,7 +304,7 @@ class Sandbox:
 
     def _made_ahead(self, recipe: Recipe, run: ToolRun) -> Container | None:
         """Take a container that waits for such a job, if there is one."""
-        can_wait = is_line(run.slug) and can_wait_in_shell(recipe.root.place, run.kind)
+        can_wait = is_line(run.slug) and can_wait_in_shell(recipe.root.place, recipe.program)
         if run.is_trial or not can_wait:
             return None
         container = self._warm.take(recipe)

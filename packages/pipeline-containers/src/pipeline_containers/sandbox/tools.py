@@ -3,9 +3,12 @@
 The contract is that of the Exercism track tooling. A new kind of tool is a new row.
 """
 
+import posixpath
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from pipeline_containers.images.image import ImageConfig
 from pipeline_containers.sandbox import checks
 
 JOB_FOLDER = "/mnt/exercism-iteration"
@@ -19,6 +22,7 @@ _SHIM = (
     f'exec "$@" "$pipeline_slug" {JOB_FOLDER}/ {JOB_FOLDER}/ </dev/null'
 )
 _LINE_CHARACTERS = 1000
+_COMMAND_OPTION = re.compile(r"-[a-z]*c")
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,20 +82,31 @@ TOOLS: Mapping[str, ToolKind] = {
 }
 
 
-def tool_program(kind: ToolKind, entrypoint: tuple[str, ...]) -> tuple[str, ...]:
+def tool_program(kind: ToolKind, config: ImageConfig) -> tuple[str, ...]:
     """Return what is executed in the tool's folder, before its arguments.
 
-    The contract is that `bin/run.sh` is called. An image whose entry point ends in that file, as
-    most do (by itself, or as `["sh", ".../bin/run.sh"]`, or behind an init), is called by its entry
-    point. Any other entry point is one that the image has from its base (`node`'s, `python`'s), or
-    a shell's `-c` line that would drop the arguments: there the file is called by itself. It is
-    called by its whole path: crun makes the first argument one, and runc does not.
+    An image whose entry point is a file of the tool's own folder (by itself, with options behind
+    it, or as the last word of an interpreter's or an init's line: `["sh", ".../run.sh"]`) is called
+    by that entry point. Any other is one that the image has from its base (`node`'s, `python`'s),
+    or a shell's `-c` line that would drop the arguments: there `bin/run.sh` is called by itself, as
+    the contract has it. A file is called by its whole path: crun makes the first argument one, and
+    runc does not.
     """
     script = f"{kind.folder}/bin/run.sh"
-    names = ("bin/run.sh", "./bin/run.sh", script)
-    if entrypoint and entrypoint[-1] in names and "-c" not in entrypoint:
-        return (*entrypoint[:-1], script)
+    if not config.entrypoint:
+        return (script,)
+    first, last = config.entrypoint[0], config.entrypoint[-1]
+    if own := _own_file(kind, config.workdir, first):
+        return (own, *config.entrypoint[1:])
+    is_line_of_shell = any(map(_COMMAND_OPTION.fullmatch, config.entrypoint[1:]))
+    if not is_line_of_shell and (own := _own_file(kind, config.workdir, last)):
+        return (*config.entrypoint[:-1], own)
     return (script,)
+
+
+def tool_file(kind: ToolKind, program: tuple[str, ...]) -> str:
+    """Return the file of the tool's own folder that a program is."""
+    return program[0] if _is_within(kind.folder, program[0]) else program[-1]
 
 
 def tool_command(program: tuple[str, ...], slug: str) -> tuple[str, ...]:
@@ -106,6 +121,22 @@ def late_command(program: tuple[str, ...]) -> tuple[str, ...]:
     becomes the program, leaves nothing behind for the tool to see.
     """
     return (SHELL, "-c", _SHIM, "sh", *program)
+
+
+def _own_file(kind: ToolKind, workdir: str, word: str) -> str:
+    """Return the whole path of a word of an entry point that is a file of the tool; else nothing.
+
+    A word without a slash is looked for along PATH.
+    """
+    if "/" not in word or word.startswith("-"):
+        return ""
+    is_script = posixpath.normpath(word) == "bin/run.sh"  # wherever the image's WORKDIR is
+    path = posixpath.normpath(posixpath.join(kind.folder if is_script else workdir or "/", word))
+    return path if _is_within(kind.folder, path) else ""
+
+
+def _is_within(folder: str, path: str) -> bool:
+    return path.startswith(f"{folder}/")
 
 
 def is_line(slug: str) -> bool:

@@ -39,8 +39,8 @@ def decoded(content: bytes | bytearray) -> str:
 
 
 def may_have_unstorable(json_text: str) -> bool:
-    """Return whether JSON can have strings that are not storable; without an escape it has none."""
-    return _ESCAPED.search(json_text) is not None
+    """Return whether JSON, read leniently too, can have strings that are not storable."""
+    return "\0" in json_text or _ESCAPED.search(json_text) is not None
 
 
 def storable_json(value: Any) -> Any:

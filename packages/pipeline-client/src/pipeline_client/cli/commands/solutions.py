@@ -138,6 +138,8 @@ def _run(
     answer = awaited(
         session, action, lambda named: run(track, exercise, version, id=named, **options), job
     )
+    for line in results.warning_lines(answer.context):
+        session.out.line(line)
     session.out.result(
         {"response": answer.response, "context": answer.context},
         lines(answer.response, answer.context),

@@ -26,6 +26,11 @@ def left_out(names: Sequence[str]) -> str:
     return f"left out: {', '.join(map(cell, names[:5]))}{more}"
 
 
+def warning_lines(context: Context) -> list[str]:
+    """Return what the worker says of the result: it goes to the tool's maintainer, not into it."""
+    return [line for text in context.warnings or () for line in block(f"warning: {text}")]
+
+
 def test_lines(results: Mapping[str, Any], context: Context) -> list[str]:
     """Return the tests one by one, what the failing ones say, and the sum."""
     status = str(results.get("status"))

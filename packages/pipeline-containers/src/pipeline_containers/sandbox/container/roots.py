@@ -6,13 +6,12 @@ same layers, whose files have watches and locks apart from all others'.
 
 import contextlib
 import hashlib
-import stat
 import threading
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from pipeline_containers.errors import ImageInvalid, SandboxError
+from pipeline_containers.errors import SandboxError
 from pipeline_containers.images.image import StoredImage, is_digest
 from pipeline_containers.sandbox.container.layers import (
     LayerIds,
@@ -24,12 +23,10 @@ from pipeline_containers.sandbox.container.layers import (
 )
 from pipeline_containers.sandbox.container.users import User, resolve_user
 from pipeline_containers.sandbox.host.ids import IdMap
-from pipeline_containers.sandbox.tools import SHELL, ToolKind
-from pipeline_containers.system.files import FileRefused, head_in_root, read_in_root, status_in_root
+from pipeline_containers.system.files import FileRefused, read_in_root
 from pipeline_containers.system.mountinfo import unmount
 
 _ACCOUNTS_BYTES = 1024 * 1024
-_ELF = b"\x7fELF"
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,35 +124,6 @@ def user_of(image: StoredImage, root: Path) -> User:
     if not image.config.user:
         return User()
     return resolve_user(image.config.user, _read(root, "etc/passwd"), _read(root, "etc/group"))
-
-
-def check_tool(root: Path, kind: ToolKind) -> None:
-    """Raise `ImageInvalid` if a root folder does not have the kind's `bin/run.sh` to execute."""
-    path = f"{kind.folder}/bin/run.sh"
-    try:
-        status = status_in_root(root, path)
-    except FileNotFoundError as error:
-        raise ImageInvalid(f"{path} is missing") from error
-    except FileRefused as error:
-        raise ImageInvalid(str(error)) from error
-    if not stat.S_ISREG(status.st_mode):
-        raise ImageInvalid(f"{path} is not a regular file")
-    if not status.st_mode & 0o111:
-        raise ImageInvalid(f"{path} is not executable: chmod +x it in the repository")
-
-
-def can_wait_in_shell(root: Path, kind: ToolKind) -> bool:
-    """Return whether a shell in the image would call the kind's `bin/run.sh` as the runtime does.
-
-    A shell runs a file of no known format by itself; the runtime refuses it.
-    """
-    try:
-        shell = status_in_root(root, SHELL)
-        head = head_in_root(root, f"{kind.folder}/bin/run.sh", len(_ELF))
-    except (FileNotFoundError, FileRefused):
-        return False
-    is_program = stat.S_ISREG(shell.st_mode) and bool(shell.st_mode & 0o111)
-    return is_program and (head.startswith(b"#!") or head == _ELF)
 
 
 def _read(root: Path, path: str) -> str:

@@ -44,7 +44,8 @@ class RunReport:
     the limit of the ending, and is empty where there was none. `was_made_ahead`: the container
     had waited for the job, not the job for the container. `unenforced` names the limits that this
     host does not hold it to. `replaced` names what of `stdout`, `stderr` and `result` has U+FFFD in
-    the place of NUL, invalid UTF-8 or half a surrogate pair.
+    the place of NUL, invalid UTF-8 or half a surrogate pair. `warnings` are lines on what was put
+    right in the result, or looks wrong in it.
     """
 
     ending: Ending
@@ -59,6 +60,7 @@ class RunReport:
     was_made_ahead: bool = False
     unenforced: tuple[str, ...] = ()
     replaced: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
 
     @property
     def succeeded(self) -> bool:
