@@ -112,12 +112,13 @@ class Cell:
         flags = 0 if writable else _HARD
         self.binds.append(Bind(self._attach(source, flags), target, writable))
 
-    def put(self, target: str, text: str) -> None:
-        """Let a text be read, as a file of the build's root alone."""
+    def put(self, target: str, text: str, *, executable: bool = False) -> None:
+        """Let a text be read or run, as a file of the build's root alone."""
         file = self.home / "files" / target.replace("/", "_")
         file.parent.mkdir(exist_ok=True)
         file.touch(0o600)
-        file.write_text(text)
+        file.write_text(text, newline="")
+        file.chmod(0o700 if executable else 0o600)
         os.chown(file, FIRST_BUILD_ID, FIRST_BUILD_ID)
         self.binds.append(Bind(file, target))
 
