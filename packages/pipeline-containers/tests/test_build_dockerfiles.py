@@ -1,8 +1,13 @@
 """Dockerfiles of today, built by the buildah that there is."""
 
+import hashlib
+import io
+import json
+import tarfile
 import threading
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from support.pace import paced
@@ -11,6 +16,8 @@ from pipeline_containers.building.builder import BuildOptions
 from pipeline_containers.building.builders import open_builders
 from pipeline_containers.building.cell.cell import BuildHost
 from pipeline_containers.errors import BuildFailed, ContainersError, SourceRefused
+from pipeline_containers.images.skopeo import copy_image
+from pipeline_containers.images.storage import Storage
 from pipeline_containers.sandbox.sandbox import Sandbox
 from pipeline_containers.system.files import read_in_root
 
@@ -42,6 +49,58 @@ def build(work: Path, base_images: Path, sandbox: Sandbox) -> Build:
         return lines
 
     return do
+
+
+@pytest.fixture
+def deep_images(work: Path) -> Path:
+    """A store of base images, with one of 88 layers."""
+    layout = work / "layout"
+    blobs = layout / "blobs/sha256"
+    blobs.mkdir(parents=True)
+
+    def put(content: bytes, **about: object) -> dict[str, object]:
+        name = hashlib.sha256(content).hexdigest()
+        (blobs / name).write_bytes(content)
+        return {**about, "digest": f"sha256:{name}", "size": len(content)}
+
+    kind = "application/vnd.oci.image."
+    layers = []
+    for number in range(88):
+        with io.BytesIO() as buffer:
+            with tarfile.open(fileobj=buffer, mode="w") as tar:
+                if number == 0:
+                    tar.add("/bin/busybox", "bin/busybox")
+                    tar.add("/bin/busybox", "bin/sh")
+                tar.addfile(tarfile.TarInfo(f"layer-{number}"))
+            layers.append(put(buffer.getvalue(), mediaType=f"{kind}layer.v1.tar"))
+    roots = {"type": "layers", "diff_ids": [layer["digest"] for layer in layers]}
+    config: dict[str, Any] = {"os": "linux", "architecture": "amd64", "config": {}, "rootfs": roots}
+    config["history"] = [{"created_by": "a test"}] * len(layers)
+    described = put(json.dumps(config).encode(), mediaType=f"{kind}config.v1+json")
+    manifest = {"schemaVersion": 2, "config": described, "layers": layers}
+    entry = put(json.dumps(manifest).encode(), mediaType=f"{kind}manifest.v1+json")
+    entry["annotations"] = {"org.opencontainers.image.ref.name": "deep"}
+    (layout / "index.json").write_text(json.dumps({"schemaVersion": 2, "manifests": [entry]}))
+    (layout / "oci-layout").write_text('{"imageLayoutVersion": "1.0.0"}')
+    store = work / "deep"
+    named = Storage(store, work / "deep-run").name("localhost/deep:1")
+    copied = copy_image(f"oci:{layout}:deep", named, timeout_s=paced(60))
+    assert copied.ok, copied.tail
+    return store
+
+
+def test_layers_of_two_stores_are_found_however_many(
+    work: Path, deep_images: Path, sandbox: Sandbox
+) -> None:
+    """From some ninety on they are named relative to one store: buildah 1.28 found no others."""
+    builder = open_builders("buildah", work / "builder", BuildHost.of(sandbox), deep_images).of("u")
+    context = work / "context"
+    context.mkdir()
+    steps = "".join(f"COPY Dockerfile /own-{number}\n" for number in range(3))
+    last = "RUN [ -e /layer-0 ] && [ -e /layer-87 ] && [ -e /own-2 ] && [ -s /own-0 ]\n"
+    (context / "Dockerfile").write_text(f"FROM localhost/deep:1\n{steps}{last}")
+    with builder.build(context, "localhost/tool:1", OPTIONS) as image:
+        assert len(image.stored.layers) == 88 + 3 + 1
 
 
 MODERN = f"""\

@@ -253,6 +253,16 @@ def test_what_is_refused_with_its_line(text: str, line: int, reason: str) -> Non
     assert reason in str(caught.value)
 
 
+def test_an_image_of_too_many_layers_is_refused_before_it_is_built() -> None:
+    steps = "RUN x\n" * 126 + "COPY a b\n"
+    assert len(written(f"FROM a\n{steps}")) == 128
+    assert len(written(f"FROM a AS b\n{steps}FROM b\nCMD x\n")) == 130
+    assert len(written(f"FROM a AS b\n{steps}FROM scratch\n{steps}")) == 256
+    for more in ("RUN y", "FROM b\nADD a b"):
+        with pytest.raises(DockerfileError, match=r"^line 1(29|30): .* more than 128 layers"):
+            plan(f"FROM a AS b\n{steps}{more}\n", OLD)
+
+
 def test_what_a_newer_builder_knows_it_gets() -> None:
     text = "COPY --link --parents --exclude=x a b\nADD --checksum=sha256:00 https://x.test/ /"
     assert written(text, NEW) == text.split("\n")

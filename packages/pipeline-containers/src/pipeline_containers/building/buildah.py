@@ -49,6 +49,19 @@ _RUNTIME = "/opt/builder/runtime"
 _POLICY = "/opt/builder/policy.json"
 _LOGIN = "/opt/builder/auth.json"
 _ENVIRONMENT = {"_CONTAINERS_USERNS_CONFIGURED": "done"}  # its root is one of a user namespace
+_LINK_BASES = f"""\
+mkdir -p {_STORE}/overlay/l && cd {_STORE}/overlay/l || exit 125
+for link in {_BASES}/overlay/l/*; do
+    name=${{link##*/}}
+    if [ -L "$link" ] && ! [ -L "$name" ]; then
+        ln -s "../../..{_BASES}/overlay/l/$(readlink "$link")" "$name"
+    fi
+done
+exec "$@"
+"""
+"""Lets layers of base images be found in the builds' own store. From some ninety layers on, their
+paths do not fit into a mount's options, and buildah names them all from that store on: "no such
+file or directory" for those of the other one. A link has to be relative, as buildah's own are."""
 _ASKING_S = 60.0
 _WITHOUT_NETWORK = f"""\
 #!/bin/sh
@@ -128,11 +141,13 @@ class Buildah:
         on_line: OnLine | None = None,
     ) -> None:
         stores = ["--storage-driver", "overlay", "--storage-opt", "overlay.skip_mount_home=true"]
+        before: tuple[str, ...] = ()
         if self._base_images is not None:
             stores += ["--storage-opt", f"overlay.imagestore={_BASES}"]
+            before = ("sh", "-c", _LINK_BASES, "link-bases")
         places = ["--root", _STORE, "--runroot", "/run/storage"]
         cell.run(
-            ["buildah", *places, *stores, *arguments],
+            [*before, "buildah", *places, *stores, *arguments],
             deadline,
             environment=_ENVIRONMENT,
             on_line=on_line,

@@ -20,12 +20,15 @@ from pipeline_containers.building.dockerfile.parser import (
     Instruction,
     parse,
 )
+from pipeline_containers.images.pull_limits import PullLimits
 
 _OFFICIAL = re.compile(
     r"(docker\.io/)?docker/dockerfile(:(1(\.\d+){0,2}|latest)(-labs)?)?(@sha256:\w+)?"
 )
 _LINE = 12 * 1024
 """Characters of a line that is written; buildah stops reading, silently, at one of 64 KiB."""
+_LAYERS = PullLimits().layers
+_LAYERED = frozenset({"RUN", "COPY", "ADD"})
 _FOLD = re.compile(r"[A-Za-z0-9][A-Za-z0-9]")
 
 
@@ -68,6 +71,7 @@ class _Writer:
     allow_mounts: bool
     lines: list[str] = field(default_factory=list)
     shells: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    layers: dict[str, int] = field(default_factory=dict)
     stage: str = ""
     files: list[steps.PlannedFile] = field(default_factory=list)
     cuts_networks: bool = False
@@ -99,7 +103,18 @@ class _Writer:
         step = self._step(instruction, self.shells.get(self.stage, ()))
         self.files += step.files
         self.cuts_networks = self.cuts_networks or step.cuts_network
+        if instruction.keyword in _LAYERED:
+            self._count(len(step.lines))
         return step.lines
+
+    def _count(self, more: int) -> None:
+        layers = self.layers.get(self.stage, 0) + more
+        if layers > _LAYERS:
+            raise ValueError(
+                f"the image comes to more than {_LAYERS} layers here, one for each RUN, COPY and "
+                "ADD and those of its base: put several commands into one RUN, by && or a heredoc"
+            )
+        self.layers[self.stage] = layers
 
     def _step(self, instruction: Instruction, shell: tuple[str, ...]) -> steps.Translation:
         return steps.translate(
@@ -107,12 +122,13 @@ class _Writer:
         )
 
     def _from(self, instruction: Instruction) -> list[str]:
-        """Begin a stage, with the shell of the one that it goes on with."""
+        """Begin a stage, with the shell and the layers of the one that it goes on with."""
         image, *rest = instruction.rest.split() or [""]
         alias = rest[1] if len(rest) == 2 and rest[0].lower() == "as" else ""
         shell = self.shells.get(image.lower(), ())
+        layers = self.layers.get(image.lower(), 0 if image == "scratch" else 1)
         self.stage = alias.lower()
-        self.shells[self.stage] = shell
+        self.shells[self.stage], self.layers[self.stage] = shell, layers
         return self._step(instruction, ()).lines
 
 
