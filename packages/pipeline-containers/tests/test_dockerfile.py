@@ -1,19 +1,23 @@
 """Dockerfiles, read as the reference parser reads them, and written for a builder."""
 
+import contextlib
 import json
 import subprocess
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from support.pace import paced
 
 from pipeline_containers.building.buildah import image_policy
 from pipeline_containers.building.dockerfile import dialect, modes
 from pipeline_containers.building.dockerfile.mounts import TMPFS_BYTES, read_mount
 from pipeline_containers.building.dockerfile.parser import (
     INSTRUCTIONS,
+    MOST,
     DockerfileError,
     Instruction,
     parse,
@@ -313,6 +317,40 @@ def test_words_of_a_shell(words: Sequence[str]) -> None:
     assert shell_words(" ".join(words)) == list(words)
     assert shell_words("a 'b") == []
     assert shell_words("a ${b") == []
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"# syntax=a{' ' * 900_000}b\nFROM a",
+        f"FROM a\nRUN echo <<A {'${' * 400_000}",
+        f"FROM a\nRUN echo <<A {'${a:-' * 100_000}{'}' * 100_000}",
+        "FROM a\nCOPY --from=b --chmod=a=r c d\n" * 25_000,
+        f"COPY {''.join(f'<<A{n} ' for n in range(60_000))} /\n" + "A\n",
+        f"RUN {'[' * 900_000}",
+        f"FROM a\nCOPY --chmod={'u+r' * 300_000}! a b",
+        "FROM a\nRUN a \\\n" + "b\\\n" * 200_000,
+    ],
+    ids=range(8),
+)
+def test_no_text_takes_long(text: str) -> None:
+    began = time.process_time()
+    with contextlib.suppress(DockerfileError):
+        plan(text, OLD)
+    assert time.process_time() - began < paced(5)
+
+
+def test_instructions_are_counted() -> None:
+    assert len(parse("USER a\n" * MOST).instructions) == MOST
+    for text in ("USER a\n" * (MOST + 1), "RUN x <<A\nA\n" * (MOST // 2 + 1)):
+        with pytest.raises(DockerfileError, match="more than 2000"):
+            parse(text)
+
+
+@given(st.from_regex(r"[ugoa]{0,2}([-+=][rwxX]{0,2}){1,2}(,[ugoa][-+=][rwxX]?)?", fullmatch=True))
+def test_a_few_modes_tell_for_all(text: str) -> None:
+    every = [(mode, folder) for mode in range(0o1000) for folder in (False, True)]
+    assert modes.one_mode(text, modes.ANY) == modes.one_mode(text, every)
 
 
 def test_an_onbuild_holds_an_instruction() -> None:

@@ -10,7 +10,8 @@ from collections.abc import Iterable
 CHECKOUT = ((0o644, False), (0o755, False), (0o755, True))
 """The modes of what git checks out: files, programs, folders (whether it is one)."""
 HEREDOC = ((0o644, False),)
-ANY = tuple((mode, folder) for mode in range(0o1000) for folder in (False, True))
+ANY = tuple((mode, folder) for mode in (0, 0o777, 0o666, 0o111) for folder in (False, True))
+"""Enough to tell for all: what becomes of a bit hangs on that bit, and on whether there is an x."""
 _CLAUSE = re.compile(r"([ugoa]*)((?:[-+=][rwxX]*)+)")
 _STEP = re.compile(r"([-+=])([rwxX]*)")
 _SHIFTS = {"u": 6, "g": 3, "o": 0}

@@ -21,9 +21,11 @@ INSTRUCTIONS = frozenset(
         "WORKDIR",
     }
 )
+MOST = 2_000
+"""Instructions and heredocs of a Dockerfile."""
 _HEREDOCS = frozenset({"RUN", "COPY", "ADD"})
 _DIRECTIVES = frozenset({"syntax", "escape", "check"})
-_DIRECTIVE = re.compile(r"#\s*([a-zA-Z][a-zA-Z0-9]*)\s*=\s*(.+?)\s*")
+_DIRECTIVE = re.compile(r"#\s*([a-zA-Z][a-zA-Z0-9]*)\s*=\s*(.+)")
 _KEYWORD = re.compile(r"[\t\v\f\r ]+")
 
 
@@ -81,13 +83,18 @@ def parse(text: str) -> Dockerfile:
     lines = _Lines(text.removeprefix("\ufeff").split("\n"))
     directives = _take_directives(lines)
     escape = next((it.value for it in directives if it.name == "escape"), "\\")
-    instructions = []
+    instructions: list[Instruction] = []
+    count = 0
     while not lines.at_end:
         line = lines.number
         statement = _take_statement(lines, escape)
-        if statement:
-            instruction = _instruction(line, statement)
-            instructions.append(_with_heredocs(instruction, lines))
+        if not statement:
+            continue
+        instruction = _with_heredocs(_instruction(line, statement), lines)
+        instructions.append(instruction)
+        count += 1 + len((instruction.trigger or instruction).heredocs)
+        if count > MOST:
+            raise DockerfileError(line, f"more than {MOST} instructions and heredocs")
     return Dockerfile(tuple(instructions), tuple(directives), escape)
 
 

@@ -139,22 +139,22 @@ def _after_quote(text: str, place: int) -> int:
 
 
 def _after_brace(text: str, place: int) -> int:
-    place += 2
+    depth = 0
     while place < len(text):
-        if text[place] == "}":
-            return place + 1
-        if text[place] == "\\":
+        if text.startswith("${", place):
+            depth += 1
             place += 2
+        elif text[place] == "}":
+            depth -= 1
+            place += 1
+            if not depth:
+                return place
         elif text[place] in "'\"":
             place = _after_quote(text, place)
             if place < 0:
                 return -1
-        elif text.startswith("${", place):
-            place = _after_brace(text, place)
-            if place < 0:
-                return -1
         else:
-            place += 1
+            place += 2 if text[place] == "\\" else 1
     return -1
 
 
