@@ -3,6 +3,7 @@
 import hashlib
 import io
 import json
+import shutil
 import tarfile
 import threading
 from collections.abc import Callable
@@ -206,3 +207,15 @@ def test_a_failing_script_has_its_exit_status(build: Build) -> None:
         build(f"{BASE}\nRUN <<EOF\necho reason\nexit 7\nEOF\n")
     assert caught.value.exit == 7
     assert isinstance(caught.value, ContainersError)
+
+
+def test_the_buildah_on_the_path_is_the_one_that_builds(
+    build: Build, work: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One that lies elsewhere than the host's programs do, too, beside base images of the host."""
+    (work / "bin").mkdir()
+    script = work / "bin/buildah"
+    script.write_text(f'#!/bin/sh\necho "another one" >&2\nexec {shutil.which("buildah")} "$@"\n')
+    script.chmod(0o755)
+    monkeypatch.setenv("PATH", str(work / "bin"), prepend=":")
+    assert "another one" in build(f"{BASE}\n")

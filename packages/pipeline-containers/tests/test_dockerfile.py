@@ -268,7 +268,7 @@ def test_an_image_of_too_many_layers_is_refused_before_it_is_built() -> None:
 
 
 def test_what_a_newer_builder_knows_it_gets() -> None:
-    text = "COPY --link --parents --exclude=x a b\nADD --checksum=sha256:00 https://x.test/ /"
+    text = "COPY --parents --exclude=x a b\nADD --checksum=sha256:00 https://x.test/ /"
     assert written(text, NEW) == text.split("\n")
     with pytest.raises(DockerfileError, match=r"--parents needs buildah 1\.40"):
         plan(text, OLD)

@@ -65,7 +65,7 @@ file or directory" for those of the other one. A link has to be relative, as bui
 _ASKING_S = 60.0
 _WITHOUT_NETWORK = f"""\
 #!/bin/sh
-runtime=$(command -v crun || command -v runc)
+runtime=$(command -v runc || command -v crun)
 before=
 for argument; do
     if [ "$before" = --bundle ] && grep -q {NO_NETWORK} "$argument/config.json"; then
@@ -141,14 +141,15 @@ class Buildah:
         on_line: OnLine | None = None,
     ) -> None:
         stores = ["--storage-driver", "overlay", "--storage-opt", "overlay.skip_mount_home=true"]
-        before: tuple[str, ...] = ()
+        through: tuple[str, ...] = ()
         if self._base_images is not None:
             stores += ["--storage-opt", f"overlay.imagestore={_BASES}"]
-            before = ("sh", "-c", _LINK_BASES, "link-bases")
+            through = ("sh", "-c", _LINK_BASES, "link-bases")
         places = ["--root", _STORE, "--runroot", "/run/storage"]
         cell.run(
-            [*before, "buildah", *places, *stores, *arguments],
+            ["buildah", *places, *stores, *arguments],
             deadline,
+            through=through,
             environment=_ENVIRONMENT,
             on_line=on_line,
         )

@@ -154,12 +154,16 @@ class Cell:
         arguments: Sequence[str],
         deadline: Deadline,
         *,
+        through: Sequence[str] = (),
         environment: Mapping[str, str] | None = None,
         on_line: OnLine | None = None,
     ) -> None:
-        """Run a builder's program to its end; raises the kinds of `BuildError` unless it is 0."""
+        """Run a builder's program to its end; raises the kinds of `BuildError` unless it is 0.
+
+        `through` is a command of the host's that runs it: a shell that does something before.
+        """
         bundle = self.home / "bundle"
-        config = cell_config(self._plan(arguments, environment or {}))
+        config = cell_config(self._plan(arguments, through, environment or {}))
         bundle.mkdir(exist_ok=True)
         (bundle / "config.json").write_text(json.dumps(config))
         log = self.home / "log.json"
@@ -185,7 +189,9 @@ class Cell:
         if (failure := self._failure(done, watch, log)) is not None:
             raise failure
 
-    def _plan(self, arguments: Sequence[str], environment: Mapping[str, str]) -> CellPlan:
+    def _plan(
+        self, arguments: Sequence[str], through: Sequence[str], environment: Mapping[str, str]
+    ) -> CellPlan:
         program = shutil.which(arguments[0])
         if program is None:
             raise ToolMissing(arguments[0])
@@ -201,7 +207,7 @@ class Cell:
             network=self.home / "net",
             cgroup=self.cgroup.of_container,
             binds=binds,
-            arguments=arguments,
+            arguments=[*through, *arguments],
             environment={**own, **environment},
             file_bytes=self.options.disk_bytes,
             ceilings=host_ceilings(),

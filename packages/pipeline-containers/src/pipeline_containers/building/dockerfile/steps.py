@@ -139,14 +139,14 @@ def _script(instruction: Instruction, dialect: Dialect) -> tuple[str, list[Plann
     _need_help(dialect, "RUN with a heredoc that begins with #!")
     folder = _folder([content])
     file = PlannedFile(f"{folder}/{heredoc.start.name}", content, 0o755)
-    mount = f"--mount=type=bind,from={TEXTS},source=/{folder},target={_PIPES}"
+    # as the builder itself sees that folder: no mount of it may have fewer restrictions
+    mount = f"--mount=type=bind,from={TEXTS},source=/{folder},target={_PIPES},ro,nosuid,nodev"
     return f"{_PIPES}/{heredoc.start.name}", [file], [mount]
 
 
 def _copy(instruction: Instruction, dialect: Dialect) -> Translation:
     keyword = instruction.keyword
-    drop_link = not dialect.knows(keyword, "link")
-    flags = [flag for flag in instruction.flags if not (drop_link and _has([flag], "link"))]
+    flags = [flag for flag in instruction.flags if not _has([flag], "link")]
     if not instruction.heredocs:
         of = modes.ANY if _has(flags, "from") or keyword == "ADD" else modes.CHECKOUT
         return Translation([_line(keyword, _with_octal_modes(flags, of), instruction.rest)])
