@@ -49,7 +49,7 @@ def request(reference: str = "master", **fields: Any) -> dict[str, Any]:
     ("dockerfile", "code", "error", "log"),
     [
         (f"{GOOD}RUN echo the reason >&2; exit 7\n", 513, "status 7", "the reason"),
-        (f"# syntax=docker/dockerfile:1\n{GOOD}", 400, "foreign front end", "==> fetching"),
+        (f"# syntax=evil.example/front:1\n{GOOD}", 400, "foreign front end", "==> fetching"),
         (BASE, 514, "run.sh is missing", "==> validating"),
         (f"{GOOD}RUN echo 'exit 0' >bin/run.sh\n", 514, "tests/error: ", "==> validating"),
         (f"{GOOD}RUN yes {'y' * 99}\n", 402, "printed more than 16777216 bytes", "yyy\nyyy"),

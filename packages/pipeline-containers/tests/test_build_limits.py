@@ -79,12 +79,17 @@ def build(
             f"{64 * MIB} are allowed",
         ),
         (
+            "RUN --mount=type=cache,target=/x dd if=/dev/zero of=/x/x bs=1M count=900; sleep 600\n",
+            {"disk_bytes": 64 * MIB},
+            f"{64 * MIB} are allowed",
+        ),
+        (
             "RUN for a in $(seq 20000); do : >/$a; done; sleep 600\n",
             {"disk_files": 5_000},
             "files to the disk, and 5000 are allowed",
         ),
     ],
-    ids=["memory", "disk", "files"],
+    ids=["memory", "disk", "cache", "files"],
 )
 def test_a_build_that_uses_too_much(
     build: Build, steps: str, options: dict[str, int], text: str

@@ -200,5 +200,6 @@ def test_what_it_cannot_do_is_said(
         open_builders("img", work / "other", host, work)
     assert isinstance(open_builders("auto", work / "other", host, work).of(URL), Buildah)
     monkeypatch.setenv("PATH", "/nowhere")
+    (work / "Dockerfile").write_text(BASE)
     with pytest.raises(ToolMissing), builder.build(work, "localhost/a:1", BuildOptions()):
         pass

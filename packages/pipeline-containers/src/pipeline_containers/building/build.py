@@ -4,7 +4,6 @@ Resolve to a commit; done already? Check out, build, validate, publish. The chec
 afterwards, and the registry has the image whole or not at all.
 """
 
-import os
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
@@ -12,7 +11,6 @@ from typing import Literal
 from pipeline_containers.building.builder import BuildOptions, BuiltImage
 from pipeline_containers.building.builders import Builders
 from pipeline_containers.building.cell.cgroup import open_build_cgroup
-from pipeline_containers.building.dockerfile import refusal
 from pipeline_containers.building.log import BuildLog
 from pipeline_containers.building.source.checkout import Checkout
 from pipeline_containers.building.source.git import GitSources, fetched
@@ -20,17 +18,14 @@ from pipeline_containers.building.source.reference import Reference, check_url
 from pipeline_containers.building.validate import ImageCandidate, validate
 from pipeline_containers.building.validation import Validation
 from pipeline_containers.building.watch import FreeDiskWatch
-from pipeline_containers.errors import ContainersError, RegistryError, SourceRefused
+from pipeline_containers.errors import ContainersError, RegistryError
 from pipeline_containers.registries.registry import Registry
 from pipeline_containers.sandbox.limits import Limits
 from pipeline_containers.sandbox.sandbox import Sandbox
 from pipeline_containers.sandbox.tools import ToolKind
 from pipeline_containers.system.command import CancelFlag, OnLine
 from pipeline_containers.system.deadline import Deadline
-from pipeline_containers.system.files import FileRefused, read_beneath
 from pipeline_containers.system.scratch import scratch_folder
-
-_DOCKERFILE_BYTES = 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,7 +130,6 @@ class _Build:
             there, sha = self._check_out(context)
             if there is not None:
                 return there
-            check_dockerfile(context, self.options)
             return self._build(sha, context, aside)
 
     def _published(self, sha: str) -> BuildOutcome | None:
@@ -200,21 +194,3 @@ class _Build:
                     raise
                 return there
         return BuildOutcome("built", repository, tag, digest, sha)
-
-
-def check_dockerfile(context: Path, options: BuildOptions) -> None:
-    """Raise `SourceRefused` if a checkout has no Dockerfile, or one that asks for too much."""
-    folder = os.open(context, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        text = read_beneath(folder, "Dockerfile", _DOCKERFILE_BYTES).decode(errors="replace")
-    except FileNotFoundError as error:
-        raise SourceRefused("the repository has no Dockerfile in its top folder") from error
-    except FileRefused as error:
-        raise SourceRefused(f"the repository's {error}") from error
-    finally:
-        os.close(folder)
-    reason = refusal(
-        text, allow_syntax=options.allow_syntax_directive, allow_mounts=options.allow_run_mounts
-    )
-    if reason:
-        raise SourceRefused(reason)

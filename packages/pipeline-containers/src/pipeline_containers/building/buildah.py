@@ -23,9 +23,18 @@ from typing import Any
 from pipeline_containers.building import built
 from pipeline_containers.building.builder import BuildOptions, BuiltImage
 from pipeline_containers.building.cell.cell import BuildHost, Cell, open_cell, own
+from pipeline_containers.building.dockerfile.dialect import Dialect, buildah
+from pipeline_containers.building.dockerfile.plan import Plan
+from pipeline_containers.building.dockerfile.steps import NO_NETWORK, TEXTS
+from pipeline_containers.building.recipe import read_plan
 from pipeline_containers.building.watch import new_entries
 from pipeline_containers.errors import BuildError
-from pipeline_containers.system.command import CancelFlag, OnLine
+from pipeline_containers.system.command import (
+    CancelFlag,
+    OnLine,
+    clean_environment,
+    run_command,
+)
 from pipeline_containers.system.deadline import Deadline
 
 _HOUSEKEEPING = BuildOptions(
@@ -34,9 +43,40 @@ _HOUSEKEEPING = BuildOptions(
 _STORE = "/store"
 _BASES = "/bases"
 _CONTEXT = "/context"
+_TEXTS = "/texts"
+_DOCKERFILE = "/opt/builder/Dockerfile"
+_RUNTIME = "/opt/builder/runtime"
 _POLICY = "/opt/builder/policy.json"
 _LOGIN = "/opt/builder/auth.json"
 _ENVIRONMENT = {"_CONTAINERS_USERNS_CONFIGURED": "done"}  # its root is one of a user namespace
+_LINK_BASES = f"""\
+mkdir -p {_STORE}/overlay/l && cd {_STORE}/overlay/l || exit 125
+for link in {_BASES}/overlay/l/*; do
+    name=${{link##*/}}
+    if [ -L "$link" ] && ! [ -L "$name" ]; then
+        ln -s "../../..{_BASES}/overlay/l/$(readlink "$link")" "$name"
+    fi
+done
+exec "$@"
+"""
+"""Lets layers of base images be found in the builds' own store. From some ninety layers on, their
+paths do not fit into a mount's options, and buildah names them all from that store on: "no such
+file or directory" for those of the other one. A link has to be relative, as buildah's own are."""
+_ASKING_S = 60.0
+_WITHOUT_NETWORK = f"""\
+#!/bin/sh
+runtime=$(command -v runc || command -v crun)
+before=
+for argument; do
+    if [ "$before" = --bundle ] && grep -q {NO_NETWORK} "$argument/config.json"; then
+        exec unshare --net -- "$runtime" "$@"
+    fi
+    before=$argument
+done
+exec "$runtime" "$@"
+"""
+"""A runtime in front of the one that there is: buildah 1.28 gives all steps one network. The empty
+one has no loopback, since nobody in a build may set up a network."""
 
 
 class Buildah:
@@ -59,11 +99,13 @@ class Buildah:
     ) -> Iterator[BuiltImage]:
         """Build an image and name it; it stays in the builder's store, as the layer cache."""
         deadline = Deadline(options.timeout_s, cancelled)
+        recipe = read_plan(context, _dialect(deadline), options)
         try:
             with self._locked(fcntl.LOCK_SH), self._cell(options) as cell:
                 cell.show(own(context), _CONTEXT)
                 cell.put(_LOGIN, options.authfile.read_text() if options.authfile else "{}")
-                self._buildah(cell, _build(reference, options), deadline, on_line)
+                _put_plan(cell, recipe)
+                self._buildah(cell, _build(reference, options, recipe), deadline, on_line)
                 push = ["push", "--quiet", reference]
                 self._buildah(cell, [*push, "oci:/out/image:it"], deadline)
                 image, images = cell.out / "image", self._folder / "images"
@@ -99,11 +141,15 @@ class Buildah:
         on_line: OnLine | None = None,
     ) -> None:
         stores = ["--storage-driver", "overlay", "--storage-opt", "overlay.skip_mount_home=true"]
+        through: tuple[str, ...] = ()
         if self._base_images is not None:
             stores += ["--storage-opt", f"overlay.imagestore={_BASES}"]
+            through = ("sh", "-c", _LINK_BASES, "link-bases")
+        places = ["--root", _STORE, "--runroot", "/run/storage"]
         cell.run(
-            ["buildah", "--root", _STORE, "--runroot", "/run/storage", *stores, *arguments],
+            ["buildah", *places, *stores, *arguments],
             deadline,
+            through=through,
             environment=_ENVIRONMENT,
             on_line=on_line,
         )
@@ -131,14 +177,45 @@ class Buildah:
             yield
 
 
-def _build(reference: str, options: BuildOptions) -> list[str]:
+def _dialect(deadline: Deadline) -> Dialect:
+    """Ask buildah for its version."""
+    done = run_command(
+        ["buildah", "--version"],
+        timeout_s=min(_ASKING_S, deadline.left_s()),
+        output_bytes=4096,
+        env=clean_environment(Path("/")),
+        cancelled=deadline.cancelled,
+    )
+    deadline.left_s()
+    return buildah(done.stdout)
+
+
+def _put_plan(cell: Cell, recipe: Plan) -> None:
+    """Show what was made of the Dockerfile, and what it needs beside the context."""
+    cell.put(_DOCKERFILE, recipe.text)
+    if recipe.cuts_networks:
+        cell.put(_RUNTIME, _WITHOUT_NETWORK, executable=True)
+    if recipe.files:
+        texts = cell.home / "texts"
+        for file in recipe.files:
+            place = texts / file.name
+            place.parent.mkdir(parents=True, exist_ok=True)
+            place.parent.chmod(0o755)
+            place.write_text(file.content, newline="")
+            place.chmod(file.mode)
+        cell.show(own(texts), _TEXTS)
+
+
+def _build(reference: str, options: BuildOptions, recipe: Plan) -> list[str]:
     return [
         *("bud", "--isolation", "oci", "--runtime-flag", "root=/run/runtime"),
         *("--layers", "--force-rm", "--timestamp", "0"),
         *("--network", "host"),  # the cell's own
         *(("--pull-never",) if options.network == "none" else ()),
         *("--signature-policy", _POLICY, "--authfile", _LOGIN),
-        *("--file", f"{_CONTEXT}/Dockerfile", "--tag", reference),
+        *(("--runtime", _RUNTIME) if recipe.cuts_networks else ()),
+        *(("--build-context", f"{TEXTS}={_TEXTS}") if recipe.files else ()),
+        *("--file", _DOCKERFILE, "--tag", reference),
         *("--", _CONTEXT),
     ]
 

@@ -37,7 +37,6 @@ class BuildOptions:
     network: Network = "egress"
     allowed_networks: tuple[str, ...] = ()
     authfile: Path | None = None
-    allow_syntax_directive: bool = False
     allow_run_mounts: bool = False
 
 
@@ -63,7 +62,8 @@ class Builder(Protocol):
     ) -> AbstractContextManager[BuiltImage]:
         """Build an image and name it; it can be used for as long as the block lasts.
 
-        Raises `BuildFailed`, `BuildTimedOut`, `BuildOutputLimit`, `BuildLimitExceeded` or
+        Raises `SourceRefused` if there is no Dockerfile or one that asks for too much, and
+        `BuildFailed`, `BuildTimedOut`, `BuildOutputLimit`, `BuildLimitExceeded` or
         `BuildCancelled` when there is none.
         """
         ...

@@ -21,6 +21,8 @@ from pathlib import Path
 from pipeline_containers.building import built
 from pipeline_containers.building.builder import BuildOptions, BuiltImage
 from pipeline_containers.building.cell.cell import BuildHost, Cell, open_cell, own
+from pipeline_containers.building.dockerfile.dialect import IMG
+from pipeline_containers.building.recipe import read_plan
 from pipeline_containers.building.watch import new_entries
 from pipeline_containers.errors import ContainersError
 from pipeline_containers.system.command import CancelFlag, OnLine
@@ -29,6 +31,7 @@ from pipeline_containers.system.deadline import Deadline
 _HOUSEKEEPING = BuildOptions(timeout_s=120.0)
 _STATE = "/state"
 _CONTEXT = "/context"
+_DOCKERFILE = "/opt/builder/Dockerfile"
 _IN_A_NAMESPACE = {"IMG_RUNNING_TESTS": "1"}
 """It would make another user namespace within this one; what keeps it from that is so called."""
 _LOGIN = "/opt/builder/docker/config.json"
@@ -55,8 +58,10 @@ class Img:
         if options.network == "none":
             raise ContainersError("img cannot build without a network: use buildah")
         deadline = Deadline(options.timeout_s, cancelled)
+        recipe = read_plan(context, IMG, options)
         with self._cell(options) as cell:
             cell.show(own(context), _CONTEXT)
+            cell.put(_DOCKERFILE, recipe.text)
             cell.put(_LOGIN, options.authfile.read_text() if options.authfile else "{}")
             with deadline.locked(self._folder / "lock"):
                 for arguments in _calls(reference):
@@ -101,6 +106,6 @@ class Img:
 
 
 def _calls(reference: str) -> tuple[list[str], ...]:
-    build = ["build", "--no-console", "--tag", reference, "--file", f"{_CONTEXT}/Dockerfile"]
+    build = ["build", "--no-console", "--tag", reference, "--file", _DOCKERFILE]
     save = ["save", "--format", "oci", "--output", "/out/image.tar"]
     return ([*build, "--", _CONTEXT], [*save, "--", reference])

@@ -117,12 +117,13 @@ class Cell:
         flags = 0 if writable else _HARD
         self.binds.append(Bind(self._attach(source, flags), target, writable))
 
-    def put(self, target: str, text: str) -> None:
-        """Let a text be read, as a file of the build's root alone."""
+    def put(self, target: str, text: str, *, executable: bool = False) -> None:
+        """Let a text be read or run, as a file of the build's root alone."""
         file = self.home / "files" / target.replace("/", "_")
         file.parent.mkdir(exist_ok=True)
         file.touch(0o600)
-        file.write_text(text)
+        file.write_text(text, newline="")
+        file.chmod(0o700 if executable else 0o600)
         os.chown(file, FIRST_BUILD_ID, FIRST_BUILD_ID)
         self.binds.append(Bind(file, target))
 
@@ -158,12 +159,16 @@ class Cell:
         arguments: Sequence[str],
         deadline: Deadline,
         *,
+        through: Sequence[str] = (),
         environment: Mapping[str, str] | None = None,
         on_line: OnLine | None = None,
     ) -> None:
-        """Run a builder's program to its end; raises the kinds of `BuildError` unless it is 0."""
+        """Run a builder's program to its end; raises the kinds of `BuildError` unless it is 0.
+
+        `through` is a command of the host's that runs it: a shell that does something before.
+        """
         bundle = self.home / "bundle"
-        config = cell_config(self._plan(arguments, environment or {}))
+        config = cell_config(self._plan(arguments, through, environment or {}))
         bundle.mkdir(exist_ok=True)
         (bundle / "config.json").write_text(json.dumps(config))
         log = self.home / "log.json"
@@ -188,7 +193,9 @@ class Cell:
         if (failure := self._failure(done, watch, log)) is not None:
             raise failure
 
-    def _plan(self, arguments: Sequence[str], environment: Mapping[str, str]) -> CellPlan:
+    def _plan(
+        self, arguments: Sequence[str], through: Sequence[str], environment: Mapping[str, str]
+    ) -> CellPlan:
         program = shutil.which(arguments[0])
         if program is None:
             raise ToolMissing(arguments[0])
@@ -204,7 +211,7 @@ class Cell:
             network=self.home / "net",
             cgroup=self.cgroup.of_container,
             binds=binds,
-            arguments=arguments,
+            arguments=[*through, *arguments],
             environment={**own, **environment},
             file_bytes=self.options.disk_bytes,
             ceilings=host_ceilings(),
