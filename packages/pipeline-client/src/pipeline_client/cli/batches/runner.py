@@ -56,6 +56,8 @@ class BatchRunner:
         self._solutions = solutions
         self._at_most = in_flight
         self._options = {"execution_timeout": execution_timeout, "priority": "background"}
+        self._room = threading.Semaphore(in_flight)
+        """Of runs that are in flight, or have ended and are not taken in yet."""
         self._lock = threading.Lock()
         self._stopping = False
         self._under_way: dict[str, Run] = {}
@@ -89,6 +91,7 @@ class BatchRunner:
                 heard(ended)
                 if ended.error is not None and not patience.goes_on(ended.code):
                     raise ended.error
+                self._room.release()
         except BaseException:
             self._take_back(time.monotonic() + _TAKE_BACK_S)
             with suppress(queue.Empty):
@@ -108,6 +111,7 @@ class BatchRunner:
         """Begin nothing more, and cancel what is under way, for so long at most."""
         with self._lock:
             self._stopping = True
+        self._room.release(self._at_most)
         taken_back: set[str] = set()
         while self._under_way and time.monotonic() < until:
             for job in [job for job in list(self._under_way) if job not in taken_back]:
@@ -126,6 +130,7 @@ class BatchRunner:
     def _work(self, waiting: "queue.SimpleQueue[Run | None]") -> None:
         while run := waiting.get():
             job = uuid4().hex
+            self._room.acquire()
             with self._lock:
                 if self._stopping:
                     return
