@@ -43,8 +43,12 @@ class Identity:
 
     @property
     def namespace_path(self) -> str:
-        """Where a runtime finds the namespace; empty if it is to make one."""
-        return "" if self.namespace is None else f"/proc/{os.getpid()}/fd/{self.namespace}"
+        """Where a runtime finds the namespace; empty if it is to make one.
+
+        With a dot: of a path that begins with /proc and a process, runc (since 1.1.12 or so) takes
+        that process' own ids for those of the namespace. Source: its `userns_maps_linux.go`.
+        """
+        return "" if self.namespace is None else f"/proc/./{os.getpid()}/fd/{self.namespace}"
 
 
 class Identities:
