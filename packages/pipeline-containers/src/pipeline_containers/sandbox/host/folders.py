@@ -77,16 +77,21 @@ class SandboxFolders:
         open_way(self.folder)
 
 
+_THROUGH = 0o011
+
+
 def open_way(folder: Path, *below: Path) -> None:
     """Let containers' ids through a folder, and through others below it.
 
+    Its group as well: runc 1.1.15 goes there as the container's root, with the groups of the host's
+    that it was started in.
     Raises `SandboxError` if something above does not let them.
     """
     for place in (folder, *below):
-        place.chmod(place.stat().st_mode | 0o001)
+        place.chmod(place.stat().st_mode | _THROUGH)
     for place in folder.parents:
-        if not place.stat().st_mode & 0o001:
+        if place.stat().st_mode & _THROUGH != _THROUGH:
             raise SandboxError(
-                f"containers cannot get through {place}: chmod o+x {place}, "
+                f"containers cannot get through {place}: chmod go+x {place}, "
                 "or choose another working folder"
             )
