@@ -93,6 +93,18 @@ waits for every disk. Let through, since tools call them: `splice`, of which `vm
 `personality`, for five harmless values; `ioctl`, for all: a terminal is the container's own.
 """
 
+_OF_32_BITS = frozenset(
+    (
+        *("_llseek", "_newselect", "arm_fadvise64_64", "clock_adjtime64", "clock_settime64"),
+        *("fadvise64_64", "fcntl64", "fstat64", "fstatat64", "fstatfs64", "ftruncate64", "ipc"),
+        *("lstat64", "mmap2", "recv", "send", "sendfile64", "sigreturn", "socketcall", "stat64"),
+        *("statfs64", "timer_gettime64", "timer_settime64", "timerfd_gettime64"),
+        *("timerfd_settime64", "truncate64", "ugetrlimit", "waitpid"),
+    )
+)
+"""Of the file's names, those that only machines of 32 bits have, beside `..._time64` and `...32`:
+each costs the runtime a look that finds nothing."""
+
 _AF_UNIX, _AF_INET, _AF_INET6, _AF_NETLINK = 1, 2, 10, 16
 _TYPES = (1, 2)  # stream and datagram
 _OTHER_TYPES = (3, 4, 5, 6, 10)  # raw and the like
@@ -117,7 +129,7 @@ def translate(profile: Mapping[str, Any], machine: str) -> dict[str, Any]:
     rules = [
         _rule(names, rule["action"], rule.get("args") or (), rule.get("errnoRet"))
         for rule in profile["syscalls"]
-        if _applies(rule, name) and (names := [call for call in rule["names"] if call not in _OURS])
+        if _applies(rule, name) and (names := [call for call in rule["names"] if _is_known(call)])
     ]
     return {
         "defaultAction": profile["defaultAction"],
@@ -125,6 +137,11 @@ def translate(profile: Mapping[str, Any], machine: str) -> dict[str, Any]:
         "architectures": [architecture],  # only: 32-bit calls would come in by the side
         "syscalls": rules + _own_rules(),
     }
+
+
+def _is_known(name: str) -> bool:
+    """Return whether machines of 64 bits have a call, and there is no rule of ours for it."""
+    return not (name in _OURS or name in _OF_32_BITS or name.endswith(("_time64", "32")))
 
 
 @cache
