@@ -265,7 +265,7 @@ def test_a_folder_has_one_owner(sandbox: Sandbox) -> None:
 
 def test_a_folder_that_containers_cannot_reach_is_refused(work: Path) -> None:
     (work / "closed").mkdir(mode=0o700)
-    with pytest.raises(SandboxError, match=r"chmod o\+x"):
+    with pytest.raises(SandboxError, match=r"chmod go\+x"):
         Sandbox(work / "closed/sandbox")
 
 
