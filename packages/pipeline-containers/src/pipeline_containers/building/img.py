@@ -28,7 +28,6 @@ from pipeline_containers.errors import ContainersError
 from pipeline_containers.system.command import CancelFlag, OnLine
 from pipeline_containers.system.deadline import Deadline
 
-_HOUSEKEEPING = BuildOptions(timeout_s=120.0)
 _STATE = "/state"
 _CONTEXT = "/context"
 _DOCKERFILE = "/opt/builder/Dockerfile"
