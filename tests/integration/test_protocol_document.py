@@ -157,11 +157,13 @@ def test_each_limit_is_the_one_in_force() -> None:
         "the longest wait": f"{options.max_timeout_s:g} s",
         "stored replies": f"{options.result_ttl_s:g} s",
         "sendings of one request": f"{MAX_ENVELOPES}",
-        "requests that the router has not read yet": f"{sockets.REQUESTS_AHEAD} of a connection",
-        "replies that a client does not read": (
-            f"{sockets.PIPE_MESSAGES}, and {sockets.CLIENT_BYTES.each // MIB} MiB"
+        "requests that the router has not read yet": (
+            f"{sockets.MESSAGES_AHEAD}, and {sockets.BOUNDS.each // MIB} MiB"
         ),
-        "a message that is not whole": f"{sockets.CLIENT_BYTES.each // MIB} MiB in all its frames",
+        "replies that a client does not read": (
+            f"{sockets.PIPE_MESSAGES}, and {sockets.BOUNDS.each // MIB} MiB"
+        ),
+        "a message that is not whole": f"{sockets.BOUNDS.each // MIB} MiB in all its frames",
         "a connection that takes nothing in": f"{sockets.UNACKNOWLEDGED_MS // 1000} s",
     }
 

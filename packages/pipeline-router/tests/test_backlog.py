@@ -40,6 +40,13 @@ def test_what_was_read_and_what_both_ends_say_by_themselves_do_not_wait() -> Non
     assert account.unread(a_day_of_heartbeats, 100.0 + 86_400) == 0
 
 
+def test_what_was_counted_too_high_is_no_credit() -> None:
+    account = Account(3, 3, since=100.0)
+    account.read = 50 * MIB
+    assert account.unread(TcpState(3, 0, 40 * MIB), 100.0) == 0
+    assert account.unread(TcpState(3, 0, 50 * MIB), 100.0) > 9 * MIB
+
+
 def test_what_was_sent_waits_until_it_is_taken_in() -> None:
     account = Account(3, 3, 0.0)
     account.sent = 1000

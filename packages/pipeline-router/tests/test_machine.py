@@ -453,17 +453,17 @@ class RouterMachine(RuleBasedStateMachine):
         scheduler = dispatcher.schedulers["test_runners"]
         assert scheduler.count == len(waiting)
         assert scheduler.bytes == sum(len(work.body) for work in waiting)
-        assert {work.job for lane in scheduler.lanes.values() for work in lane} == {
-            work.job for work in waiting
-        }
+        assert {work.job for work in scheduler.waiting()} == {work.job for work in waiting}
+        for lane in scheduler.lanes.values():
+            assert lane.waiting == len([work for work in waiting if work.lane is lane])
         assert len(dispatcher.inflight._by_key) == len(dispatcher.inflight._by_name) == len(works)
 
     @invariant()
     def each_share_is_what_waits_of_its_owner(self) -> None:
         scheduler = self.core.dispatcher.schedulers["test_runners"]
         waiting: dict[str, list[Work]] = {}
-        for lane in scheduler.lanes.values():
-            for work in lane:
+        for work in self.core.dispatcher.inflight.works.values():
+            if work.state is State.WAITING:
                 waiting.setdefault(work.owner, []).append(work)
         assert scheduler.shares.keys() == waiting.keys()
         for owner, works in waiting.items():
@@ -479,7 +479,7 @@ class RouterMachine(RuleBasedStateMachine):
         scheduler = self.core.dispatcher.schedulers["test_runners"]
         for pool in {worker.pool for worker in scheduler.workers if worker.pool is not None}:
             first = pool.first_waiting()
-            waiting = [work for lane in pool.lanes for work in lane]
+            waiting = [work for lane in pool.lanes for work in scheduler.waiting(lane)]
             if first is None:
                 assert not waiting
                 continue

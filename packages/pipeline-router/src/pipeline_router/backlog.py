@@ -40,7 +40,10 @@ class TcpState(Struct, frozen=True, gc=False):
 
 
 class Account:
-    """One connection: what was read of it and sent to it, as the wire counts it."""
+    """One connection: what was read of it, at most, and sent to it, at least, as the wire counts.
+
+    Each look puts right what was counted too high or too low before.
+    """
 
     __slots__ = (
         "_counted",
@@ -79,12 +82,13 @@ class Account:
 
     def unread(self, state: TcpState, now: float) -> int:
         """Return what has come, but was not read: a message that is not whole above all."""
+        self.read = min(self.read, state.received)
         spare = SPARE_BYTES + int((now - self.since) * SPARE_BYTES_S)
         return max(0, state.received - self.read - spare)
 
     def untaken(self, state: TcpState) -> int:
         """Return what was sent, but not taken in by the peer."""
-        self.sent = max(self.sent, state.acked)  # what libzmq itself says is not counted here
+        self.sent = max(self.sent, state.acked)
         return self.sent - state.acked
 
     def is_deaf(self, state: TcpState, now: float) -> bool:

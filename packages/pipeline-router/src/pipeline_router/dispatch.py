@@ -285,7 +285,9 @@ class Dispatcher:
                     self._sweep(scheduler, lane, now)
 
     def _sweep(self, scheduler: Scheduler, lane: Lane, now: float) -> None:
-        refusal = refusals.no_possible_worker(scheduler, lane, self.address) if lane else None
+        refusal = None
+        if lane.waiting:
+            refusal = refusals.no_possible_worker(scheduler, lane, self.address)
         if refusal is None:
             lane.stranded_since = None
         elif lane.stranded_since is None:
@@ -295,14 +297,14 @@ class Dispatcher:
 
     def refuse_waiting(self, lane: Lane, why: Refusal, now: float) -> None:
         """Answer everything that waits in a lane."""
-        for work in list(lane):
+        for work in list(self.schedulers[lane.channel].waiting(lane)):
             self.end(work, why, now)
 
     def refuse_unready(self, lanes: Iterable[Lane], now: float) -> None:
         """Refuse at once what waits for versions that every suitable worker failed to prepare."""
-        for lane in lanes:
+        for lane in sorted(lanes, key=lambda lane: (lane.track, lane.version)):
             scheduler = self.schedulers[lane.channel]
-            if lane and len(lane.failed) == sum(scheduler.serving(lane.track)):
+            if lane.waiting and len(lane.failed) == sum(scheduler.serving(lane.track)):
                 refusal = refusals.no_possible_worker(scheduler, lane, self.address)
                 if refusal is not None:
                     self.refuse_waiting(lane, refusal, now)

@@ -4,8 +4,8 @@ A request that workers serve is a `Work`. From its acceptance to its answer it i
 `Inflight.works`; besides, by its state:
 
     state      is in                                        leaves it by
-    WAITING    `Lane.waiting[rank]` and its owner's         `Scheduler.remove`: given to a worker,
-               `Share`; counted by the `Scheduler`          cancelled, or its deadline passed
+    WAITING    its owner's `Share`; counted by its lane     `Scheduler.remove`: given to a worker,
+               and the `Scheduler`                          cancelled, or its deadline passed
     RESERVED   `Worker.reserved`, no lane: a suspect,       the worker has nothing else to run, or
                whose worker was lost before                 is lost
     RUNNING    `Worker.running[job, attempt]`, no lane      its result, or the loss of its worker
@@ -230,23 +230,14 @@ class Lane:
         self.channel = channel
         self.track = track
         self.version = version
-        self.waiting: tuple[OrderedDict[int, Work], ...] = tuple(
-            OrderedDict() for _ in range(RANKS)
-        )
-        """By rank, then by order of arrival."""
+        self.waiting = 0
+        """How many jobs wait; they are in their owners' shares."""
         self.scoped: list[Pool] = []
         self.generic: list[Pool] = []
         self.failed: set[Worker] = set()
         """Workers that serve the track, but could not prepare the version."""
         self.stranded_since: float | None = None
         """Since when jobs wait here without any worker that could ever take them."""
-
-    def __iter__(self) -> Iterator[Work]:
-        for queue in self.waiting:
-            yield from queue.values()
-
-    def __bool__(self) -> bool:
-        return any(self.waiting)
 
     @property
     def ready(self) -> int:
@@ -293,6 +284,12 @@ class Share:
                 if best is None or order < best.order:
                     best = queue[order]
         return best
+
+    def of(self, lane: Lane) -> Iterator[Work]:
+        """Go through its jobs in a lane, by rank, then by order of arrival."""
+        for lanes in self.waiting:
+            if lane in lanes:
+                yield from lanes[lane].values()
 
     def latest_first(self) -> Iterator[Work]:
         """Go through its jobs, that first which would be served last."""

@@ -119,7 +119,7 @@ class Scheduler:
         """Have no lane for a version any more; its jobs are the caller's to refuse before."""
         del self.lanes[lane.track, lane.version]
         ready = [worker for pool in lane.scoped + lane.generic for worker in pool.workers]
-        for worker in (*ready, *lane.failed):
+        for worker in sorted((*ready, *lane.failed)):
             self.reassign_pool(worker)
 
     def put(self, work: Work) -> None:
@@ -127,7 +127,7 @@ class Scheduler:
         self._arrivals += 1
         work.order = self._arrivals
         lane, rank = work.lane, work.rank
-        lane.waiting[rank][work.order] = work
+        lane.waiting += 1
         self.count += 1
         self.bytes += len(work.body)
         share = self.shares.get(work.owner)
@@ -139,12 +139,17 @@ class Scheduler:
                 for pool in pools:
                     pool.list_share(share, rank)
 
+    def waiting(self, lane: Lane | None = None) -> Iterator[Work]:
+        """Go through all that waits, or that waits in a lane."""
+        for share in self.shares.values():
+            for one in self.lanes.values() if lane is None else (lane,):
+                yield from share.of(one)
+
     def in_order(self) -> list[Work]:
         """Return all that waits, what comes first first: by rank, then in turn by owner."""
-        waiting = [work for lane in self.lanes.values() for work in lane]
         turns: dict[tuple[int, str], int] = {}
         places = []
-        for work in sorted(waiting, key=lambda work: work.order):
+        for work in sorted(self.waiting(), key=lambda work: work.order):
             turn = turns[work.rank, work.owner] = turns.get((work.rank, work.owner), 0) + 1
             places.append((work.rank, turn, work.order, work))
         return [work for *_, work in sorted(places, key=lambda place: place[:3])]
@@ -180,8 +185,8 @@ class Scheduler:
     def remove(self, work: Work) -> None:
         """Take a job out of its queue, wherever it stands there."""
         lane = work.lane
-        del lane.waiting[work.rank][work.order]
-        if not lane:  # what waits here next has not waited yet
+        lane.waiting -= 1
+        if not lane.waiting:  # what waits here next has not waited yet
             lane.stranded_since = None
         self.count -= 1
         self.bytes -= len(work.body)
