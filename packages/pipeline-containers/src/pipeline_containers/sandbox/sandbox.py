@@ -19,6 +19,7 @@ from pipeline_containers.sandbox.container import runtimes
 from pipeline_containers.sandbox.container.container import Attach, Container, Host, Recipe
 from pipeline_containers.sandbox.container.identities import Identities, open_user_namespace
 from pipeline_containers.sandbox.container.layers import LayerIds
+from pipeline_containers.sandbox.container.mounts import why_cgroups_stay_hidden
 from pipeline_containers.sandbox.container.roots import Roots, user_of
 from pipeline_containers.sandbox.container.runtime import Runtime, watch_orphans
 from pipeline_containers.sandbox.container.runtimes import Identified, identify
@@ -26,6 +27,7 @@ from pipeline_containers.sandbox.container.seccomp import load_filter
 from pipeline_containers.sandbox.host import cgroups
 from pipeline_containers.sandbox.host.background import Background
 from pipeline_containers.sandbox.host.cgroup_root import open_cgroup_root
+from pipeline_containers.sandbox.host.cgroup_view import view_of
 from pipeline_containers.sandbox.host.enforcement import (
     find_enforcement,
     host_ceilings,
@@ -93,11 +95,15 @@ class Sandbox:
             self.background = Background(root.hierarchies, root.cgroup)
             self.is_rootless = not ids.is_of_host
             self._runtime = self._identified(runtime)
+            self._why_cgroups_hidden = why_cgroups_stay_hidden(
+                self._folders.folder / "try-cgroups", view_of(root.hierarchies, root.cgroup)
+            )
             self._host = Host(
                 runtime=Runtime(
                     self._folders.runtime, runtime, self._runtime.family, bool(root.cgroup)
                 ),
                 hierarchies=root.hierarchies,
+                shows_cgroups=not self._why_cgroups_hidden,
                 cgroup_parent=root.cgroup,
                 enforcement=self.enforcement,
                 seccomp=load_filter(),
@@ -206,6 +212,8 @@ class Sandbox:
         notes = list(self.cgroup_root.notes)
         if self._roots.why_not_mapped:
             notes.append(f"layers are copied to other owners, for {self._roots.why_not_mapped}")
+        if self._why_cgroups_hidden:
+            notes.append(self._why_cgroups_hidden)
         if why := why_files_run_out(most_open_files(), memory_bytes()):
             notes.append(why)
         return notes
