@@ -2,7 +2,8 @@
 
 from hostile.case import BUSY, Case
 
-IMAGE = "/ /bin /etc /etc/passwd /bin/busybox /opt/test-runner/bin /opt/test-runner/bin/run.sh"
+RUN = "/opt/test-runner/bin"
+IMAGE = f"/ /bin /etc /etc/passwd /etc/hosts /bin/busybox {RUN} {RUN}/run.sh"
 OTHERS = "/tmp /dev/shm /proc /proc/version /proc/sys/kernel/osrelease /sys /sys/kernel"
 DEVICES = "/dev /dev/null /dev/zero /dev/urandom /dev/pts"
 CGROUP = "/sys/fs/cgroup/*.procs /sys/fs/cgroup/*/*.procs"

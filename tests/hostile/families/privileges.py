@@ -199,6 +199,16 @@ CASES = (
         by="tried",
     ),
     denied(
+        "names of hosts",
+        "echo 127.0.0.1 example.org >> /etc/hosts",
+        "echo mine > /etc/hostname",
+        "rm /etc/resolv.conf",
+        "mv /etc /tmp",
+        "grep -vE '^(127.0.0.1|::1)\t(localhost|tool)' /etc/hosts",
+        "grep nameserver /etc/resolv.conf",
+        by="Read-only file system",
+    ),
+    denied(
         "/sys",
         "echo 1 > /sys/kernel/uevent_helper",
         "echo mem > /sys/power/state",

@@ -19,7 +19,7 @@ from pipeline_containers.sandbox.limits import (
     TERMINALS,
     Limits,
 )
-from pipeline_containers.sandbox.tools import JOB_FOLDER
+from pipeline_containers.sandbox.tools import HOST_NAME, JOB_FOLDER
 
 DEFAULT_PATH = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
@@ -91,7 +91,7 @@ def runtime_config(bundle: Bundle, limits: Limits) -> dict[str, Any]:
     ]
     return {
         "ociVersion": "1.0.2",
-        "hostname": "tool",
+        "hostname": HOST_NAME,
         "root": {"path": str(bundle.root), "readonly": True},
         "process": {
             "terminal": bundle.has_terminal,
