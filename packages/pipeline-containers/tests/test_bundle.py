@@ -151,7 +151,7 @@ def test_no_limit_is_above_the_hosts_own() -> None:
 
 @pytest.mark.parametrize(
     ("of_job", "pids", "of_process"),
-    [(2**62, 256, 65_536), (600_000, 256, 2343), (600_000, 64, 9375), (100_000, 256, 1024)],
+    [(2**62, 256, 65_536), (600_000, 256, 2343), (600_000, 64, 9375), (100_000, 1024, 256)],
 )
 def test_the_hosts_open_files_are_shared_out(of_job: int, pids: int, of_process: int) -> None:
     made = config(Limits(pids=pids), open_files=of_job)

@@ -41,6 +41,8 @@ from pipeline_containers.sandbox.host.folders import SandboxFolders
 from pipeline_containers.sandbox.host.hierarchies import UNIFIED, find_cgroup_mounts
 from pipeline_containers.sandbox.host.id_ranges import FIRST_HOST_ID
 from pipeline_containers.sandbox.host.ids import OWN_ONLY, IdMap, find_ids
+from pipeline_containers.sandbox.host.pinning import usable_processors
+from pipeline_containers.sandbox.host.processors import Processors
 from pipeline_containers.sandbox.program import can_wait_in_shell, check_program
 from pipeline_containers.sandbox.result.report import RunReport
 from pipeline_containers.sandbox.tool_run import ToolRun
@@ -95,6 +97,9 @@ class Sandbox:
             self.background = Background(root.hierarchies, root.cgroup)
             self.is_rootless = not ids.is_of_host
             self._runtime = self._identified(runtime)
+            # a user's workers know nothing of others: all would choose the same ones
+            usable = usable_processors(root) if ids.is_of_host else []
+            self._processors = Processors(usable, slots)
             self._why_cgroups_hidden = why_cgroups_stay_hidden(
                 self._folders.folder / "try-cgroups", view_of(root.hierarchies, root.cgroup)
             )
@@ -104,6 +109,7 @@ class Sandbox:
                 ),
                 hierarchies=root.hierarchies,
                 shows_cgroups=not self._why_cgroups_hidden,
+                processors=self._processors,
                 cgroup_parent=root.cgroup,
                 enforcement=self.enforcement,
                 seccomp=load_filter(),
@@ -347,6 +353,8 @@ class Sandbox:
 
     def _release(self) -> None:
         self._locks.close()
+        if hasattr(self, "_processors"):
+            self._processors.close()
         if hasattr(self, "_identities"):
             self._identities.close()
         if hasattr(self, "cgroup_root"):

@@ -39,6 +39,8 @@ from pipeline_containers.sandbox.host.cgroup_view import view_of
 from pipeline_containers.sandbox.host.enforcement import Enforcement
 from pipeline_containers.sandbox.host.file_locks import FileLockWatch
 from pipeline_containers.sandbox.host.hierarchies import Hierarchies
+from pipeline_containers.sandbox.host.pinning import Pinning
+from pipeline_containers.sandbox.host.processors import Processors
 from pipeline_containers.sandbox.host.rights import may_set_limits_of_others
 from pipeline_containers.sandbox.limits import Limits
 from pipeline_containers.sandbox.result.report import Ending
@@ -60,6 +62,7 @@ class Host:
     runtime: Runtime
     hierarchies: Hierarchies
     shows_cgroups: bool
+    processors: Processors
     cgroup_parent: str
     enforcement: Enforcement
     seccomp: dict[str, Any]
@@ -112,6 +115,7 @@ class Container:
         self._peaks: cgroups.Peaks | None = None
         self._sockets: cgroups.SocketWatch | None = None
         self._init: Init | None = None
+        self._pinning: Pinning | None = None
         self._state, self._has_cgroup = _State.NONE, False
         self._stdin, self._late_slug = subprocess.DEVNULL, -1
         self.stdout = Stream(recipe.limits.stdout_bytes, self._uid, self._gid)
@@ -205,6 +209,12 @@ class Container:
         self.stdout.hand_over()
         self.stderr.hand_over()
 
+    def _pin(self) -> None:
+        """Give it its processors, before anything of it runs."""
+        host = self._host
+        cpus = self._recipe.limits.cpus
+        self._pinning = Pinning(host.processors, host.hierarchies, self.cgroup, cpus)
+
     def _bound_sockets(self) -> None:
         """Do what the runtimes do no more, before anything runs."""
         if self._host.sockets_are_apart:
@@ -225,6 +235,7 @@ class Container:
         finally:
             console.close()
         try:
+            self._pin()
             self._host.runtime.start(self.name, init, self._folder)
             attach(terminal, init.pidfd)
         finally:
@@ -258,6 +269,7 @@ class Container:
             limits = self._recipe.limits
             self._sockets = cgroups.SocketWatch(self._host.hierarchies, self.cgroup, limits)
         self._followed = self._host.locks.follow(init.pid)
+        self._pin()
         self._host.runtime.start(self.name, init, self._folder)
         watch = StreamWatch((self.stdout, self.stderr), init.pidfd)
         stopped = None
@@ -321,6 +333,8 @@ class Container:
         self._look_how_full()
         if self._peaks is not None:
             self._peaks.look()
+        if self._pinning is not None:
+            self._pinning.look()
 
     def _look_how_full(self) -> None:
         state = os.statvfs(self.job_folder)
@@ -349,6 +363,8 @@ class Container:
         if self._followed:
             self._host.locks.leave(self._followed)
         self._followed = ""
+        if self._pinning is not None:
+            self._pinning.close()
         init.close()
         self._init = None
         self._state = _State.DEAD
