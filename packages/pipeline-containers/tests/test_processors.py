@@ -209,6 +209,8 @@ def test_a_tool_sees_as_many_processors_as_it_has(
     usable = len(usable_processors(sandbox.cgroup_root))
     assert usable > 1, "one processor shows nothing of this"
     assert sandbox.run(tool).stdout.split()[0] == "1"
+    leaving = make_image(f"taskset -p ff $$ > /dev/null; nproc; {PASS}")
+    assert sandbox.run(replace(tool, image=leaving)).stdout == "1\n", "it cannot leave"
     free = sandbox.run(replace(tool, limits=replace(quick_limits, cpus=0.5)))
     assert free.stdout.split()[0] == str(usable)
 
