@@ -91,6 +91,17 @@ def test_files_are_hidden_by_the_runtime_or_by_a_device_of_its_own() -> None:
     assert (hidden["destination"], hidden["source"]) == ("/proc/keys", "/d/null")
 
 
+def test_its_own_cgroup_is_shown_or_none() -> None:
+    assert "/sys/fs/cgroup" in config()["linux"]["maskedPaths"]
+    made = config(cgroup_view=Path("/v"))
+    assert "/sys/fs/cgroup" not in made["linux"]["maskedPaths"]
+    (shown,) = [entry for entry in made["mounts"] if entry["destination"] == "/sys/fs/cgroup"]
+    assert (shown["type"], shown["source"]) == ("bind", "/v"), "a runtime would mount them all"
+    assert {"ro", "rbind", "nosuid", "nodev", "noexec"} == set(shown["options"])
+    above = [entry["destination"] for entry in made["mounts"]].index("/sys")
+    assert made["mounts"].index(shown) > above
+
+
 def test_every_limit_is_there() -> None:
     limits = Limits(memory_bytes=64 * MIB, cpus=0.5, pids=7, tmp_bytes=4096, shm_bytes=8192)
     made = config(limits)
@@ -140,7 +151,7 @@ def test_no_limit_is_above_the_hosts_own() -> None:
 
 @pytest.mark.parametrize(
     ("of_job", "pids", "of_process"),
-    [(2**62, 256, 65_536), (600_000, 256, 2343), (600_000, 64, 9375), (100_000, 256, 1024)],
+    [(2**62, 256, 65_536), (600_000, 256, 2343), (600_000, 64, 9375), (100_000, 1024, 256)],
 )
 def test_the_hosts_open_files_are_shared_out(of_job: int, pids: int, of_process: int) -> None:
     made = config(Limits(pids=pids), open_files=of_job)

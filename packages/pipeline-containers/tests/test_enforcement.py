@@ -12,7 +12,7 @@ from pipeline_containers.sandbox.host.enforcement import (
     why_files_run_out,
 )
 from pipeline_containers.sandbox.host.ids import OWN_ONLY, SUBORDINATE, host_range
-from pipeline_containers.sandbox.limits import LEAST_OPEN_FILES
+from pipeline_containers.sandbox.limits import LEAST_OPEN_FILES, Limits
 from pipeline_containers.system.units import GIB
 
 CLOSED = dict.fromkeys(("memory", "pids", "cpus"), "no limit can be set below /x")
@@ -57,7 +57,7 @@ def test_what_holds_by_its_names_and_by_its_controllers() -> None:
 
 
 def test_all_jobs_together_leave_half_of_the_hosts_open_files() -> None:
-    most, jobs, pids = 2_466_170, 4, 256
+    most, jobs, pids = 2_466_170, 4, Limits().pids
     of_process = open_files_of_job(most, jobs) // pids
     assert of_process >= LEAST_OPEN_FILES
     assert jobs * pids * of_process <= most // 2

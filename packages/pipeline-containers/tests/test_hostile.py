@@ -161,7 +161,7 @@ def test_results_are_read_with_care(run: Run, script: str, problem: str) -> None
         "cat /proc/kcore | head -c 1 | grep -q .",
         "echo 1 > /proc/sys/kernel/panic",
         "echo b > /proc/sysrq-trigger && [ ! -c /proc/sysrq-trigger ]",  # or it is /dev/null
-        "ls /sys/fs/cgroup/* > /dev/null",
+        "mkdir /sys/fs/cgroup/new",
         "nice -n -5 true",
         "chown 1:1 /bin/busybox",
         "ip link add x type dummy",

@@ -2,13 +2,17 @@
 
 from hostile.case import BUSY, Case
 
-IMAGE = "/ /bin /etc /etc/passwd /bin/busybox /opt/test-runner/bin /opt/test-runner/bin/run.sh"
+RUN = "/opt/test-runner/bin"
+IMAGE = f"/ /bin /etc /etc/passwd /etc/hosts /bin/busybox {RUN} {RUN}/run.sh"
 OTHERS = "/tmp /dev/shm /proc /proc/version /proc/sys/kernel/osrelease /sys /sys/kernel"
 DEVICES = "/dev /dev/null /dev/zero /dev/urandom /dev/pts"
+CGROUP = "/sys/fs/cgroup/*.procs /sys/fs/cgroup/*/*.procs"
+"""In version 2 and 1. Its counters are read by the worker, and a job may notice that."""
 HIDDEN = "/proc/keys /proc/kcore /proc/locks"
 """A device's file is mounted over each."""
 
 _PLACES = {"files of the image": IMAGE, "other places": OTHERS, "devices": DEVICES}
+_PLACES["its cgroup"] = CGROUP
 _LOCKS = {
     "a lock of the whole file": ("flock", _PLACES),
     "a lock of a record": ("record", _PLACES),

@@ -6,6 +6,21 @@ NEW_USER, NEW_NS, NEW_CGROUP, NEW_NET = 0x10000000, 0x20000, 0x2000000, 0x400000
 SIGCHLD = 17
 
 
+OF_EVERY_FILE = """\
+cd /sys/fs/cgroup
+for f in $(find . -type f); do
+  (echo 1 > $f) 2>/dev/null && echo got through, writing: $f
+  (exec 3<>$f) 2>/dev/null && echo got through, opening: $f
+  (chmod 666 $f) 2>/dev/null && echo got through, changing: $f
+  (touch $f) 2>/dev/null && echo got through, touching: $f
+done
+for d in $(find . -type d); do
+  (mkdir $d/below) 2>/dev/null && echo got through, below $d
+  (: > $d/file) 2>/dev/null && echo got through, in $d
+done"""
+"""Tries all that could change a file of the cgroup, or set a trigger by it."""
+
+
 def denied(name: str, *attempts: str, by: str) -> Case:
     """Make a case of shell commands, none of which may succeed, for the reason given."""
     lines = [f"({attempt}) && echo got through" for attempt in attempts]
@@ -184,6 +199,16 @@ CASES = (
         by="tried",
     ),
     denied(
+        "names of hosts",
+        "echo 127.0.0.1 example.org >> /etc/hosts",
+        "echo mine > /etc/hostname",
+        "rm /etc/resolv.conf",
+        "mv /etc /tmp",
+        "grep -vE '^(127.0.0.1|::1)\t(localhost|tool)' /etc/hosts",
+        "grep nameserver /etc/resolv.conf",
+        by="Read-only file system",
+    ),
+    denied(
         "/sys",
         "echo 1 > /sys/kernel/uevent_helper",
         "echo mem > /sys/power/state",
@@ -192,11 +217,50 @@ CASES = (
     ),
     denied(
         "cgroups",
-        "ls /sys/fs/cgroup/* ",
+        "ls -d /sys/fs/cgroup/*systemd* /sys/fs/cgroup/freezer /sys/fs/cgroup/devices",
+        "ls /sys/fs/cgroup/*/release_agent",
+        "find /sys/fs/cgroup | grep -E 'pipeline|job-'",
+        "cut -d' ' -f4,5,9- /proc/self/mountinfo | grep cgroup | grep -E 'pipeline|job-'",
+        "find /sys/fs/cgroup -mindepth 2 -type d | grep .",
         "mkdir /sys/fs/cgroup/mine",
         "echo 1 > /sys/fs/cgroup/release_agent",
         "mkdir /tmp/c && mount -t cgroup -o memory x /tmp/c",
         "grep -v ':/$' /proc/self/cgroup",
+        by="Read-only file system",
+    ),
+    Case(
+        "its own cgroup, written",
+        f"{OF_EVERY_FILE}; pass $(find /sys/fs/cgroup -type f | wc -l)",
+        says=(r"^\d{2,}$",),
+    ),
+    Case(
+        "its own cgroup, written by an ordinary user",
+        f"{OF_EVERY_FILE}; pass tried",
+        says=("^tried$",),
+        track="unprivileged",
+    ),
+    denied(
+        "its own cgroup, left or ended",
+        *(
+            f"cd /sys/fs/cgroup && for d in . */; do (cd $d; {attempt}) 2>&1 && break; done"
+            for attempt in (
+                "echo 0 > cgroup.procs",
+                "echo 1 > tasks",
+                "echo 1 > cgroup.kill",
+                "echo 1 > notify_on_release",
+                "echo 0 > memory.force_empty",
+                "echo 1G > memory.reclaim",
+                "echo -1 > memory.limit_in_bytes",
+                "echo max > pids.max",
+                "echo FROZEN > freezer.state",
+                "echo '5 6' > cgroup.event_control",
+                "echo 'some 150000 1000000' > memory.pressure",
+                "mkdir below",
+                "rmdir .",
+                "mv . ../renamed",
+                "ln -s / link",
+            )
+        ),
         by="Read-only file system",
     ),
     denied(

@@ -20,7 +20,7 @@ class LimitSettings(Struct, frozen=True, omit_defaults=True):
     wall_s: Seconds = 20.0
     memory_bytes: Size = 3 * GIB
     cpus: Annotated[float, Meta(gt=0, le=1024)] = 1.0
-    pids: Annotated[int, Meta(ge=1, le=1 << 22)] = 256
+    pids: Annotated[int, Meta(ge=1, le=1 << 22)] = 1024
     stdout_bytes: Size = MIB
     stderr_bytes: Size = MIB
     result_bytes: Size = 500_000

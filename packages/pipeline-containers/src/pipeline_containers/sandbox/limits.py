@@ -20,8 +20,8 @@ PENDING_SIGNALS = 1024
 """Queued signals and timers: the kernel counts those of all jobs for the host's root as well."""
 TERMINALS = 16
 """Of a job, of 3,071 that all jobs can have together."""
-LEAST_OPEN_FILES = 1024
-"""Of a process, however few the host has: what tools count on."""
+LEAST_OPEN_FILES = 256
+"""Of a process, however few the host has: what some systems give by default."""
 FILE_LOCKS = 10_000
 """Of a job: two megabytes that are counted nowhere else."""
 
@@ -36,7 +36,7 @@ class Limits:
     wall_s: float = 20.0
     memory_bytes: int = 3 * GIB
     cpus: float = 1.0
-    pids: int = 256
+    pids: int = 1024
     stdout_bytes: int = 1 * MIB
     stderr_bytes: int = 1 * MIB
     result_bytes: int = 500_000

@@ -19,6 +19,7 @@ from pipeline_containers.sandbox.container import runtimes
 from pipeline_containers.sandbox.container.container import Attach, Container, Host, Recipe
 from pipeline_containers.sandbox.container.identities import Identities, open_user_namespace
 from pipeline_containers.sandbox.container.layers import LayerIds
+from pipeline_containers.sandbox.container.mounts import why_cgroups_stay_hidden
 from pipeline_containers.sandbox.container.roots import Roots, user_of
 from pipeline_containers.sandbox.container.runtime import Runtime, watch_orphans
 from pipeline_containers.sandbox.container.runtimes import Identified, identify
@@ -26,6 +27,7 @@ from pipeline_containers.sandbox.container.seccomp import load_filter
 from pipeline_containers.sandbox.host import cgroups
 from pipeline_containers.sandbox.host.background import Background
 from pipeline_containers.sandbox.host.cgroup_root import open_cgroup_root
+from pipeline_containers.sandbox.host.cgroup_view import view_of
 from pipeline_containers.sandbox.host.enforcement import (
     find_enforcement,
     host_ceilings,
@@ -39,6 +41,8 @@ from pipeline_containers.sandbox.host.folders import SandboxFolders
 from pipeline_containers.sandbox.host.hierarchies import UNIFIED, find_cgroup_mounts
 from pipeline_containers.sandbox.host.id_ranges import FIRST_HOST_ID
 from pipeline_containers.sandbox.host.ids import OWN_ONLY, IdMap, find_ids
+from pipeline_containers.sandbox.host.pinning import usable_processors
+from pipeline_containers.sandbox.host.processors import Processors
 from pipeline_containers.sandbox.program import can_wait_in_shell, check_program
 from pipeline_containers.sandbox.result.report import RunReport
 from pipeline_containers.sandbox.tool_run import ToolRun
@@ -93,11 +97,19 @@ class Sandbox:
             self.background = Background(root.hierarchies, root.cgroup)
             self.is_rootless = not ids.is_of_host
             self._runtime = self._identified(runtime)
+            # a user's workers know nothing of others: all would choose the same ones
+            usable = usable_processors(root) if ids.is_of_host else []
+            self._processors = Processors(usable, slots)
+            self._why_cgroups_hidden = why_cgroups_stay_hidden(
+                self._folders.folder / "try-cgroups", view_of(root.hierarchies, root.cgroup)
+            )
             self._host = Host(
                 runtime=Runtime(
                     self._folders.runtime, runtime, self._runtime.family, bool(root.cgroup)
                 ),
                 hierarchies=root.hierarchies,
+                shows_cgroups=not self._why_cgroups_hidden,
+                processors=self._processors,
                 cgroup_parent=root.cgroup,
                 enforcement=self.enforcement,
                 seccomp=load_filter(),
@@ -206,6 +218,8 @@ class Sandbox:
         notes = list(self.cgroup_root.notes)
         if self._roots.why_not_mapped:
             notes.append(f"layers are copied to other owners, for {self._roots.why_not_mapped}")
+        if self._why_cgroups_hidden:
+            notes.append(self._why_cgroups_hidden)
         if why := why_files_run_out(most_open_files(), memory_bytes()):
             notes.append(why)
         return notes
@@ -339,6 +353,8 @@ class Sandbox:
 
     def _release(self) -> None:
         self._locks.close()
+        if hasattr(self, "_processors"):
+            self._processors.close()
         if hasattr(self, "_identities"):
             self._identities.close()
         if hasattr(self, "cgroup_root"):

@@ -14,6 +14,9 @@ from pipeline_containers.sandbox import checks
 JOB_FOLDER = "/mnt/exercism-iteration"
 """Where a run finds its input and leaves its output, inside the container."""
 
+HOST_NAME = "tool"
+"""What each container calls itself."""
+
 SHELL = "/bin/sh"
 """What a container that is made ahead of its job waits in, if its image has it."""
 

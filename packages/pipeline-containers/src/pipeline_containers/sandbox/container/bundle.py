@@ -19,7 +19,7 @@ from pipeline_containers.sandbox.limits import (
     TERMINALS,
     Limits,
 )
-from pipeline_containers.sandbox.tools import JOB_FOLDER
+from pipeline_containers.sandbox.tools import HOST_NAME, JOB_FOLDER
 
 DEFAULT_PATH = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
@@ -43,8 +43,8 @@ MASKED_FOLDERS = (
     "/proc/scsi",
     "/sys/devices/virtual/powercap",
     "/sys/firmware",
-    "/sys/fs/cgroup",
 )
+CGROUPS = "/sys/fs/cgroup"
 READ_ONLY = ("/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys")
 
 
@@ -75,6 +75,8 @@ class Bundle:
     user_namespace: str = ""
     devices: Path | None = None
     masked_files: Sequence[str] | None = None
+    cgroup_view: Path | None = None
+    """A folder to be seen at /sys/fs/cgroup; without one, nothing is."""
     open_files: int = 2**63
     """Of all its processes together."""
     sets_rlimits: bool = True
@@ -89,7 +91,7 @@ def runtime_config(bundle: Bundle, limits: Limits) -> dict[str, Any]:
     ]
     return {
         "ociVersion": "1.0.2",
-        "hostname": "tool",
+        "hostname": HOST_NAME,
         "root": {"path": str(bundle.root), "readonly": True},
         "process": {
             "terminal": bundle.has_terminal,
@@ -112,6 +114,7 @@ def runtime_config(bundle: Bundle, limits: Limits) -> dict[str, Any]:
             "maskedPaths": [
                 *(MASKED_FILES if bundle.masked_files is None else ()),
                 *MASKED_FOLDERS,
+                *(() if bundle.cgroup_view else (CGROUPS,)),
             ],
             "readonlyPaths": list(READ_ONLY),
             "rootfsPropagation": "private",
@@ -192,12 +195,20 @@ def _mounts(bundle: Bundle, limits: Limits) -> list[dict[str, Any]]:
             ],
         ),
         _mount("/sys", "sysfs", "sysfs", [*no_exec, "ro"]),
+        *_cgroups(bundle, no_exec),
         _mount(JOB_FOLDER, "bind", str(bundle.job_folder), [*hard, "bind", "rw"]),
         *(
             _mount(file, "bind", f"{bundle.devices}/null", ["nosuid", "noexec", "bind", "ro"])
             for file in bundle.masked_files or ()
         ),
     ]
+
+
+def _cgroups(bundle: Bundle, options: list[str]) -> list[dict[str, Any]]:
+    """Show the container its own cgroup: not by the runtime, which would mount all hierarchies."""
+    if bundle.cgroup_view is None:
+        return []
+    return [_mount(CGROUPS, "bind", str(bundle.cgroup_view), [*options, "rbind", "ro"])]
 
 
 def _devices(bundle: Bundle) -> dict[str, Any]:

@@ -35,9 +35,12 @@ from pipeline_containers.sandbox.container.runtime import Init, Runtime
 from pipeline_containers.sandbox.container.streams import Stream, StreamWatch
 from pipeline_containers.sandbox.container.users import User
 from pipeline_containers.sandbox.host import cgroups
+from pipeline_containers.sandbox.host.cgroup_view import view_of
 from pipeline_containers.sandbox.host.enforcement import Enforcement
 from pipeline_containers.sandbox.host.file_locks import FileLockWatch
 from pipeline_containers.sandbox.host.hierarchies import Hierarchies
+from pipeline_containers.sandbox.host.pinning import Pinning
+from pipeline_containers.sandbox.host.processors import Processors
 from pipeline_containers.sandbox.host.rights import may_set_limits_of_others
 from pipeline_containers.sandbox.limits import Limits
 from pipeline_containers.sandbox.result.report import Ending
@@ -58,6 +61,8 @@ class Host:
 
     runtime: Runtime
     hierarchies: Hierarchies
+    shows_cgroups: bool
+    processors: Processors
     cgroup_parent: str
     enforcement: Enforcement
     seccomp: dict[str, Any]
@@ -98,6 +103,7 @@ class Container:
         self.identity = identity
         self.job_folder = folder / "job"
         self._root, self._devices = folder / "root", folder / "dev"
+        self._view = folder / "cgroup"
         self.cgroup = f"{host.cgroup_parent}/{self.name}" if host.cgroup_parent else ""
         self._host = host
         self._recipe = recipe
@@ -109,7 +115,8 @@ class Container:
         self._peaks: cgroups.Peaks | None = None
         self._sockets: cgroups.SocketWatch | None = None
         self._init: Init | None = None
-        self._state = _State.NONE
+        self._pinning: Pinning | None = None
+        self._state, self._has_cgroup = _State.NONE, False
         self._stdin, self._late_slug = subprocess.DEVNULL, -1
         self.stdout = Stream(recipe.limits.stdout_bytes, self._uid, self._gid)
         self.stderr = Stream(recipe.limits.stderr_bytes, self._uid, self._gid)
@@ -154,6 +161,7 @@ class Container:
             enforcement=host.enforcement,
             user_namespace=self.identity.namespace_path,
             devices=devices,
+            cgroup_view=self._show_cgroup(),
             masked_files=self._masked_files(devices),
             open_files=host.open_files,
             sets_rlimits=may_set_limits_of_others() or self.identity.namespace is None,
@@ -162,6 +170,16 @@ class Container:
             self._inherited = resource_limits(recipe.limits, bundle)
         config = runtime_config(bundle, recipe.limits)
         (self._folder / "config.json").write_text(json.dumps(config))
+
+    def _show_cgroup(self) -> Path | None:
+        """Make the cgroup, which the runtime then uses, and what the container sees of it."""
+        view = view_of(self._host.hierarchies, self.cgroup)
+        if view is None or not self._host.shows_cgroups:
+            return None
+        self._has_cgroup = True
+        for folder in view.sources():
+            folder.mkdir()
+        return mounts.mount_cgroup_view(self._view, view)
 
     def _masked_files(self, devices: Path | None) -> list[str] | None:
         """List what is to be hidden by a device file of the container's own, if not by the runtime.
@@ -191,6 +209,12 @@ class Container:
         self.stdout.hand_over()
         self.stderr.hand_over()
 
+    def _pin(self) -> None:
+        """Give it its processors, before anything of it runs."""
+        host = self._host
+        cpus = self._recipe.limits.cpus
+        self._pinning = Pinning(host.processors, host.hierarchies, self.cgroup, cpus)
+
     def _bound_sockets(self) -> None:
         """Do what the runtimes do no more, before anything runs."""
         if self._host.sockets_are_apart:
@@ -211,6 +235,7 @@ class Container:
         finally:
             console.close()
         try:
+            self._pin()
             self._host.runtime.start(self.name, init, self._folder)
             attach(terminal, init.pidfd)
         finally:
@@ -244,6 +269,7 @@ class Container:
             limits = self._recipe.limits
             self._sockets = cgroups.SocketWatch(self._host.hierarchies, self.cgroup, limits)
         self._followed = self._host.locks.follow(init.pid)
+        self._pin()
         self._host.runtime.start(self.name, init, self._folder)
         watch = StreamWatch((self.stdout, self.stderr), init.pidfd)
         stopped = None
@@ -307,6 +333,8 @@ class Container:
         self._look_how_full()
         if self._peaks is not None:
             self._peaks.look()
+        if self._pinning is not None:
+            self._pinning.look()
 
     def _look_how_full(self) -> None:
         state = os.statvfs(self.job_folder)
@@ -335,6 +363,8 @@ class Container:
         if self._followed:
             self._host.locks.leave(self._followed)
         self._followed = ""
+        if self._pinning is not None:
+            self._pinning.close()
         init.close()
         self._init = None
         self._state = _State.DEAD
@@ -351,13 +381,12 @@ class Container:
             self._host.runtime.delete(self.name, self._folder)
 
     def _remove_cgroup(self) -> None:
-        if self._state is not _State.NONE and not cgroups.remove_tree(
-            self._host.hierarchies, self.cgroup
-        ):
+        is_there = self._has_cgroup or self._state is not _State.NONE
+        if is_there and not cgroups.remove_tree(self._host.hierarchies, self.cgroup):
             raise SandboxError(f"the cgroup {self.cgroup} cannot be removed")
 
     def _remove_folder(self) -> None:
-        for place in (self._devices, self.job_folder, self._root):
+        for place in (self._view, self._devices, self.job_folder, self._root):
             if place.exists():
                 unmount(place)
         with contextlib.suppress(FileNotFoundError):

@@ -26,12 +26,8 @@ from pathlib import Path
 
 from pipeline_containers.errors import SandboxError
 from pipeline_containers.sandbox.host.ids import IdMap, owns_host
-from pipeline_containers.sandbox.tools import JOB_FOLDER
 from pipeline_containers.system import syscalls
 from pipeline_containers.system.mountinfo import unmount
-
-SKELETON = {"dev": 0o755, "proc": 0o755, "sys": 0o755, "tmp": 0o1777, JOB_FOLDER.strip("/"): 0o755}
-"""The mount points, with their modes: the runtime gives a tmpfs that of what it covers."""
 
 _ATTRIBUTES = syscalls.MOUNT_ATTR_RDONLY | syscalls.MOUNT_ATTR_NOSUID | syscalls.MOUNT_ATTR_NODEV
 _FLAGS = syscalls.MS_RDONLY | syscalls.MS_NOSUID | syscalls.MS_NODEV
@@ -42,18 +38,6 @@ class LayerIds(enum.Enum):
 
     MAPPED = "mapped mounts"
     OWNED = "owned by the containers' ids on disk"
-
-
-def make_skeleton(folder: Path) -> None:
-    """Make the top layer: empty folders where the container's own mounts go.
-
-    A read-only root must bring them, and they hide links in their place.
-    """
-    for name, mode in SKELETON.items():
-        place = folder / name
-        place.mkdir(parents=True, exist_ok=True)
-        place.chmod(mode)
-    folder.chmod(0o755)
 
 
 def mount_root(

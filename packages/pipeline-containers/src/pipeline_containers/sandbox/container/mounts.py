@@ -4,8 +4,10 @@ import os
 import stat
 from pathlib import Path
 
+from pipeline_containers.sandbox.host.cgroup_view import CgroupView
 from pipeline_containers.sandbox.limits import Limits
 from pipeline_containers.system import syscalls
+from pipeline_containers.system.mountinfo import unmount
 
 DEVICES = {
     "null": (1, 3),
@@ -24,6 +26,7 @@ _LINKS = {
     "stderr": "/proc/self/fd/2",
     "ptmx": "pts/ptmx",
 }
+_SHOWN = syscalls.MOUNT_ATTR_NOSUID | syscalls.MOUNT_ATTR_NODEV | syscalls.MOUNT_ATTR_NOEXEC
 _MOUNT_POINTS = {"pts": 0o755, "shm": 0o1777, "mqueue": 0o755}
 """With their modes: the runtime gives a tmpfs that of what it covers."""
 
@@ -57,6 +60,45 @@ def mount_devices(target: Path, uid: int, gid: int) -> Path:
         (folder / name).symlink_to(to)
     os.chown(folder, uid, gid)
     return folder
+
+
+def mount_cgroup_view(target: Path, view: CgroupView) -> Path:
+    """Make what a container is to see of its cgroup, read-only; a folder, at `target` if need be.
+
+    The cgroup must be there. Of version 2, the runtime mounts it as it is.
+    """
+    if view.whole is not None:
+        return view.whole
+    target.mkdir(mode=0o711)
+    attributes = _SHOWN | syscalls.MOUNT_ATTR_RDONLY
+    options = "size=16k,nr_inodes=16,mode=0755"
+    syscalls.mount("cgroup", str(target), "tmpfs", syscalls.MS_NOSUID, options)
+    for name, to in view.links.items():
+        (target / name).symlink_to(to)
+    for name, folder in view.folders.items():
+        (target / name).mkdir()
+        mount = syscalls.open_tree(str(folder))
+        try:
+            syscalls.mount_setattr(mount, attributes)
+            syscalls.move_mount(mount, str(target / name))
+        finally:
+            os.close(mount)
+    return target
+
+
+def why_cgroups_stay_hidden(target: Path, view: CgroupView | None) -> str:
+    """Try what `mount_cgroup_view` does, at `target`; why containers cannot be shown theirs."""
+    if view is None or view.whole is not None:
+        return ""  # nothing is mounted here
+    try:
+        mount_cgroup_view(target, view)
+    except OSError as error:
+        return f"jobs do not see their own limits: {error}"
+    finally:
+        if target.exists():
+            unmount(target)
+            target.rmdir()
+    return ""
 
 
 def open_null(devices: Path) -> int:

@@ -17,10 +17,10 @@ from pipeline_containers.sandbox.container.layers import (
     LayerIds,
     find_layer_ids,
     give_layer,
-    make_skeleton,
     mount_root,
     take_layer_back,
 )
+from pipeline_containers.sandbox.container.skeleton import make_skeleton, takes_files
 from pipeline_containers.sandbox.container.users import User, resolve_user
 from pipeline_containers.sandbox.host.ids import IdMap
 from pipeline_containers.system.files import FileRefused, read_in_root
@@ -57,7 +57,6 @@ class Roots:
         """
         self._folder = folder
         self._ids = ids
-        self._skeleton = folder / "skeleton"
         self._mounted: dict[str, ImageRoot] = {}
         self._lock = threading.Lock()
         folder.mkdir(parents=True, exist_ok=True)
@@ -92,19 +91,21 @@ class Roots:
     def _mount(self, key: str, image: StoredImage) -> ImageRoot:
         if not image.layers:
             raise SandboxError(f"{image.digest} has no layers: there is nothing to run")
-        make_skeleton(self._skeleton)
+        has_files = takes_files(image.layers)
+        skeleton = self._folder / ("skeleton" if has_files else "mountpoints")
+        make_skeleton(skeleton, has_files=has_files)
         # What a store has unpacked is the worker's; a folder of somebody else stays theirs.
         own = image.layers if is_digest(image.digest) else ()
         if self.layer_ids is LayerIds.OWNED:
             self._owned.touch()
-            for layer in (self._skeleton, *own):
+            for layer in (skeleton, *own):
                 give_layer(layer, self._ids)
         elif self._owned.exists():  # by a kernel that could not map them
-            for layer in (self._skeleton, *own):
+            for layer in (skeleton, *own):
                 take_layer_back(layer, self._ids)
         # listed by its digest: whoever collects images by hand sees that it is in use
         source = image.digest if is_digest(image.digest) else "overlay"
-        root = ImageRoot(self._folder / key, (self._skeleton, *image.layers), source)
+        root = ImageRoot(self._folder / key, (skeleton, *image.layers), source)
         root.place.mkdir(exist_ok=True)
         try:
             mount_root(root.layers, root.place, None, source)

@@ -152,6 +152,7 @@ def _open_version_2(mount: CgroupMount, name: str, parent: str) -> CgroupRoot:
         why = _enable(mount, path, controller)
         if why:
             missing[limit] = why
+    _enable(mount, path, "cpuset")  # not needed: it shows jobs their processors alone
     if len(missing) == len(CONTROLLERS):
         with contextlib.suppress(OSError):
             folder.rmdir()

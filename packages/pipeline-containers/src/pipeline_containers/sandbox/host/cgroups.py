@@ -239,6 +239,19 @@ def change_shares(hierarchies: Hierarchies, cgroup: str, shares: int) -> None:
         _write(hierarchies, "cpu", cgroup, "cpu.weight", 1 + (shares - 2) * 9_999 // 262_142)
 
 
+def has_cpusets(hierarchies: Hierarchies, cgroup: str) -> bool:
+    """Return whether cgroups below one can be held to some processors."""
+    if hierarchies.is_v1("cpuset"):
+        return True
+    folder = hierarchies.folder("cpuset", cgroup)
+    return folder is not None and "cpuset" in _text(folder / "cgroup.subtree_control").split()
+
+
+def pin(hierarchies: Hierarchies, cgroup: str, processors: str) -> None:
+    """Hold a cgroup to some processors, in the kernel's notation; `OSError` if it cannot be."""
+    _write(hierarchies, "cpuset", cgroup, "cpuset.cpus", processors)
+
+
 def enter(hierarchies: Hierarchies, controller: str, cgroup: str, pid: int) -> None:
     """Move a process, and what it will start, into a cgroup that has the controller."""
     _write(hierarchies, controller, cgroup, "cgroup.procs", pid)

@@ -4,12 +4,10 @@ What the kernel counts by user is then each container's own. Several sandboxes s
 is held by a lock on a byte of a common file, which goes with whoever holds it.
 """
 
-import fcntl
-import os
-import struct
 from pathlib import Path
 
 from pipeline_containers.errors import SandboxError
+from pipeline_containers.sandbox.host.byte_locks import ByteLocks
 from pipeline_containers.sandbox.host.ids import ID_COUNT
 
 FIRST_HOST_ID = 1_879_048_192
@@ -17,7 +15,6 @@ FIRST_HOST_ID = 1_879_048_192
 LOCKS = Path("/run/pipeline-containers/ids")
 
 _END = 2**31  # some programs take ids for signed
-_FLOCK = "hhqqi4x"  # type, whence, start, length, process; source: fcntl(2)
 
 
 class IdRanges:
@@ -29,17 +26,13 @@ class IdRanges:
     def __init__(self, first: int = FIRST_HOST_ID, file: Path = LOCKS) -> None:
         self._others = iter(range(first + ID_COUNT, _END - ID_COUNT + 1, ID_COUNT))
         self._file = file
-        self._locks = -1
+        self._locks = ByteLocks(file)
 
     def take(self) -> int:
         """Take a range that nobody has; its first id. Raises `SandboxError` if there is none."""
         try:
-            if self._locks < 0:
-                self._file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-                flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
-                self._locks = os.open(self._file, flags, 0o600)
             for first in self._others:
-                if _lock(self._locks, first // ID_COUNT):
+                if self._locks.take(first // ID_COUNT):
                     return first
         except OSError as error:
             raise SandboxError(
@@ -50,16 +43,4 @@ class IdRanges:
 
     def close(self) -> None:
         """Let others have them."""
-        if self._locks >= 0:
-            os.close(self._locks)
-            self._locks = -1
-
-
-def _lock(file: int, byte: int) -> bool:
-    """Lock a byte of an open file for whoever has that; false if somebody else has."""
-    wanted = struct.pack(_FLOCK, fcntl.F_WRLCK, os.SEEK_SET, byte, 1, 0)
-    try:
-        fcntl.fcntl(file, fcntl.F_OFD_SETLK, wanted)
-    except BlockingIOError:
-        return False
-    return True
+        self._locks.close()

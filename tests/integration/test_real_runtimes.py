@@ -1,0 +1,105 @@
+"""What runtimes of languages take from their container: names of hosts, memory, processors.
+
+In the product's own base image, which is Debian with Ruby; Python is the one that runs this.
+"""
+
+import shutil
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from pipeline_containers.images.image import ImageConfig, StoredImage
+from pipeline_containers.images.storage import Storage
+from pipeline_containers.sandbox.limits import Limits
+from pipeline_containers.sandbox.result.report import RunReport
+from pipeline_containers.sandbox.sandbox import Sandbox
+from pipeline_containers.sandbox.tool_run import ToolRun
+from pipeline_containers.sandbox.tools import TOOLS
+
+pytestmark = pytest.mark.e2e
+
+PASS = """printf '{"version": 2, "status": "pass", "tests": []}' > "$3/results.json"\n"""
+BASE = "localhost/pipeline-base/ruby:bookworm"
+LEFT_OUT = ("site-packages", "test", "idlelib", "tkinter", "ensurepip", "__pycache__", "config-*")
+LIBRARIES = ("LD_LIBRARY_PATH=/opt/python/lib",)
+Run = Callable[[str, str], RunReport]
+
+
+@pytest.fixture(scope="module")
+def run(base_images: Path, module_folder: Path) -> Iterator[Run]:
+    """Run a program by its interpreter, in the base image."""
+    storage = Storage(base_images, module_folder / "run")
+    digests = dict(storage.names())
+    (image,) = [image for image, digest in storage.images() if digest == digests[BASE]]
+    python = module_folder / "python"
+    shutil.copytree(
+        sys.base_prefix,
+        python / "opt/python",
+        symlinks=True,
+        ignore=shutil.ignore_patterns(*LEFT_OUT),
+    )
+    with Sandbox(module_folder / "sandbox", slots=1) as sandbox:
+
+        def do(interpreter: str, program: str) -> RunReport:
+            tool = module_folder / "tool"
+            script = tool / "opt/test-runner/bin/run.sh"
+            script.parent.mkdir(parents=True)
+            script.write_text(f"#!/bin/sh\n{interpreter} /opt/test-runner/program && {PASS}")
+            script.chmod(0o755)
+            (tool / "opt/test-runner/program").write_text(program)
+            layers = (tool, python, *storage.load(image).layers)
+            made = StoredImage(f"test:{len(program)}", layers, ImageConfig(env=LIBRARIES))
+            try:
+                return sandbox.run(
+                    ToolRun(made, TOOLS["test_runner"], "a", lambda _: None, Limits())
+                )
+            finally:
+                sandbox.settle()
+                sandbox.forget(made.digest)
+                shutil.rmtree(tool)
+
+        yield do
+
+
+PYTHON = f"/opt/python/bin/python3.{sys.version_info.minor} -B"
+NAMES = {
+    "ruby": """
+require "socket"
+server = TCPServer.new("localhost", 0)
+client = TCPSocket.new("localhost", server.addr[1])
+server.accept.puts "heard"
+puts client.gets
+puts Socket.gethostname
+puts Addrinfo.getaddrinfo("localhost", nil, nil, :STREAM).map(&:ip_address).sort
+puts Addrinfo.getaddrinfo(Socket.gethostname, nil, nil, :STREAM).map(&:ip_address).sort
+begin
+  TCPSocket.new("example.org", 80)
+rescue SocketError
+  puts "nobody"
+end
+""",
+    PYTHON: """
+import socket
+server = socket.create_server(("localhost", 0))
+client = socket.create_connection(server.getsockname())
+server.accept()[0].sendall(b"heard")
+print(client.recv(5).decode())
+print(socket.gethostname())
+for name in ("localhost", socket.gethostname()):
+    for address in sorted({entry[4][0] for entry in socket.getaddrinfo(name, None)}):
+        print(address)
+try:
+    socket.create_connection(("example.org", 80))
+except socket.gaierror:
+    print("nobody")
+""",
+}
+
+
+@pytest.mark.parametrize("interpreter", NAMES)
+def test_a_server_listens_at_localhost(run: Run, interpreter: str) -> None:
+    report = run(interpreter, NAMES[interpreter])
+    assert report.stderr == ""
+    assert report.stdout.split() == ["heard", "tool", *["127.0.0.1", "::1"] * 2, "nobody"]
