@@ -43,7 +43,7 @@ def test_killed_just_after_a_job(lab: FaultLab) -> None:
     lab.start_router()
     lab.start_workers(2, slots=1)
     group = lab.group()
-    # whoever looks only after each job misses an end that comes late, and nobody is left for the next
+    # looking only after each job misses an end that comes late, and nobody is left for the next
     with lab.restarting("worker-1", "worker-2", slots=1):
         for _ in range(6):
             delay = lab.random.uniform(0, 0.004)
