@@ -33,7 +33,9 @@ from pipeline_containers.sandbox.host.enforcement import (
     host_ceilings,
     memory_bytes,
     most_open_files,
+    most_processes,
     open_files_of_job,
+    processes_of_jobs,
     why_files_run_out,
 )
 from pipeline_containers.sandbox.host.file_locks import FileLockWatch
@@ -94,6 +96,9 @@ class Sandbox:
             root = self.cgroup_root = open_cgroup_root(name, cgroup_parent)
             self.enforcement = find_enforcement(root.missing, ids)
             self.enforcement.require(allow_unenforced)
+            if root.cgroup:
+                most = processes_of_jobs(most_processes())
+                cgroups.bound_processes(root.hierarchies, root.cgroup, most)
             self.background = Background(root.hierarchies, root.cgroup)
             self.is_rootless = not ids.is_of_host
             self._runtime = self._identified(runtime)

@@ -89,6 +89,20 @@ def most_open_files() -> int:
     return int(Path("/proc/sys/fs/file-max").read_text())
 
 
+def processes_of_jobs(most: int) -> int:
+    """Give how many of the `most` processes and threads of a host all jobs of a worker may have.
+
+    A quarter: with several workers the host itself has some left.
+    """
+    return most // 4
+
+
+def most_processes() -> int:
+    """Read how many processes and threads the host can have."""
+    files = ("pid_max", "threads-max")
+    return min(int((Path("/proc/sys/kernel") / name).read_text()) for name in files)
+
+
 def memory_bytes() -> int:
     """Read how much memory the host has."""
     return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
