@@ -262,14 +262,18 @@ def _self_test(folder: Path, host: HostOptions) -> Need:
             Sandbox(
                 Path(own),
                 runtime=host.runtime,
+                launcher=host.launcher,
                 cgroup_parent=host.cgroup_parent,
                 allow_unenforced=NAMES,
             ) as sandbox,
         ):
             report = sandbox.self_test()
+            how = f"by {sandbox.launcher}"
+            if why := sandbox.why_not_native:
+                how += f", since {why}"
     except (ContainersError, OSError) as error:
         return _failed("self-test", error)
-    return Need("self-test", True, f"a job took {sum(report.timing.values()):.2f} s")
+    return Need("self-test", True, f"a job took {sum(report.timing.values()):.2f} s, {how}")
 
 
 def _failed(name: str, error: Exception) -> Need:

@@ -82,6 +82,7 @@ def open_flavour(
                 slots=slots,
                 warm=0 if kind is None else most,
                 runtime=means.host.runtime,
+                launcher=means.host.launcher,
                 allow_unenforced=means.host.allow_unenforced,
                 cgroup_parent=means.host.cgroup_parent,
                 on_trouble=health_checker.doubt,

@@ -14,7 +14,7 @@ from pipeline_containers.errors import RegistryError
 from pipeline_containers.registries.kinds import open_registry
 from pipeline_containers.registries.registry import Registry
 from pipeline_containers.sandbox.host.enforcement import NAMES
-from pipeline_containers.sandbox.host.options import HostOptions
+from pipeline_containers.sandbox.host.options import LAUNCHERS, RUNC, HostOptions
 from pipeline_containers.sandbox.tools import TOOLS
 from pipeline_containers.system.units import split_unit
 
@@ -73,6 +73,17 @@ _RUNTIME = click.option(
 )
 
 
+_LAUNCHER = click.option(
+    "--launcher",
+    type=click.Choice(LAUNCHERS),
+    default=RUNC,
+    show_default=True,
+    envvar="PIPELINE_LAUNCHER",
+    help="What starts jobs: the OCI runtime; the native launcher, if it is seen to do the same as "
+    "runc here; or auto: that if so, else the runtime.",
+)
+
+
 class CgroupType(click.ParamType[str]):
     """A cgroup's path, from the top of its hierarchy."""
 
@@ -113,14 +124,15 @@ def on_host(command: Callable[..., Any]) -> Callable[..., Any]:
     def gathered(
         *arguments: Any,
         runtime: str,
+        launcher: str,
         cgroup_parent: str,
         allow_unenforced: frozenset[str],
         **others: Any,
     ) -> Any:
-        host = HostOptions(runtime, cgroup_parent, allow_unenforced)
+        host = HostOptions(runtime, launcher, cgroup_parent, allow_unenforced)
         return command(*arguments, host=host, **others)
 
-    for decorate in (_ALLOW_UNENFORCED, _CGROUP_PARENT, _RUNTIME):
+    for decorate in (_ALLOW_UNENFORCED, _CGROUP_PARENT, _LAUNCHER, _RUNTIME):
         gathered = decorate(gathered)
     return gathered
 

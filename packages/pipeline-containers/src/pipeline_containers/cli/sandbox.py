@@ -23,6 +23,7 @@ def command_sandbox(work: Path, host: HostOptions) -> Iterator[Sandbox]:
         return Sandbox(
             folder,
             runtime=host.runtime,
+            launcher=host.launcher,
             cgroup_parent=host.cgroup_parent,
             allow_unenforced=host.allow_unenforced,
         )

@@ -12,12 +12,16 @@ from types import TracebackType
 from typing import Self
 
 from pipeline_containers.errors import SandboxError
-from pipeline_containers.sandbox import self_test
+from pipeline_containers.sandbox import self_test, side_by_side
 from pipeline_containers.sandbox.account import Clock, account
 from pipeline_containers.sandbox.cleaner import Cleaner
 from pipeline_containers.sandbox.container import runtimes
 from pipeline_containers.sandbox.container.container import Attach, Container, Host, Recipe
-from pipeline_containers.sandbox.container.identities import Identities, open_user_namespace
+from pipeline_containers.sandbox.container.identities import (
+    Identities,
+    Identity,
+    open_user_namespace,
+)
 from pipeline_containers.sandbox.container.layers import LayerIds
 from pipeline_containers.sandbox.container.mounts import why_cgroups_stay_hidden
 from pipeline_containers.sandbox.container.roots import Roots, user_of
@@ -43,8 +47,14 @@ from pipeline_containers.sandbox.host.folders import SandboxFolders
 from pipeline_containers.sandbox.host.hierarchies import UNIFIED, find_cgroup_mounts
 from pipeline_containers.sandbox.host.id_ranges import FIRST_HOST_ID
 from pipeline_containers.sandbox.host.ids import OWN_ONLY, IdMap, find_ids
+from pipeline_containers.sandbox.host.options import NATIVE, RUNC
 from pipeline_containers.sandbox.host.pinning import usable_processors
 from pipeline_containers.sandbox.host.processors import Processors
+from pipeline_containers.sandbox.launcher.binary import open_launcher
+from pipeline_containers.sandbox.launcher.filters import Filters
+from pipeline_containers.sandbox.launcher.native import NativeRuntime
+from pipeline_containers.sandbox.launcher.started import end as end_noted
+from pipeline_containers.sandbox.launcher.started import noted
 from pipeline_containers.sandbox.program import can_wait_in_shell, check_program
 from pipeline_containers.sandbox.result.report import RunReport
 from pipeline_containers.sandbox.tool_run import ToolRun
@@ -67,6 +77,10 @@ class Sandbox:
     tool, `ImageInvalid` when the image is no such tool, `RuntimeMissing` when the runtime is not
     installed. When something cannot be cleared away, `on_trouble` is told: the host wants to be
     proved then (`prove`).
+
+    `launcher` says what makes containers: the runtime ("runc"); the launcher of our own
+    ("native"), which is refused where it is not seen to do the same; or "auto", which is the second
+    where that can be shown, and else the first, with a note.
     """
 
     def __init__(
@@ -76,6 +90,7 @@ class Sandbox:
         slots: int = os.cpu_count() or 1,
         warm: int = 0,
         runtime: str = "runc",
+        launcher: str = RUNC,
         cgroup_parent: str = "",
         first_host_id: int = FIRST_HOST_ID,
         allow_unenforced: Collection[str] = (),
@@ -90,6 +105,7 @@ class Sandbox:
         self._live: set[str] = set()
         self._lock = threading.Lock()
         self._locks = FileLockWatch()
+        self._launcher, self.why_not_native = -1, ""
         try:
             watch_orphans()
             name = f"pipeline-{self._folders.key}"
@@ -108,10 +124,11 @@ class Sandbox:
             self._why_cgroups_hidden = why_cgroups_stay_hidden(
                 self._folders.folder / "try-cgroups", view_of(root.hierarchies, root.cgroup)
             )
+            self._oci = Runtime(
+                self._folders.runtime, runtime, self._runtime.family, bool(root.cgroup)
+            )
             self._host = Host(
-                runtime=Runtime(
-                    self._folders.runtime, runtime, self._runtime.family, bool(root.cgroup)
-                ),
+                runtime=self._oci,
                 hierarchies=root.hierarchies,
                 shows_cgroups=not self._why_cgroups_hidden,
                 processors=self._processors,
@@ -133,6 +150,8 @@ class Sandbox:
                 2 * slots + warm + 2,  # running, cleared away, waiting; one more of these each
                 maps_layers=self._roots.layer_ids is LayerIds.MAPPED,
             )
+            if launcher != RUNC:
+                self._take_own_launcher(is_required=launcher == NATIVE)
         except BaseException:
             self._release()
             raise
@@ -207,13 +226,19 @@ class Sandbox:
     @property
     def runtime(self) -> Runtime:
         """Return what makes containers here."""
-        return self._host.runtime
+        return self._oci
+
+    @property
+    def launcher(self) -> str:
+        """Return what makes containers of jobs: the runtime's name, or "native"."""
+        return self._runtime.family.name if self._launcher < 0 else NATIVE
 
     def facts(self) -> dict[str, str]:
         """Return how this host runs jobs, as it was found out by trying."""
         return {
             "kernel": os.uname().release,
             "runtime": str(self._runtime),
+            "launcher": self.launcher,
             "layers": self._roots.layer_ids.value,
             "cgroups": self.cgroup_root.place,
         }
@@ -225,6 +250,8 @@ class Sandbox:
             notes.append(f"layers are copied to other owners, for {self._roots.why_not_mapped}")
         if self._why_cgroups_hidden:
             notes.append(self._why_cgroups_hidden)
+        if self.why_not_native:
+            notes.append(f"jobs are started by {self._runtime.family.name}: {self.why_not_native}")
         if why := why_files_run_out(most_open_files(), memory_bytes()):
             notes.append(why)
         return notes
@@ -250,13 +277,15 @@ class Sandbox:
 
         Done when a sandbox opens, for what a dead owner left; again when a clean-up failed.
         """
-        jobs, runtime, host = self._folders.jobs, self._host.runtime, self._host
+        jobs, runtime, host = self._folders.jobs, self._oci, self._host
+        state = self._folders.runtime
         with self._lock:
             processes = dict(runtime.processes())
-            names = {job.name for job in jobs.iterdir()} | set(processes)
+            names = {job.name for job in jobs.iterdir()} | set(processes) | set(noted(state))
             for name in names - self._live:
                 folder = jobs / name
                 folder.mkdir(exist_ok=True)
+                end_noted(state, name)
                 runtime.end(name, processes.get(name, 0), folder)
                 if host.cgroup_parent:
                     cgroups.remove_tree(host.hierarchies, f"{host.cgroup_parent}/{name}")
@@ -287,6 +316,51 @@ class Sandbox:
         runtime, mounts = identify(binary), find_cgroup_mounts()
         runtimes.check(runtime, has_version_1="memory" in mounts, has_version_2=UNIFIED in mounts)
         return runtime
+
+    def _take_own_launcher(self, *, is_required: bool) -> None:
+        """Have the launcher of our own make containers, if it does what the reference does."""
+        try:
+            self._launcher = open_launcher()
+            own = self._proved(self._launcher)
+        except (SandboxError, OSError) as error:
+            if is_required:
+                raise SandboxError(f"the native launcher cannot be used here: {error}") from error
+            self.why_not_native = str(error)
+            self._launcher = self._closed_launcher()
+        else:
+            self._host = replace(self._host, runtime=own)
+
+    def _proved(self, launcher: int) -> NativeRuntime:
+        """Make it; raises `SandboxError` that names what it does otherwise than runc."""
+        host, root = self._host, self.cgroup_root
+        if self._runtime.family.name != RUNC:
+            raise SandboxError(f"{self._runtime.family.name} is no reference for it, runc is")
+        filters = Filters()
+        own = NativeRuntime(launcher, self._folders.runtime, root.hierarchies, root.cgroup, filters)
+        image = side_by_side.make_image(self._folders.self_test.with_name("side-by-side"))
+        recipe = self._recipe(
+            ToolRun(image, self_test.KIND, self_test.SLUG, lambda _: None, side_by_side.LIMITS)
+        )
+        identity = self._identities.take()  # one after the other: ids and all are the same
+        try:
+            reference = self._look(host, recipe, identity)
+            if reference.instructions is not None:
+                filters.put(host.seccomp, reference.instructions)
+            seen = self._look(replace(host, runtime=own), recipe, identity)
+        finally:
+            self._identities.give_back(identity)
+        if found := side_by_side.differences(reference, seen):
+            raise SandboxError(f"the native launcher differs from runc here, in {'; '.join(found)}")
+        return own
+
+    def _look(self, host: Host, recipe: Recipe, identity: Identity) -> side_by_side.View:
+        name = f"job-{next(self._numbers)}"
+        return side_by_side.look(Container(host, recipe, identity, self._folders.jobs / name))
+
+    def _closed_launcher(self) -> int:
+        if self._launcher >= 0:
+            os.close(self._launcher)
+        return -1
 
     def _remove_old_cgroups(self) -> None:
         """Remove those of a dead owner, which may have been started in other ones."""
@@ -357,6 +431,7 @@ class Sandbox:
             self._identities.give_back(container.identity)
 
     def _release(self) -> None:
+        self._launcher = self._closed_launcher()
         self._locks.close()
         if hasattr(self, "_processors"):
             self._processors.close()

@@ -9,7 +9,6 @@ answer is out:
 
 import contextlib
 import enum
-import json
 import os
 import shutil
 import subprocess
@@ -31,7 +30,7 @@ from pipeline_containers.sandbox.container.console import ConsoleSocket
 from pipeline_containers.sandbox.container.identities import Identity
 from pipeline_containers.sandbox.container.layers import mount_root
 from pipeline_containers.sandbox.container.roots import ImageRoot
-from pipeline_containers.sandbox.container.runtime import Init, Runtime
+from pipeline_containers.sandbox.container.runtime import Init, Launcher
 from pipeline_containers.sandbox.container.streams import Stream, StreamWatch
 from pipeline_containers.sandbox.container.users import User
 from pipeline_containers.sandbox.host import cgroups
@@ -59,7 +58,7 @@ Attach = Callable[[int, int], None]
 class Host:
     """What all containers of a sandbox share."""
 
-    runtime: Runtime
+    runtime: Launcher
     hierarchies: Hierarchies
     shows_cgroups: bool
     processors: Processors
@@ -168,8 +167,7 @@ class Container:
         )
         if not bundle.sets_rlimits:
             self._inherited = resource_limits(recipe.limits, bundle)
-        config = runtime_config(bundle, recipe.limits)
-        (self._folder / "config.json").write_text(json.dumps(config))
+        host.runtime.describe(self._folder, runtime_config(bundle, recipe.limits))
 
     def _show_cgroup(self) -> Path | None:
         """Make the cgroup, which the runtime then uses, and what the container sees of it."""
@@ -241,6 +239,11 @@ class Container:
         finally:
             os.close(terminal)
         return self._bury(init)
+
+    @property
+    def pid(self) -> int:
+        """Its first process, once it is made."""
+        return self._created().pid
 
     def is_waiting(self) -> bool:
         """Return whether it is made and alive."""

@@ -22,6 +22,7 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, Protocol
 
 from pipeline_containers.errors import RuntimeMissing, SandboxError
 from pipeline_containers.sandbox.container.runtimes import UNKNOWN, Family
@@ -63,6 +64,42 @@ class Init:
         os.close(self.pidfd)
 
 
+class Launcher(Protocol):
+    """What makes containers, and starts them: a runtime, or the launcher of our own.
+
+    Each is told a container's configuration (`describe`), makes it, and starts it; `forget` is for
+    one that is dead and whose cgroup is gone, `delete` for one of which nothing is known.
+    """
+
+    @property
+    def family(self) -> Family:
+        """Return what is known of its ways."""
+        ...
+
+    def describe(self, bundle: Path, config: Mapping[str, Any]) -> None:
+        """Take a container's configuration, by its folder."""
+
+    def create(
+        self,
+        name: str,
+        bundle: Path,
+        streams: Sequence[int],
+        console: Path | None = None,
+        inherited: Mapping[str, int] = _NOTHING,
+    ) -> Init:
+        """Make it."""
+        ...
+
+    def start(self, name: str, init: Init, bundle: Path) -> None:
+        """Let it run."""
+
+    def forget(self, name: str, bundle: Path) -> None:
+        """Remove the state of a dead one."""
+
+    def delete(self, name: str, bundle: Path) -> None:
+        """Remove whatever there is of it."""
+
+
 @dataclass(frozen=True, slots=True)
 class Runtime:
     """A runtime's binary and the folder of its state; without a family it is called for all."""
@@ -72,6 +109,10 @@ class Runtime:
     family: Family = UNKNOWN
     has_cgroups: bool = True
     """It is given a cgroup for each container."""
+
+    def describe(self, bundle: Path, config: Mapping[str, Any]) -> None:
+        """Write a container's configuration where runtimes look for it."""
+        (bundle / "config.json").write_text(json.dumps(config))
 
     def create(
         self,

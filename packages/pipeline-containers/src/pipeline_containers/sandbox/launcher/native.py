@@ -1,0 +1,281 @@
+"""The launcher of our own, behind the interface of a runtime (`container/runtime.py`).
+
+It is given the same configuration, which is compiled into a plan here. A container that has been
+started is written down, so that whoever comes after a dead owner finds it; one that has not ends by
+itself when its owner does.
+"""
+
+import contextlib
+import os
+import select
+import signal
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from pipeline_containers.errors import SandboxError
+from pipeline_containers.sandbox.container.runtime import Init
+from pipeline_containers.sandbox.container.runtimes import Family
+from pipeline_containers.sandbox.host.hierarchies import UNIFIED, Hierarchies
+from pipeline_containers.sandbox.host.ids import owns_host
+from pipeline_containers.sandbox.launcher import started
+from pipeline_containers.sandbox.launcher.binary import above_streams
+from pipeline_containers.sandbox.launcher.cgroup_steps import CgroupPlace
+from pipeline_containers.sandbox.launcher.compiler import HostFacts, compile_plan
+from pipeline_containers.sandbox.launcher.filters import Filters
+from pipeline_containers.sandbox.launcher.plan import Report, parse_report
+from pipeline_containers.system.files import FileRefused, read_in_root
+
+_CALL_S = 30.0  # no call takes a hundredth of a second; a machine may be busy
+_PLAN, _REPORT, _START = 3, 4, 5
+_PASSWD_BYTES = 1 << 20
+_NULL = "/dev/null"
+_SIGNALS = [number for number in signal.valid_signals() if number not in (9, 19)]
+_NOTHING: Mapping[str, int] = {}
+
+
+class WaitingInit(Init):
+    """A container's first process, and the pipe by which it is started."""
+
+    def __init__(self, pid: int, start: int) -> None:
+        super().__init__(pid)
+        self._start = start
+
+    def begin(self) -> None:
+        """Let it become the tool; `BrokenPipeError` if it is dead."""
+        try:
+            os.write(self._start, b"\0")
+        finally:
+            self._forget_start()
+
+    def close(self) -> None:
+        """Forget it; one that was not started ends."""
+        self._forget_start()
+        super().close()
+
+    def _forget_start(self) -> None:
+        if self._start >= 0:
+            os.close(self._start)
+        self._start = -1
+
+
+class NativeRuntime:
+    """Makes containers by the launcher, each from the configuration that it was told."""
+
+    family = Family("native")
+
+    def __init__(
+        self, launcher: int, state: Path, hierarchies: Hierarchies, parent: str, filters: Filters
+    ) -> None:
+        """Of an open launcher; `parent` is the cgroup that containers' own lie below, if any.
+
+        Raises `SandboxError` where it cannot do what runc does.
+        """
+        self.filters = filters
+        self._launcher = f"/proc/self/fd/{launcher}"
+        self._state = state
+        self._configs: dict[Path, Mapping[str, Any]] = {}
+        self._may_set_groups = Path("/proc/self/setgroups").read_text().strip() != "deny"
+        self._limits_devices = owns_host(Path("/proc/self/uid_map").read_text())
+        self._has_kcore = os.path.exists("/proc/kcore")
+        self._cpuset: Path | None = None
+        if parent and not hierarchies.is_v1("memory"):
+            raise SandboxError(
+                "the native launcher makes no device filter for version 2 of cgroups: use runc"
+            )
+        self._usable = _make_parents(hierarchies, parent) if parent else {}
+        if "cpuset" in self._usable:
+            self._cpuset = _fill_cpusets(hierarchies.mounts["cpuset"], parent)
+
+    def describe(self, bundle: Path, config: Mapping[str, Any]) -> None:
+        """Take a container's configuration, for `create`."""
+        self._configs[bundle] = config
+
+    def create(
+        self,
+        name: str,
+        bundle: Path,
+        streams: Sequence[int],
+        console: Path | None = None,
+        inherited: Mapping[str, int] = _NOTHING,
+    ) -> Init:
+        """Make a container, as `Runtime.create` does."""
+        config = self._configs.pop(bundle)
+        facts = HostFacts(
+            cgroup=self._cgroup(config["linux"].get("cgroupsPath", "")),
+            may_set_groups=self._may_set_groups,
+            console="" if console is None else str(console),
+            limits=inherited,
+            has_kcore=self._has_kcore,
+            passwd=_passwd(config),
+        )
+        plan = compile_plan(config, facts).encode(self.filters.of(config["linux"]["seccomp"]))
+        start_read, start = os.pipe2(os.O_CLOEXEC)
+        try:
+            return WaitingInit(self._make(name, plan, streams, start_read), start)
+        except BaseException:
+            os.close(start)  # whatever there is of it ends
+            raise
+        finally:
+            os.close(start_read)
+
+    def start(self, name: str, init: Init, bundle: Path) -> None:
+        """Let a created container run."""
+        assert isinstance(init, WaitingInit)  # noqa: S101 -- `create` made it
+        started.note(self._state, name, init.pid)
+        try:
+            init.begin()
+        except BrokenPipeError as error:
+            raise SandboxError(f"{name} died before it was started") from error
+
+    def forget(self, name: str, bundle: Path) -> None:
+        """Remove the state of a container that is dead, and whose cgroup is gone."""
+        self._configs.pop(bundle, None)
+        started.forget(self._state, name)
+
+    def delete(self, name: str, bundle: Path) -> None:
+        """Do the same to one of which nothing is known; it dies if it lives."""
+        self._configs.pop(bundle, None)
+        started.end(self._state, name)
+
+    def _make(self, name: str, plan: bytes, streams: Sequence[int], start: int) -> int:
+        """Have the launcher make a container; its first process."""
+        report, report_write = os.pipe2(os.O_CLOEXEC)
+        try:
+            try:
+                launcher = self._spawn(plan, streams, report_write, start)
+            finally:
+                os.close(report_write)
+            said = _read_all(report, launcher)
+        finally:
+            os.close(report)
+        _, status = os.waitpid(launcher, 0)
+        made = parse_report(said.decode(errors="replace"))
+        if status == 0 and made.pid is not None and not made.step:
+            return made.pid
+        _bury(made)
+        raise SandboxError(f"{name} cannot be made: {_why(made, status)}")
+
+    def _spawn(self, plan: bytes, streams: Sequence[int], report: int, start: int) -> int:
+        """Start the launcher; its process."""
+        content = os.memfd_create("plan", os.MFD_CLOEXEC)
+        given = [content]
+        try:
+            os.write(content, plan)
+            os.lseek(content, 0, os.SEEK_SET)
+            actions: list[tuple[Any, ...]] = []
+            own = zip((_PLAN, _REPORT, _START), (content, report, start), strict=True)
+            for target, source in (*enumerate(streams), *own):
+                if source < 0:  # subprocess.DEVNULL
+                    actions.append((os.POSIX_SPAWN_OPEN, target, _NULL, os.O_RDWR, 0))
+                    continue
+                given.append(above_streams(source))
+                actions.append((os.POSIX_SPAWN_DUP2, given[-1], target))
+            return os.posix_spawn(
+                self._launcher,
+                ["launch"],
+                {},
+                file_actions=actions,
+                setsigdef=_SIGNALS,
+                setsigmask=(),
+            )
+        finally:
+            for descriptor in given:
+                os.close(descriptor)
+
+    def _cgroup(self, path: str) -> CgroupPlace | None:
+        if not path:
+            return None
+        folders = {key: str(mount / path.strip("/")) for key, mount in self._usable.items()}
+        is_other = {key: key == UNIFIED or key.startswith("name=") for key in folders}
+        cpuset = {}
+        if self._cpuset is not None:
+            cpuset = {file: _text(self._cpuset / file) for file in _CPUSET_FILES}
+        return CgroupPlace(
+            path,
+            {key: folder for key, folder in folders.items() if not is_other[key]},
+            tuple(folder for key, folder in folders.items() if is_other[key]),
+            cpuset,
+            self._limits_devices,
+        )
+
+
+def _make_parents(hierarchies: Hierarchies, parent: str) -> dict[str, Path]:
+    """Make the cgroup that containers' own lie below in each hierarchy; those where it is.
+
+    Version 2 beside version 1 limits nothing: where it is not this user's, it is left alone.
+    """
+    usable = dict(hierarchies.mounts)
+    for key, mount in hierarchies.mounts.items():
+        try:
+            (mount / parent.strip("/")).mkdir(parents=True, exist_ok=True)
+        except OSError:
+            if key != UNIFIED:
+                raise
+            del usable[key]
+    return usable
+
+
+_CPUSET_FILES = ("cpuset.cpus", "cpuset.mems")
+
+
+def _fill_cpusets(top: Path, parent: str) -> Path:
+    """Give each cgroup on the way to `parent` the processors and memory of the one above.
+
+    Of version 1 a new one has none, and takes no process. Returns that of `parent`.
+    """
+    for name in parent.strip("/").split("/"):
+        for file in _CPUSET_FILES:
+            if not _text(top / name / file):
+                (top / name / file).write_text(_text(top / file))
+        top /= name
+    return top
+
+
+def _text(file: Path) -> str:
+    return file.read_text().strip()
+
+
+def _passwd(config: Mapping[str, Any]) -> str:
+    """Read the image's accounts, if a HOME has to be found there."""
+    if any(entry.startswith("HOME=") and entry != "HOME=" for entry in config["process"]["env"]):
+        return ""
+    try:
+        content = read_in_root(Path(config["root"]["path"]), "etc/passwd", _PASSWD_BYTES)
+    except (OSError, FileRefused):
+        return ""
+    return content.decode(errors="replace")
+
+
+def _read_all(report: int, launcher: int) -> bytes:
+    """Read what the launcher says until nobody is left to say more; kill it if that hangs."""
+    poller = select.poll()
+    poller.register(report, select.POLLIN)
+    deadline = time.monotonic() + _CALL_S
+    said = b""
+    while True:
+        if not poller.poll(max(0.0, 1000 * (deadline - time.monotonic()))):
+            os.kill(launcher, signal.SIGKILL)  # what it has made dies of that
+            deadline = time.monotonic() + _CALL_S
+        chunk = os.read(report, 4096)
+        if not chunk:
+            return said
+        said += chunk
+
+
+def _bury(made: Report) -> None:
+    """Reap what there is of a container that was not made, if the launcher has not."""
+    if made.pid is None:
+        return
+    with contextlib.suppress(ChildProcessError):  # it is none of ours: another may have its number
+        os.waitid(os.P_PID, made.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+        os.kill(made.pid, signal.SIGKILL)
+        os.waitpid(made.pid, 0)
+
+
+def _why(made: Report, status: int) -> str:
+    if made.step:
+        return f"{made.step} {made.subject}: {os.strerror(made.error)}"
+    code = os.waitstatus_to_exitcode(status)
+    return f"the launcher ended with {code}" if code >= 0 else f"signal {-code} ended the launcher"

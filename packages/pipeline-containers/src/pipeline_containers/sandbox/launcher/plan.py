@@ -1,0 +1,345 @@
+"""What the launcher is to do for one container: steps, in their order, and how they are written.
+
+The launcher (launch.c) knows how each is done and nothing more. A step is written as its word and
+its fields, each ended by NUL; Source: launch.c, the other half of this.
+"""
+
+import dataclasses
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+from pipeline_containers.errors import SandboxError
+
+INSTRUCTION_BYTES = 8
+MOST_INSTRUCTIONS = 4096
+"""Of one filter. Source: the kernel's `linux/bpf_common.h`."""
+_MOST_BYTES = 1 << 20
+_MOST = {"env": 8190, "arg": 4094, "program": 254, "group": 62}
+"""What the launcher has room for."""
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One; its fields in the order in which they are written."""
+
+    word: ClassVar[str]
+
+    def words(self) -> list[str]:
+        """Return what it is written as."""
+        values = (getattr(self, field.name) for field in dataclasses.fields(self))
+        return [self.word, *(_text(value) for value in values)]
+
+
+def _text(value: object) -> str:
+    return str(int(value)) if isinstance(value, bool) else str(value)
+
+
+# --- on the host, before there is a container
+
+
+@dataclass(frozen=True, slots=True)
+class MakeCgroup(Step):
+    """Make a folder of a cgroup hierarchy, unless it is there."""
+
+    word = "cgroup"
+    path: str
+
+
+@dataclass(frozen=True, slots=True)
+class Write(Step):
+    """Write a text to a file of the kernel's; 0 to `cgroup.procs` is to join."""
+
+    word = "write"
+    path: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class SetGroups(Step):
+    """Whether groups may be set in the container's user namespace; where not, they stay."""
+
+    word = "groups"
+    may: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Console(Step):
+    """Connect to the socket that the terminal's other end is sent to."""
+
+    word = "console"
+    path: str
+
+
+@dataclass(frozen=True, slots=True)
+class Maps(Step):
+    """What a new user namespace is given as its maps of users and of groups."""
+
+    word = "maps"
+    users: str
+    groups: str
+
+
+@dataclass(frozen=True, slots=True)
+class JoinUsers(Step):
+    """Go into a user namespace that is there, as its root: the last step on the host."""
+
+    word = "join"
+    path: str
+
+
+# --- in the container
+
+
+@dataclass(frozen=True, slots=True)
+class Limit(Step):
+    """Set a resource limit, by its number."""
+
+    word = "rlimit"
+    kind: int
+    soft: int
+    hard: int
+
+
+@dataclass(frozen=True, slots=True)
+class Keyring(Step):
+    """Have a session keyring that is nobody else's."""
+
+    word = "keyring"
+
+
+@dataclass(frozen=True, slots=True)
+class Loopback(Step):
+    """Bring the network's own loopback up."""
+
+    word = "loopback"
+
+
+@dataclass(frozen=True, slots=True)
+class HostName(Step):
+    """Name the container."""
+
+    word = "hostname"
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Root(Step):
+    """Make a folder the root that all further paths begin at; no mount goes or comes from now."""
+
+    word = "root"
+    path: str
+    attributes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Bind(Step):
+    """Show what is on the host at a place; `whole`: with what is mounted in it."""
+
+    word = "bind"
+    target: str
+    source: str
+    attributes: int
+    whole: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Mount(Step):
+    """Mount a new file system; an option without a value is a switch."""
+
+    word = "mount"
+    target: str
+    kind: str
+    source: str
+    attributes: int
+    options: tuple[tuple[str, str], ...] = ()
+
+    def words(self) -> list[str]:
+        """Return what it is written as: options are counted."""
+        flat = [text for option in self.options for text in option]
+        own = (self.target, self.kind, self.source, str(self.attributes), str(len(self.options)))
+        return [self.word, *own, *flat]
+
+
+@dataclass(frozen=True, slots=True)
+class Folder(Step):
+    """Make a folder, where something is to be mounted."""
+
+    word = "folder"
+    path: str
+    mode: int
+
+
+@dataclass(frozen=True, slots=True)
+class File(Step):
+    """Make an empty file, where a device is to be shown."""
+
+    word = "file"
+    path: str
+    mode: int
+
+
+@dataclass(frozen=True, slots=True)
+class Link(Step):
+    """Make a symbolic link."""
+
+    word = "link"
+    path: str
+    to: str
+
+
+@dataclass(frozen=True, slots=True)
+class Pivot(Step):
+    """Leave the host's files behind."""
+
+    word = "pivot"
+
+
+@dataclass(frozen=True, slots=True)
+class Prove(Step):
+    """See that /proc is procfs, and /dev/null the device."""
+
+    word = "prove"
+
+
+@dataclass(frozen=True, slots=True)
+class Terminal(Step):
+    """Make a terminal the container's console and streams."""
+
+    word = "terminal"
+
+
+@dataclass(frozen=True, slots=True)
+class ReadOnly(Step):
+    """Let nothing be written below a path, if it is there."""
+
+    word = "readonly"
+    path: str
+
+
+@dataclass(frozen=True, slots=True)
+class Mask(Step):
+    """Hide what is at a path, if it is there."""
+
+    word = "mask"
+    path: str
+
+
+@dataclass(frozen=True, slots=True)
+class Ids(Step):
+    """Whom the tool runs as."""
+
+    word = "ids"
+    uid: int
+    gid: int
+
+
+@dataclass(frozen=True, slots=True)
+class Group(Step):
+    """A group that it is in beside."""
+
+    word = "group"
+    gid: int
+
+
+@dataclass(frozen=True, slots=True)
+class Capabilities(Step):
+    """Its five sets, a bit for each capability."""
+
+    word = "capabilities"
+    bounding: int = 0
+    permitted: int = 0
+    effective: int = 0
+    inheritable: int = 0
+    ambient: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Variable(Step):
+    """An entry of its environment."""
+
+    word = "env"
+    entry: str
+
+
+@dataclass(frozen=True, slots=True)
+class Argument(Step):
+    """A word of its command line, from its name on."""
+
+    word = "arg"
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Program(Step):
+    """Where the program may be; the first that is there and can be executed is."""
+
+    word = "program"
+    path: str
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """All of it; the filter's bytes come from elsewhere."""
+
+    host: tuple[Step, ...]
+    namespaces: int
+    """The flags of those that are made."""
+    cwd: str
+    umask: int
+    inside: tuple[Step, ...]
+
+    def encode(self, instructions: bytes) -> bytes:
+        """Write it down, with a filter; raises `SandboxError` if the launcher could not hold it."""
+        count, rest = divmod(len(instructions), INSTRUCTION_BYTES)
+        if rest or not 0 < count <= MOST_INSTRUCTIONS:
+            raise SandboxError(f"{len(instructions)} bytes are no filter of system calls")
+        for word, most in _MOST.items():
+            if sum(step.word == word for step in self.inside) > most:
+                raise SandboxError(f"the launcher takes {most} times {word!r} at most")
+        words = [
+            *(text for step in self.host for text in step.words()),
+            *("clone", str(self.namespaces)),
+            *(self.cwd, str(self.umask)),
+            *(text for step in self.inside for text in step.words()),
+            *("filter", str(count)),
+        ]
+        if any("\0" in text for text in words):
+            raise SandboxError("a NUL in the container's configuration")
+        text = b"".join(text.encode("utf-8", "surrogateescape") + b"\0" for text in words)
+        if len(text) + len(instructions) >= _MOST_BYTES:
+            raise SandboxError(f"arguments and environment of {len(text)} bytes are too large")
+        return text + instructions
+
+
+_REPORT = re.compile(r"(\S+) (.*) (\d+)", re.DOTALL)
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What the launcher said: the container's first process, and what went wrong."""
+
+    pid: int | None = None
+    step: str = ""
+    subject: str = ""
+    error: int = 0
+
+
+def parse_report(text: str) -> Report:
+    """Read it; what is cut off, or of another form, is left out."""
+    pid, failed = None, None
+    for line in text.splitlines():
+        word, _, number = line.partition(" ")
+        if word == "pid" and number.isascii() and number.isdigit():
+            pid = int(number)
+        elif found := _REPORT.fullmatch(line):
+            failed = found
+    if failed is None:
+        return Report(pid)
+    return Report(pid, failed[1], failed[2], int(failed[3]))
+
+
+def sequence(*parts: Sequence[Step]) -> tuple[Step, ...]:
+    """Put lists of steps behind each other."""
+    return tuple(step for part in parts for step in part)
