@@ -12,6 +12,7 @@ from msgspec import UNSET, Meta, Struct, UnsetType
 
 from pipeline_protocol.channels import channel_named, tool_channel_named
 from pipeline_protocol.names import (
+    ExerciseSlug,
     FileName,
     GitReference,
     Identity,
@@ -60,10 +61,12 @@ class _WorkerServed(_Action, frozen=True, kw_only=True):
     """Whether lines of output are wanted on the way; for DEALER sockets only."""
 
 
-_slugs, _versions, _file_names = Seen(Slug), Seen(Version), Seen(FileName)
+_tracks, _exercises = Seen(Slug), Seen(ExerciseSlug)
+_versions, _file_names = Seen(Version), Seen(FileName)
 
 # What nearly every request says again is left to `match_names`.
-_SeenSlug = Annotated[str, unmatched(Slug)]
+_SeenTrack = Annotated[str, unmatched(Slug)]
+_SeenExercise = Annotated[str, unmatched(ExerciseSlug)]
 _SeenVersion = Annotated[str, unmatched(Version)]
 _SeenFileName = Annotated[str, unmatched(FileName)]
 
@@ -79,8 +82,8 @@ FileContent = str | BinaryFile
 
 class _SolutionRequest(_WorkerServed, frozen=True, kw_only=True):
     id: RequestId
-    track_slug: _SeenSlug
-    exercise_slug: _SeenSlug
+    track_slug: _SeenTrack
+    exercise_slug: _SeenExercise
     container_version: _SeenVersion
     s3_uri: InputUri | UnsetType = UNSET
     files: (
@@ -96,10 +99,10 @@ class _SolutionRequest(_WorkerServed, frozen=True, kw_only=True):
             raise ValueError("exactly one of `s3_uri` and `files` is needed")
 
     def match_names(self) -> None:
-        if self.track_slug not in _slugs:
-            _slugs.admit(self.track_slug, "`$.track_slug`")
-        if self.exercise_slug not in _slugs:
-            _slugs.admit(self.exercise_slug, "`$.exercise_slug`")
+        if self.track_slug not in _tracks:
+            _tracks.admit(self.track_slug, "`$.track_slug`")
+        if self.exercise_slug not in _exercises:
+            _exercises.admit(self.exercise_slug, "`$.exercise_slug`")
         if self.container_version not in _versions:
             _versions.admit(self.container_version, "`$.container_version`")
         if self.files is not UNSET:

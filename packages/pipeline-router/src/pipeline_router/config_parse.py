@@ -10,7 +10,15 @@ from msgspec import UNSET, Meta, Struct, UnsetType
 from msgspec.structs import asdict, fields, replace
 
 from pipeline_protocol.channels import CHANNELS, channel_named, tool_channel_named
-from pipeline_protocol.names import Digest, Installation, Slug, Version, described, nearest
+from pipeline_protocol.names import (
+    BUCKET,
+    Digest,
+    Installation,
+    Slug,
+    Version,
+    described,
+    nearest,
+)
 from pipeline_protocol.settings import (
     CeilingSettings,
     InputSettings,
@@ -230,7 +238,7 @@ _SIZES: Final = frozenset(
 )
 """Keys whose values are sizes."""
 _SIZE: Final = re.compile(r"(\d+(?:\.\d+)?) ?([A-Za-z]*)")
-_S3_PREFIX: Final = re.compile(r"s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]/(?:[^\x00-\x1f\x7f]*/)?")
+_S3_PREFIX: Final = re.compile(rf"s3://{BUCKET}/(?:[^\x00-\x1f\x7f]*/)?")
 
 
 def size(value: object) -> int:
