@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline_protocol import BadRequest, requests, status
+from pipeline_protocol.channels import ACTION_OF_ALIAS, CHANNEL_OF_ALIAS
 from pipeline_protocol.codec import decode_request, encode_json
 from pipeline_protocol.names import MAX_SEEN, ExerciseSlug, FileName, Slug, Version
 
@@ -143,6 +144,46 @@ def test_configure_worker_of_an_unknown_channel() -> None:
     assert "did you mean 'builders'" in str(
         refusal_of({"action": "configure_worker", "channel": "builder"})
     )
+
+
+# --- aliases
+
+
+@pytest.mark.parametrize("alias", sorted(ACTION_OF_ALIAS))
+@pytest.mark.parametrize("fields", [{}, {"timeout_s": 5, "priority": "background"}])
+def test_an_action_by_its_alias_is_the_action(alias: str, fields: dict[str, Any]) -> None:
+    own, by_alias = (
+        decode_request(json.dumps({**SOLUTION, **fields, "action": action}).encode())
+        for action in (ACTION_OF_ALIAS[alias], alias)
+    )
+    assert type(by_alias) is type(own)
+    assert by_alias == own
+    assert encode_json(by_alias) == encode_json(own)
+
+
+@pytest.mark.parametrize("alias", sorted(ACTION_OF_ALIAS))
+@pytest.mark.parametrize(
+    ("field", "value"), [("id", None), ("track_slug", "Ruby"), ("exercise_slug", "a/b")]
+)
+def test_what_is_wrong_beside_an_alias_is_named(alias: str, field: str, value: Any) -> None:
+    error = refusal_of({**SOLUTION, "action": alias}, **{field: value})
+    assert error.code == status.MALFORMED
+    assert f"`{field}`" in str(error) or f"`$.{field}`" in str(error)
+
+
+@pytest.mark.parametrize("alias", sorted(CHANNEL_OF_ALIAS))
+@pytest.mark.parametrize(
+    "action", sorted(a for a, s in requests.ACTIONS.items() if "channel" in s.__struct_fields__)
+)
+def test_a_channel_by_its_alias_is_the_channel(action: str, alias: str) -> None:
+    message = {**EVERY_FIELD, "action": action, "channel": alias}
+    request: Any = decode_request(json.dumps(message).encode())
+    assert request.channel == CHANNEL_OF_ALIAS[alias]
+
+
+def test_what_is_cancelled_may_be_named_by_its_alias() -> None:
+    cancel = decode_request(b'{"action":"cancel","id":"1","of_action":"represent"}')
+    assert cancel == requests.Cancel(id="1", of_action="represent_solution")
 
 
 # --- fields

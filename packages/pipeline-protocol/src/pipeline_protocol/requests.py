@@ -2,15 +2,19 @@
 
 Fields that are not known are ignored, so that newer clients can talk to older routers.
 Every ValueError raised here reaches the sender as a 502 that names the field.
+
+Actions and channels may come by an alias of the table of channels. A request, once it is read, has
+the one name only.
 """
 
 from enum import StrEnum
 from types import MappingProxyType
 from typing import Annotated, ClassVar
 
-from msgspec import UNSET, Meta, Struct, UnsetType
+from msgspec import UNSET, Meta, Struct, UnsetType, defstruct
+from msgspec.structs import asdict, force_setattr
 
-from pipeline_protocol.channels import channel_named, tool_channel_named
+from pipeline_protocol.channels import ACTION_OF_ALIAS, channel_named, tool_channel_named
 from pipeline_protocol.names import (
     ExerciseSlug,
     FileName,
@@ -135,7 +139,7 @@ class BuildContainer(_WorkerServed, frozen=True, kw_only=True, tag="build_contai
     git_reference: GitReference
 
     def __post_init__(self) -> None:
-        tool_channel_named(self.channel)
+        force_setattr(self, "channel", tool_channel_named(self.channel).name)
 
 
 class ListAvailableContainers(
@@ -149,7 +153,7 @@ class ListAvailableContainers(
     """This one alone, and its digest."""
 
     def __post_init__(self) -> None:
-        tool_channel_named(self.channel)
+        force_setattr(self, "channel", tool_channel_named(self.channel).name)
 
 
 # --- served by the router
@@ -161,7 +165,7 @@ class _VersionedAction(_Action, frozen=True, kw_only=True):
     channel: str
 
     def __post_init__(self) -> None:
-        tool_channel_named(self.channel)
+        force_setattr(self, "channel", tool_channel_named(self.channel).name)
 
 
 class DeployContainerVersion(
@@ -223,6 +227,11 @@ class Cancel(_Action, frozen=True, kw_only=True, tag="cancel"):
     of_action: str | UnsetType = UNSET
     """The action that it was sent with; needed where one id is in flight under several."""
 
+    def __post_init__(self) -> None:
+        if self.of_action is not UNSET:
+            own = ACTION_OF_ALIAS.get(self.of_action, self.of_action)
+            force_setattr(self, "of_action", own)
+
 
 class RestartWorkers(_Action, frozen=True, kw_only=True, tag="restart_workers"):
     """Have every worker bootstrap again."""
@@ -262,9 +271,10 @@ class ConfigureWorker(_Action, frozen=True, kw_only=True, tag="configure_worker"
     """What it speaks on the link."""
 
     def __post_init__(self) -> None:
-        if self.topics and not channel_named(self.channel).scopable:
-            raise ValueError(f"{self.channel} serve all tracks: `topics` is not for them")
-        channel_named(self.channel)
+        channel = channel_named(self.channel)
+        if self.topics and not channel.scopable:
+            raise ValueError(f"{channel.name} serve all tracks: `topics` is not for them")
+        force_setattr(self, "channel", channel.name)
 
 
 SolutionRequest = TestSolution | AnalyseSolution | RecommendSolution | RepresentSolution
@@ -294,3 +304,27 @@ ACTIONS = MappingProxyType(
     }
 )
 """Action to struct."""
+
+ALIASES = MappingProxyType(
+    {
+        alias: defstruct(
+            f"{ACTIONS[action].__name__}Alias",
+            (),
+            bases=(ACTIONS[action],),
+            tag=alias,
+            frozen=True,
+            kw_only=True,
+            gc=False,
+        )
+        for alias, action in ACTION_OF_ALIAS.items()
+    }
+)
+"""Alias of an action to the struct that it is read into, before `named_once`."""
+
+_ALIASED = {struct: ACTIONS[ACTION_OF_ALIAS[alias]] for alias, struct in ALIASES.items()}
+
+
+def named_once(request: Request) -> Request:
+    """Return a request that came by an alias as one that came by the action's own name."""
+    own = _ALIASED.get(type(request))
+    return request if own is None else own(**asdict(request))

@@ -163,11 +163,13 @@ def _entries(sections: dict[Any, Any]) -> Entries:
     entries: Entries = {}
     for channel, tracks in _mapping(sections.get("versions"), "versions").items():
         path = f"versions.{channel}"
-        _checked(tool_channel_named, str(channel), path)
-        entries[channel] = {}
+        name = _checked(tool_channel_named, str(channel), path).name
+        if name in entries:
+            raise BadConfig(f"{path}: {name} are there already, by another name")
+        entries[name] = {}
         for track, versions in _mapping(tracks, path).items():
             _name(track, Slug, f"{path}.{track}")
-            entries[channel][track] = {
+            entries[name][track] = {
                 _name(version, Version, f"{path}.{track}.{version}"): _struct(
                     entry, Entry, f"{path}.{track}.{version}"
                 )
@@ -177,10 +179,14 @@ def _entries(sections: dict[Any, Any]) -> Entries:
 
 
 def _channels(data: dict[Any, Any], limits: LimitsText) -> dict[str, ChannelConfig]:
-    for name in data:
-        _checked(channel_named, str(name), f"channels.{name}")
+    said = {}
+    for name, content in data.items():
+        channel = _checked(channel_named, str(name), f"channels.{name}").name
+        if channel in said:
+            raise BadConfig(f"channels.{name}: {channel} are there already, by another name")
+        said[channel] = _struct(content, _Channel, f"channels.{name}")
     return {
-        name: _channel(name, default, _struct(data.get(name), _Channel, f"channels.{name}"), limits)
+        name: _channel(name, default, said.get(name, _Channel()), limits)
         for name, default in default_channels().items()
     }
 
