@@ -32,6 +32,7 @@ from pipeline_containers.sandbox.host.enforcement import (
     memory_bytes,
     most_open_files,
     open_files_of_job,
+    why_crashes_are_handled,
     why_files_run_out,
 )
 from pipeline_containers.sandbox.host.file_locks import FileLockWatch
@@ -47,6 +48,7 @@ from pipeline_containers.sandbox.warm import WarmPool
 from pipeline_containers.system.mountinfo import mounts_below, unmount
 
 _log = logging.getLogger(__name__)
+_CORE_PATTERN = Path("/proc/sys/kernel/core_pattern")
 
 OnTrouble = Callable[[str], None]
 """Hears, on a thread of the sandbox's own, of what could not be cleared away."""
@@ -207,6 +209,8 @@ class Sandbox:
         if self._roots.why_not_mapped:
             notes.append(f"layers are copied to other owners, for {self._roots.why_not_mapped}")
         if why := why_files_run_out(most_open_files(), memory_bytes()):
+            notes.append(why)
+        if why := why_crashes_are_handled(self._host.ceilings, _CORE_PATTERN.read_text()):
             notes.append(why)
         return notes
 
