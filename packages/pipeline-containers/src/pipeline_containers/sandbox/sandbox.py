@@ -36,6 +36,7 @@ from pipeline_containers.sandbox.host.enforcement import (
     most_processes,
     open_files_of_job,
     processes_of_jobs,
+    why_crashes_are_handled,
     why_files_run_out,
 )
 from pipeline_containers.sandbox.host.file_locks import FileLockWatch
@@ -53,6 +54,7 @@ from pipeline_containers.sandbox.warm import WarmPool
 from pipeline_containers.system.mountinfo import mounts_below, unmount
 
 _log = logging.getLogger(__name__)
+_CORE_PATTERN = Path("/proc/sys/kernel/core_pattern")
 
 OnTrouble = Callable[[str], None]
 """Hears, on a thread of the sandbox's own, of what could not be cleared away."""
@@ -226,6 +228,8 @@ class Sandbox:
         if self._why_cgroups_hidden:
             notes.append(self._why_cgroups_hidden)
         if why := why_files_run_out(most_open_files(), memory_bytes()):
+            notes.append(why)
+        if why := why_crashes_are_handled(self._host.ceilings, _CORE_PATTERN.read_text()):
             notes.append(why)
         return notes
 
