@@ -13,10 +13,18 @@ from pipeline_containers.sandbox.container.bundle import (
     Bundle,
     runtime_config,
 )
-from pipeline_containers.sandbox.container.seccomp import PROFILE, REFUSED, load_filter, translate
+from pipeline_containers.sandbox.container.environment import without_leak_check
+from pipeline_containers.sandbox.container.seccomp import (
+    PROFILE,
+    REFUSED,
+    TRACING,
+    load_filter,
+    translate,
+)
 from pipeline_containers.sandbox.container.users import User, resolve_user
 from pipeline_containers.sandbox.host.enforcement import Enforcement
 from pipeline_containers.sandbox.host.ids import SUBORDINATE, host_range
+from pipeline_containers.sandbox.host.yama import lets_jobs_trace
 from pipeline_containers.sandbox.limits import Limits
 from pipeline_containers.system.units import MIB
 
@@ -105,6 +113,20 @@ def test_every_limit_is_there() -> None:
     limited = {entry["type"]: entry["hard"] for entry in made["process"]["rlimits"]}
     assert (limited["RLIMIT_SIGPENDING"], limited["RLIMIT_MSGQUEUE"]) == (1024, 0)
     assert "RLIMIT_AS" not in limited, "breaks the JVM, Go and Node"
+
+
+def test_capabilities_are_roots_alone_and_never_inherited() -> None:
+    loosened, root = Limits(root_capabilities=True), User()
+    assert config(loosened)["process"]["capabilities"] == {}
+    assert config(user=root)["process"]["capabilities"] == {}
+    given = config(loosened, user=root)["process"]["capabilities"]
+    assert set(given) == {"bounding", "effective", "permitted"}
+    of_files = ["CAP_CHOWN", "CAP_DAC_OVERRIDE", "CAP_FOWNER", "CAP_FSETID"]
+    for names in given.values():
+        assert names == [*of_files, "CAP_SETUID", "CAP_SETGID"]
+    uncounted = config(loosened, user=root, enforcement=Enforcement({"pids": ""}), cgroup="")
+    assert uncounted["process"]["capabilities"]["effective"] == of_files
+    assert config(loosened, user=root)["process"]["noNewPrivileges"] is True
 
 
 def test_a_kernel_that_counts_no_swap_is_not_asked_to() -> None:
@@ -234,22 +256,66 @@ def test_clone_makes_no_namespace_and_clone3_is_unknown() -> None:
 
 
 def test_locks_of_records_by_open_files_are_invalid_whatever_is_in_the_argument_beside() -> None:
-    made = rules(load_filter(), "fcntl")
-
-    def answer(argument: int) -> list[object]:
-        return [
-            rule.get("errnoRet", "allowed")
-            for rule in made
-            for arg in rule["args"]
-            if argument & arg["value"] == arg["valueTwo"]
-        ]
-
     for beside in (0, 1 << 32, 1 << 63):
         for known in (0, 4, 6, 7, 16, 36, 1024, 1026, 1031, 1033, 1040):
-            assert answer(known | beside) == ["allowed"]
+            assert answers_to_fcntl(load_filter(), known | beside) == ["allowed"]
         for command in (37, 38):
-            assert answer(command | beside) == [22]
-            assert answer(command | beside | 1 << 16) == []
+            assert answers_to_fcntl(load_filter(), command | beside) == [22]
+            assert answers_to_fcntl(load_filter(), command | beside | 1 << 16) == []
+
+
+def answers_to_fcntl(made: dict[str, Any], command: int) -> list[object]:
+    return [
+        rule.get("errnoRet", "allowed")
+        for rule in rules(made, "fcntl")
+        for arg in rule["args"]
+        if command & arg["value"] == arg["valueTwo"]
+    ]
+
+
+def test_who_may_trace_shares_open_files_with_one_tracer_and_locks_no_records() -> None:
+    made = load_filter(ptrace=True)
+    for call in TRACING:
+        assert [rule["action"] for rule in rules(made, call)] == ["SCMP_ACT_ALLOW"]
+    for call in REFUSED - TRACING:
+        assert [rule.get("errnoRet") for rule in rules(made, call)] == [1], call
+    (leak_check,) = [
+        rule["args"] for rule in rules(made, "clone") if rule not in rules(load_filter(), "clone")
+    ]
+    assert leak_check == [{"index": 0, "value": 0x800700, "op": "SCMP_CMP_EQ"}]
+    for command in range(33):
+        refused = {6: [37], 7: [37], 32: []}
+        assert answers_to_fcntl(made, command) == refused.get(command, ["allowed"])
+
+
+@pytest.mark.parametrize(
+    ("env", "added"),
+    [
+        (("A=1",), ("ASAN_OPTIONS=detect_leaks=0", "LSAN_OPTIONS=detect_leaks=0")),
+        (("ASAN_OPTIONS=detect_leaks=1",), ()),
+        (("LSAN_OPTIONS=detect_leaks=1",), ()),
+        (
+            ("ASAN_OPTIONS=color=never", "ASAN_OPTIONS=verbosity=1:color=never"),
+            (
+                "ASAN_OPTIONS=verbosity=1:color=never:detect_leaks=0",
+                "LSAN_OPTIONS=detect_leaks=0",
+            ),
+        ),
+    ],
+)
+def test_the_leak_check_is_off_unless_the_image_says_something_of_it(
+    env: tuple[str, ...], added: tuple[str, ...]
+) -> None:
+    assert without_leak_check(env) == (*env, *added)
+
+
+@pytest.mark.parametrize(
+    ("scope", "lets"), [("0\n", True), ("1\n", True), ("2\n", False), ("3\n", False), (None, True)]
+)
+def test_yama_says_whether_jobs_may_trace(tmp_path: Path, scope: str | None, lets: bool) -> None:
+    if scope is not None:
+        (tmp_path / "scope").write_text(scope)
+    assert lets_jobs_trace(tmp_path / "scope") is lets
 
 
 def test_sockets_are_unix_tcp_and_udp() -> None:

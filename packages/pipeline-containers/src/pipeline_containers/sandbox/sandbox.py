@@ -17,6 +17,7 @@ from pipeline_containers.sandbox.account import Clock, account
 from pipeline_containers.sandbox.cleaner import Cleaner
 from pipeline_containers.sandbox.container import runtimes
 from pipeline_containers.sandbox.container.container import Attach, Container, Host, Recipe
+from pipeline_containers.sandbox.container.environment import without_leak_check
 from pipeline_containers.sandbox.container.identities import Identities, open_user_namespace
 from pipeline_containers.sandbox.container.layers import LayerIds
 from pipeline_containers.sandbox.container.roots import Roots, user_of
@@ -39,6 +40,7 @@ from pipeline_containers.sandbox.host.folders import SandboxFolders
 from pipeline_containers.sandbox.host.hierarchies import UNIFIED, find_cgroup_mounts
 from pipeline_containers.sandbox.host.id_ranges import FIRST_HOST_ID
 from pipeline_containers.sandbox.host.ids import OWN_ONLY, IdMap, find_ids
+from pipeline_containers.sandbox.host.yama import lets_jobs_trace
 from pipeline_containers.sandbox.program import can_wait_in_shell, check_program
 from pipeline_containers.sandbox.result.report import RunReport
 from pipeline_containers.sandbox.tool_run import ToolRun
@@ -100,7 +102,7 @@ class Sandbox:
                 hierarchies=root.hierarchies,
                 cgroup_parent=root.cgroup,
                 enforcement=self.enforcement,
-                seccomp=load_filter(),
+                filters={traces: load_filter(ptrace=traces) for traces in (False, True)},
                 swap_is_counted=cgroups.swap_is_counted(root.hierarchies, root.cgroup),
                 sockets_are_apart=self.enforcement.holds("memory")
                 and cgroups.sockets_are_apart(root.hierarchies, root.cgroup),
@@ -108,6 +110,7 @@ class Sandbox:
                 locks=self._locks,
                 open_files=open_files_of_job(most_open_files(), slots),
             )
+            self._can_trace = lets_jobs_trace()
             self.sweep()
             self._remove_old_cgroups()
             self._roots = _open_roots(self._folders.roots, ids, layer_ids)
@@ -285,12 +288,14 @@ class Sandbox:
         user = user_of(run.image, root.place)
         for number in (user.uid, user.gid):
             self._ids.outside(number)  # it has to have them
+        can_trace = run.limits.ptrace and self._can_trace
+        env = config.env if can_trace else without_leak_check(config.env)
         return Recipe(
             image=run.image.digest,
             root=root,
             program=program,
             cwd=run.kind.folder,
-            env=config.env,
+            env=env,
             user=user,
             limits=run.limits,
         )

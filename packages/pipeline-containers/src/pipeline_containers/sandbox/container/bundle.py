@@ -45,6 +45,9 @@ MASKED_FOLDERS = (
     "/sys/firmware",
     "/sys/fs/cgroup",
 )
+FILE_CAPABILITIES = ("CAP_CHOWN", "CAP_DAC_OVERRIDE", "CAP_FOWNER", "CAP_FSETID")
+ID_CAPABILITIES = ("CAP_SETUID", "CAP_SETGID")
+"""What a container's root may be given, within its user namespace: no capability beside."""
 READ_ONLY = ("/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys")
 
 
@@ -97,7 +100,7 @@ def runtime_config(bundle: Bundle, limits: Limits) -> dict[str, Any]:
             "args": list(bundle.command),
             "cwd": bundle.cwd,
             "env": _environment(bundle.env),
-            "capabilities": {},
+            "capabilities": _capabilities(bundle, limits),
             "noNewPrivileges": True,
             "rlimits": _rlimits(limits, bundle) if bundle.sets_rlimits else [],
             "oomScoreAdj": 500,  # rather the tool than what watches it
@@ -118,6 +121,18 @@ def runtime_config(bundle: Bundle, limits: Limits) -> dict[str, Any]:
             **({"cgroupsPath": bundle.cgroup} if bundle.cgroup else {}),
         },
     }
+
+
+def _capabilities(bundle: Bundle, limits: Limits) -> dict[str, list[str]]:
+    """Give none, or root those of files and ids; never such as a program could pass on to others.
+
+    Where no cgroup counts processes their limit is each user's, so there root stays one user.
+    """
+    if not limits.root_capabilities or bundle.user.uid != 0:
+        return {}
+    has_users = bundle.enforcement.holds("pids")
+    names = [*FILE_CAPABILITIES, *(ID_CAPABILITIES if has_users else ())]
+    return dict.fromkeys(("bounding", "effective", "permitted"), names)
 
 
 def _namespaces(bundle: Bundle) -> list[dict[str, str]]:

@@ -60,7 +60,8 @@ class Host:
     hierarchies: Hierarchies
     cgroup_parent: str
     enforcement: Enforcement
-    seccomp: dict[str, Any]
+    filters: Mapping[bool, dict[str, Any]]
+    """Of system calls, by whether a job's processes may trace each other."""
     swap_is_counted: bool
     sockets_are_apart: bool
     ceilings: Mapping[str, int]
@@ -147,7 +148,7 @@ class Container:
             user=recipe.user,
             cgroup=self.cgroup,
             ids=ids,
-            seccomp=host.seccomp,
+            seccomp=host.filters[recipe.limits.ptrace],
             swap_is_counted=host.swap_is_counted,
             ceilings=host.ceilings,
             has_terminal=has_terminal,
