@@ -14,7 +14,7 @@ import pytest
 from pipeline_containers.images.image import ImageConfig, StoredImage
 from pipeline_containers.sandbox.host.yama import lets_jobs_trace
 from pipeline_containers.sandbox.limits import Limits
-from pipeline_containers.sandbox.result.report import RunReport
+from pipeline_containers.sandbox.result.report import Ending, RunReport
 from pipeline_containers.sandbox.sandbox import Sandbox
 from pipeline_containers.sandbox.tool_run import ToolRun
 from pipeline_containers.sandbox.tools import TOOLS
@@ -179,3 +179,98 @@ def test_a_result_that_is_another_users_is_read(run: Run, quick_limits: Limits) 
     )
     report = run(script, limits=replace(quick_limits, root_capabilities=True))
     assert report.succeeded, report
+
+
+WRITES = """\
+echo new > /new && mkdir -p /var/cache/a && echo x > /var/cache/a/x
+rm /etc/group && ln -s passwd /etc/group && grep -c . /etc/group
+echo '# more' >> /etc/passwd && tail -n 1 /etc/passwd
+cd /opt/test-runner && mv bin other && mkdir bin && ls -A
+rm -r /etc && mkdir /etc && ls -A /etc
+chmod 700 /bin/busybox && stat -c '%a %u' /bin/busybox
+"""
+
+
+@pytest.fixture
+def writable(quick_limits: Limits) -> Limits:
+    """Room to write over the image's files."""
+    return replace(quick_limits, writable_root_bytes=8 * MIB)
+
+
+def test_an_image_is_written_over_for_one_job(
+    sandbox: Sandbox, make_image: Callable[..., StoredImage], writable: Limits
+) -> None:
+    image = make_image(f"{WRITES}\n{PASS}")
+    before = files_of(image)
+    for _ in range(2):
+        tool = ToolRun(image, TOOLS["test_runner"], "x", lambda _: None, writable)
+        report = sandbox.run(tool)
+        assert report.succeeded, report
+        assert report.stderr == ""
+        assert report.stdout.splitlines() == ["2", "# more", "bin", "other", "700 0"]
+    assert before == files_of(image)
+
+
+def files_of(image: StoredImage) -> dict[Path, tuple[float, ...]]:
+    """Say what an image's files are like, but for when they were read."""
+    found: dict[Path, tuple[float, ...]] = {}
+    for layer in image.layers:
+        for path in layer.rglob("*"):
+            status = path.lstat()
+            owner = (status.st_uid, status.st_gid)
+            found[path] = (status.st_ino, status.st_mode, *owner, status.st_size, status.st_mtime)
+    return found
+
+
+def test_others_than_root_write_where_their_image_lets_them(run: Run, writable: Limits) -> None:
+    script = f"echo x > /new; id -u; stat -c %u /; {PASS}"
+    report = run(script, limits=writable, config=ImageConfig(user="app"))
+    assert report.succeeded, report
+    assert report.stdout == "1000\n0\n"
+    assert "/new: Permission denied" in report.stderr
+
+
+@pytest.mark.parametrize(
+    "fills",
+    [
+        "head -c 9m /dev/zero > /big",
+        "exec 9> /big; rm /big; head -c 9m /dev/zero >&9; sleep 0.5; false",
+        "cd /bin; for i in 1 2 3 4 5 6 7 8 9; do cp busybox b$i || exit 1; done",
+        "for i in 1 2 3 4 5 6 7 8 9; do mkdir /d$i; cp /bin/busybox /d$i || exit 1; done",
+        "i=0; while [ $i -lt 2000 ]; do true > /f$i || exit 1; i=$((i+1)); done",
+        "i=0; while [ $i -lt 2000 ]; do ln /etc/passwd /f$i || exit 1; i=$((i+1)); done",
+    ],
+)
+def test_what_is_written_over_an_image_is_capped_and_named(
+    run: Run, writable: Limits, fills: str
+) -> None:
+    report = run(f"{fills}\nexit 1", limits=writable)
+    assert report.ending is Ending.DISK_LIMIT, report
+    assert report.which_limit == f"writable root of {8 * MIB} bytes and 1000 files"
+
+
+def test_what_is_written_over_an_image_is_the_jobs_memory(run: Run, writable: Limits) -> None:
+    small = replace(writable, memory_bytes=24 * MIB, writable_root_bytes=256 * MIB)
+    report = run("head -c 64m /dev/zero > /big", limits=small)
+    assert report.ending is Ending.MEMORY_LIMIT, report
+    fitting = run(f"head -c 6m /dev/zero > /big; {PASS}", limits=writable)
+    assert fitting.succeeded, fitting
+    assert (fitting.usage.peak_memory_bytes or 0) > 6 * MIB
+
+
+def test_a_container_that_waits_has_room_to_write_too(
+    open_sandbox: Callable[..., Sandbox],
+    make_image: Callable[..., StoredImage],
+    writable: Limits,
+) -> None:
+    image = make_image(f"echo x > /new && cat /new; {PASS}")
+    tool = ToolRun(image, TOOLS["test_runner"], "x", lambda _: None, writable)
+    with open_sandbox(2) as warm:
+        warm.run(tool)
+        warm.settle()
+        report = warm.run(tool)
+        assert report.was_made_ahead
+        assert report.stdout == "x\n", report
+        warm.settle()
+        other = warm.run(replace(tool, limits=replace(writable, writable_root_bytes=4 * MIB)))
+        assert not other.was_made_ahead

@@ -1,6 +1,7 @@
 """The OCI runtime configuration of one run: pure, from the image's configuration and the limits.
 
-All namespaces, no capability, no new privileges, a read-only root, everything writable capped.
+All namespaces, no capability, no new privileges, a read-only root, everything writable capped; but
+for what a kind or a track is given beside.
 Source: the OCI runtime specification, `config.md` and `config-linux.md`.
 """
 
@@ -93,7 +94,7 @@ def runtime_config(bundle: Bundle, limits: Limits) -> dict[str, Any]:
     return {
         "ociVersion": "1.0.2",
         "hostname": "tool",
-        "root": {"path": str(bundle.root), "readonly": True},
+        "root": {"path": str(bundle.root), "readonly": not limits.writable_root_bytes},
         "process": {
             "terminal": bundle.has_terminal,
             "user": {"uid": bundle.user.uid, "gid": bundle.user.gid, "umask": 0o022},

@@ -40,7 +40,7 @@ from pipeline_containers.sandbox.host.file_locks import FileLockWatch
 from pipeline_containers.sandbox.host.hierarchies import Hierarchies
 from pipeline_containers.sandbox.host.rights import may_set_limits_of_others
 from pipeline_containers.sandbox.limits import Limits
-from pipeline_containers.sandbox.result.report import Ending
+from pipeline_containers.sandbox.result.report import DISKS, WRITABLE_ROOT, Ending
 from pipeline_containers.sandbox.tools import SHELL, late_command, tool_command
 from pipeline_containers.system.command import CancelFlag
 from pipeline_containers.system.mountinfo import unmount
@@ -99,6 +99,7 @@ class Container:
         self.identity = identity
         self.job_folder = folder / "job"
         self._root, self._devices = folder / "root", folder / "dev"
+        self._changes = folder / "changes"
         self.cgroup = f"{host.cgroup_parent}/{self.name}" if host.cgroup_parent else ""
         self._host = host
         self._recipe = recipe
@@ -106,7 +107,8 @@ class Container:
         self._uid = identity.ids.outside(recipe.user.uid)
         self._gid = identity.ids.outside(recipe.user.gid)
         self._inherited: Mapping[str, int] = {}
-        self._full = self._followed = ""
+        self._full: dict[str, str] = {}
+        self._followed = ""
         self._peaks: cgroups.Peaks | None = None
         self._sockets: cgroups.SocketWatch | None = None
         self._init: Init | None = None
@@ -132,7 +134,12 @@ class Container:
         recipe, host, ids = self._recipe, self._host, self.identity.ids
         self._root.mkdir(mode=0o711)
         root = recipe.root
-        mount_root(root.layers, self._root, self.identity.mapping, root.source)
+        changes = None
+        if recipe.limits.writable_root_bytes:
+            changes = self._changes
+            changes.mkdir(mode=0o700)
+            mounts.mount_changes(changes, recipe.limits, ids.root, ids.root)
+        mount_root(root.layers, self._root, self.identity.mapping, root.source, changes)
         self.job_folder.mkdir(mode=0o700)
         mounts.mount_job_folder(self.job_folder, recipe.limits, self._uid, self._gid)
         devices = None
@@ -275,8 +282,8 @@ class Container:
         counters = cgroups.read_counters(self._host.hierarchies, self.cgroup)
         return self._peaks.complete(counters) if self._peaks else counters
 
-    def full(self) -> str:
-        """Return what of its job folder had run out at the last look: "bytes", "files" or nothing.
+    def full(self) -> Mapping[str, str]:
+        """Return what had run out at the last look: "bytes" or "files", by `DISKS`.
 
         A file that has no name any more fills it too, and is gone with the process that has it
         open: so it is looked at while that runs. What comes and goes between two looks is not seen.
@@ -310,11 +317,14 @@ class Container:
             self._peaks.look()
 
     def _look_how_full(self) -> None:
-        state = os.statvfs(self.job_folder)
-        if state.f_bavail == 0:
-            self._full = "bytes"
-        elif state.f_favail == 0:
-            self._full = "files"
+        for disk, place in zip(DISKS, (self.job_folder, self._changes), strict=True):
+            if disk == WRITABLE_ROOT and not self._recipe.limits.writable_root_bytes:
+                continue
+            state = os.statvfs(place)
+            if state.f_bavail == 0:
+                self._full[disk] = "bytes"
+            elif state.f_favail == 0:
+                self._full[disk] = "files"
 
     def _created(self) -> Init:
         if self._init is None:
@@ -358,7 +368,7 @@ class Container:
             raise SandboxError(f"the cgroup {self.cgroup} cannot be removed")
 
     def _remove_folder(self) -> None:
-        for place in (self._devices, self.job_folder, self._root):
+        for place in (self._devices, self.job_folder, self._root, self._changes):
             if place.exists():
                 unmount(place)
         with contextlib.suppress(FileNotFoundError):

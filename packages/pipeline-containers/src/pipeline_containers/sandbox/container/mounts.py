@@ -4,6 +4,7 @@ import os
 import stat
 from pathlib import Path
 
+from pipeline_containers.sandbox.container.layers import make_changes
 from pipeline_containers.sandbox.limits import Limits
 from pipeline_containers.system import syscalls
 
@@ -35,6 +36,20 @@ def mount_job_folder(target: Path, limits: Limits, uid: int, gid: int) -> None:
         f"mode=0700,uid={uid},gid={gid}"
     )
     syscalls.mount("job", str(target), "tmpfs", syscalls.MS_NOSUID | syscalls.MS_NODEV, options)
+
+
+def mount_changes(target: Path, limits: Limits, uid: int, gid: int) -> None:
+    """Mount at `target` what takes what is written over an image's files; the ids are the host's.
+
+    Of capped size, with as many files as a job folder may have.
+    """
+    own_files = 4  # its folder, and three of an overlay's
+    options = (
+        f"size={limits.writable_root_bytes},nr_inodes={limits.job_folder_files + own_files},"
+        "mode=0700"
+    )
+    syscalls.mount("changes", str(target), "tmpfs", syscalls.MS_NOSUID | syscalls.MS_NODEV, options)
+    make_changes(target, uid, gid)
 
 
 def mount_devices(target: Path, uid: int, gid: int) -> Path:
