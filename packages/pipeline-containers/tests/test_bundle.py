@@ -28,8 +28,8 @@ from pipeline_containers.sandbox.host.yama import lets_jobs_trace
 from pipeline_containers.sandbox.limits import Limits
 from pipeline_containers.system.units import MIB
 
-PASSWD = "root:x:0:0::/root:/bin/sh\nbroken\napp:x:1000:1001::/:/bin/sh\nbig:x:99999:1::/:\n"
-PASSWD += "grouped:x:7:1000720000::/:\noddly:x:8:staff::/:\n"
+PASSWD = "root:x:0:0::/root:/bin/sh\nbroken\napp:x:1000:1001::/app:/bin/sh\nbig:x:99999:1::/:\n"
+PASSWD += "grouped:x:7:1000720000::/:\noddly:x:8:staff::/:\nshort:x:9:9\n"
 GROUP = "root:x:0:\nstaff:x:50:app\nfar:x:70000:\n"
 
 
@@ -37,6 +37,7 @@ def config(limits: Limits | None = None, **changes: Any) -> dict[str, Any]:
     values: dict[str, Any] = {
         "root": Path("/r"),
         "job_folder": Path("/j"),
+        "tmp": Path("/t"),
         "command": ("bin/run.sh", "two-fer"),
         "cwd": "/opt/test-runner",
         "env": ("A=1", "A=2", "PATH=/bin"),
@@ -100,14 +101,13 @@ def test_files_are_hidden_by_the_runtime_or_by_a_device_of_its_own() -> None:
 
 
 def test_every_limit_is_there() -> None:
-    limits = Limits(memory_bytes=64 * MIB, cpus=0.5, pids=7, tmp_bytes=4096, shm_bytes=8192)
+    limits = Limits(memory_bytes=64 * MIB, cpus=0.5, pids=7, shm_bytes=8192)
     made = config(limits)
     resources = made["linux"]["resources"]
     assert resources["memory"] == {"limit": 64 * MIB, "swap": 64 * MIB}
     assert resources["pids"] == {"limit": 7}
     assert resources["cpu"] == {"period": 100_000, "quota": 50_000, "shares": 512}
     options = {entry["destination"]: entry["options"] for entry in made["mounts"]}
-    assert "size=4096" in options["/tmp"]
     assert "size=8192" in options["/dev/shm"]
     assert "max=16" in options["/dev/pts"]
     limited = {entry["type"]: entry["hard"] for entry in made["process"]["rlimits"]}
@@ -140,7 +140,8 @@ def test_what_can_be_written_is_capped_or_the_job_folder() -> None:
             assert any(option.startswith("size=") for option in entry["options"])
             assert any(option.startswith("nr_inodes=") for option in entry["options"])
         elif entry["type"] == "bind":
-            assert (entry["source"], entry["destination"]) == ("/j", "/mnt/exercism-iteration")
+            own = {"/mnt/exercism-iteration": "/j", "/tmp": "/t"}
+            assert entry["source"] == own[entry["destination"]]
 
 
 def test_the_process() -> None:
@@ -181,14 +182,15 @@ def test_limits_that_nothing_could_run_in(wrong: dict[str, Any]) -> None:
 @pytest.mark.parametrize(
     ("user", "ids"),
     [
-        ("", User(0, 0)),
-        ("root", User(0, 0)),
-        ("app", User(1000, 1001)),
-        ("1000", User(1000, 1001)),
+        ("", User(0, 0, "/root")),
+        ("root", User(0, 0, "/root")),
+        ("app", User(1000, 1001, "/app")),
+        ("1000", User(1000, 1001, "/app")),
         ("4242", User(4242, 0)),
-        ("app:staff", User(1000, 50)),
-        ("app:7", User(1000, 7)),
+        ("app:staff", User(1000, 50, "/app")),
+        ("app:7", User(1000, 7, "/app")),
         ("4242:staff", User(4242, 50)),
+        ("short", User(9, 9)),
     ],
 )
 def test_users(user: str, ids: User) -> None:

@@ -20,10 +20,12 @@ from pipeline_containers.sandbox.container.container import Attach, Container, H
 from pipeline_containers.sandbox.container.environment import without_leak_check
 from pipeline_containers.sandbox.container.identities import Identities, open_user_namespace
 from pipeline_containers.sandbox.container.layers import LayerIds
-from pipeline_containers.sandbox.container.roots import Roots, user_of
+from pipeline_containers.sandbox.container.places import WritablePlace, find_home, with_home
+from pipeline_containers.sandbox.container.roots import ImageRoot, Roots, user_of
 from pipeline_containers.sandbox.container.runtime import Runtime, watch_orphans
 from pipeline_containers.sandbox.container.runtimes import Identified, identify
 from pipeline_containers.sandbox.container.seccomp import load_filter
+from pipeline_containers.sandbox.container.users import User
 from pipeline_containers.sandbox.host import cgroups
 from pipeline_containers.sandbox.host.background import Background
 from pipeline_containers.sandbox.host.cgroup_root import open_cgroup_root
@@ -209,6 +211,11 @@ class Sandbox:
         notes = list(self.cgroup_root.notes)
         if self._roots.why_not_mapped:
             notes.append(f"layers are copied to other owners, for {self._roots.why_not_mapped}")
+        if not self._roots.can_stack:
+            notes.append(
+                "HOME and VOLUMEs that an image has files in cannot be written to: the folder "
+                "lies on an overlay, and another cannot be made of one of it"
+            )
         if why := why_files_run_out(most_open_files(), memory_bytes()):
             notes.append(why)
         return notes
@@ -290,15 +297,37 @@ class Sandbox:
             self._ids.outside(number)  # it has to have them
         can_trace = run.limits.ptrace and self._can_trace
         env = config.env if can_trace else without_leak_check(config.env)
+        home, places = self._places(root, user, run)
         return Recipe(
             image=run.image.digest,
             root=root,
             program=program,
             cwd=run.kind.folder,
-            env=env,
+            env=(*env, f"HOME={home}"),
             user=user,
             limits=run.limits,
+            places=places,
         )
+
+    def _places(
+        self, root: ImageRoot, user: User, run: ToolRun
+    ) -> tuple[str, tuple[WritablePlace, ...]]:
+        """Find out where HOME is, and what of the root can be written to in any case."""
+        is_given = self._roots.layer_ids is LayerIds.OWNED
+        owner = (user.uid, user.gid)
+        home = find_home(
+            root.place,
+            run.image.config.env,
+            user,
+            (self._ids.outside(user.uid), self._ids.outside(user.gid)) if is_given else owner,
+            root.volumes,
+            is_root_writable=bool(run.limits.writable_root_bytes),
+            passes_over_modes=run.limits.root_capabilities and user.uid == 0,
+        )
+        places = with_home(root.volumes, home)
+        if not self._roots.can_stack:
+            places = tuple(place for place in places if not place.has_content)
+        return home.path, places
 
     def _new(self, recipe: Recipe) -> Container:
         identity = self._identities.take()

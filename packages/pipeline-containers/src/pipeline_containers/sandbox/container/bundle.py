@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from pipeline_containers.sandbox.container.places import SHM, TMP
 from pipeline_containers.sandbox.container.users import User
 from pipeline_containers.sandbox.host.enforcement import FULL, Enforcement
 from pipeline_containers.sandbox.host.ids import IdMap
@@ -65,6 +66,7 @@ class Bundle:
 
     root: Path
     job_folder: Path
+    tmp: Path
     command: Sequence[str]
     cwd: str
     env: Sequence[str]
@@ -78,6 +80,8 @@ class Bundle:
     enforcement: Enforcement = FULL
     user_namespace: str = ""
     devices: Path | None = None
+    places: Sequence[tuple[str, Path]] = ()
+    """What is bound over folders of the root, by their paths, outer ones first."""
     masked_files: Sequence[str] | None = None
     open_files: int = 2**63
     """Of all its processes together."""
@@ -181,6 +185,7 @@ def _mounts(bundle: Bundle, limits: Limits) -> list[dict[str, Any]]:
     hard = ["nosuid", "nodev"]
     no_exec = [*hard, "noexec"]
     return [
+        *(_mount(path, "bind", str(place), [*hard, "bind", "rw"]) for path, place in bundle.places),
         _mount("/proc", "proc", "proc", no_exec),
         _devices(bundle),
         _mount(
@@ -191,22 +196,12 @@ def _mounts(bundle: Bundle, limits: Limits) -> list[dict[str, Any]]:
         ),
         _mount("/dev/mqueue", "mqueue", "mqueue", no_exec),
         _mount(
-            "/dev/shm",  # noqa: S108 -- the container's own
+            SHM,
             "tmpfs",
             "shm",
             [*no_exec, "mode=1777", f"size={limits.shm_bytes}", "nr_inodes=4096"],
         ),
-        _mount(
-            "/tmp",  # noqa: S108 -- the container's own
-            "tmpfs",
-            "tmpfs",
-            [
-                *hard,
-                "mode=1777",
-                f"size={limits.tmp_bytes}",
-                f"nr_inodes={limits.job_folder_files}",
-            ],
-        ),
+        _mount(TMP, "bind", str(bundle.tmp), [*hard, "bind", "rw"]),
         _mount("/sys", "sysfs", "sysfs", [*no_exec, "ro"]),
         _mount(JOB_FOLDER, "bind", str(bundle.job_folder), [*hard, "bind", "rw"]),
         *(

@@ -28,8 +28,10 @@ from pipeline_containers.sandbox.container.bundle import (
     runtime_config,
 )
 from pipeline_containers.sandbox.container.console import ConsoleSocket
+from pipeline_containers.sandbox.container.environment import value_of
 from pipeline_containers.sandbox.container.identities import Identity
 from pipeline_containers.sandbox.container.layers import mount_root
+from pipeline_containers.sandbox.container.places import HOME_IN_TMP, WritablePlace
 from pipeline_containers.sandbox.container.roots import ImageRoot
 from pipeline_containers.sandbox.container.runtime import Init, Runtime
 from pipeline_containers.sandbox.container.streams import Stream, StreamWatch
@@ -81,6 +83,8 @@ class Recipe:
     env: tuple[str, ...]
     user: User
     limits: Limits
+    places: tuple[WritablePlace, ...] = ()
+    """What of the root can be written to in any case."""
 
 
 class _State(enum.Enum):
@@ -99,7 +103,7 @@ class Container:
         self.identity = identity
         self.job_folder = folder / "job"
         self._root, self._devices = folder / "root", folder / "dev"
-        self._changes = folder / "changes"
+        self._changes, self._tmp = folder / "changes", folder / "tmp"
         self.cgroup = f"{host.cgroup_parent}/{self.name}" if host.cgroup_parent else ""
         self._host = host
         self._recipe = recipe
@@ -142,6 +146,14 @@ class Container:
         mount_root(root.layers, self._root, self.identity.mapping, root.source, changes)
         self.job_folder.mkdir(mode=0o700)
         mounts.mount_job_folder(self.job_folder, recipe.limits, self._uid, self._gid)
+        owner = (self._uid, self._gid)
+        self._tmp.mkdir(mode=0o711)
+        has_home = value_of(recipe.env, "HOME") == HOME_IN_TMP
+        tmp = mounts.mount_tmp(self._tmp, recipe.limits, ids.root, owner, has_home=has_home)
+        places = [
+            (place.path, mounts.mount_place(self._tmp, name, self._root, place, owner))
+            for name, place in self._named_places()
+        ]
         devices = None
         if ids.is_of_host:
             self._devices.mkdir(mode=0o711)
@@ -149,6 +161,8 @@ class Container:
         bundle = Bundle(
             root=self._root,
             job_folder=self.job_folder,
+            tmp=tmp,
+            places=places,
             command=command,
             cwd=recipe.cwd,
             env=recipe.env,
@@ -170,6 +184,10 @@ class Container:
             self._inherited = resource_limits(recipe.limits, bundle)
         config = runtime_config(bundle, recipe.limits)
         (self._folder / "config.json").write_text(json.dumps(config))
+
+    def _named_places(self) -> list[tuple[str, WritablePlace]]:
+        """Give each place a name in the file system that they are in."""
+        return [(f"place-{number}", place) for number, place in enumerate(self._recipe.places)]
 
     def _masked_files(self, devices: Path | None) -> list[str] | None:
         """List what is to be hidden by a device file of the container's own, if not by the runtime.
@@ -368,7 +386,9 @@ class Container:
             raise SandboxError(f"the cgroup {self.cgroup} cannot be removed")
 
     def _remove_folder(self) -> None:
-        for place in (self._devices, self.job_folder, self._root, self._changes):
+        bound = [self._tmp / name for name, place in self._named_places() if place.has_content]
+        own = (self._devices, self.job_folder, self._tmp, self._root, self._changes)
+        for place in (*bound, *own):
             if place.exists():
                 unmount(place)
         with contextlib.suppress(FileNotFoundError):

@@ -196,6 +196,31 @@ def find_layer_ids(folder: Path, ids: IdMap, user_namespace: int | None) -> tupl
             unmount(target)
 
 
+def can_stack(folder: Path) -> bool:
+    """Find out by trying whether what is written over a root made in a folder can go elsewhere.
+
+    The kernel makes overlays of overlays, but not of those.
+    """
+    with tempfile.TemporaryDirectory(prefix="try.", dir=folder) as name:
+        above, below, root, changes, target = (
+            Path(name, part) for part in ("above", "below", "root", "changes", "target")
+        )
+        for made in (above, below, root, changes, target):
+            made.mkdir()
+        try:
+            syscalls.mount("try", str(changes), "tmpfs", _FLAGS, "size=64k,nr_inodes=16,mode=0700")
+            make_changes(changes, 0, 0)
+            mount_root((above, below), root, None)
+            mount_root((root,), target, None, changes=changes)
+        except SandboxError:
+            return False
+        finally:
+            for place in (target, root, changes):
+                if place.is_mount():
+                    unmount(place)
+        return True
+
+
 def give_layer(layer: Path, ids: IdMap) -> None:
     """Give the files of an unpacked layer to the ids that a container's are outside of it.
 
