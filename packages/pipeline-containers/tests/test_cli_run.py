@@ -85,6 +85,8 @@ def test_a_report_for_programs(work: Path, solution: Path, root: Callable[[str],
         ("wall_s=soon", "'soon' is not a number"),
         ("wall_s=0", "wall_s must be more than 0"),
         ("memory_bytes=1MiB", "memory_bytes must be at least"),
+        ("ptrace=1", "'1' is neither true nor false"),
+        ("writable_root_bytes=-1", "writable_root_bytes must be 0 or more"),
     ],
 )
 def test_a_limit_that_is_none(work: Path, solution: Path, limit: str, problem: str) -> None:
