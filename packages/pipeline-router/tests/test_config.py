@@ -7,7 +7,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from pipeline_protocol.settings import GIB, MIB, SourceSettings
+from pipeline_protocol.settings import GIB, MIB, LimitSettings, SourceSettings
 from pipeline_router.config import Config, Sts, Versions
 from pipeline_router.config_file import MARKER, ConfigFile, ConfigLocked
 from pipeline_router.config_parse import BadConfig, size
@@ -93,6 +93,48 @@ channels:
     assert "validation" not in described["builders"], "they run no tool"
 
 
+def test_a_channel_may_be_configured_by_its_alias(write: Write) -> None:
+    config, entries = write(
+        f"""
+channels:
+  static_analyzers: {{tool: "{{track}}-analyser", limits: {{wall_s: 7}}}}
+{MARKER}
+versions:
+  static_analyzers: {{ruby: {{v1: {{}}}}}}
+"""
+    ).read()
+    assert config.channels["static_analysers"].tool == "{track}-analyser"
+    assert config.channels["static_analysers"].defaults.limits.wall_s == 7
+    assert "static_analyzers" not in config.channels
+    assert list(entries["static_analysers"]["ruby"]) == ["v1"]
+
+
+def test_what_is_loosened_is_off_unless_it_is_said_of_all_a_channel_or_a_track(
+    write: Write,
+) -> None:
+    config, _ = write("""
+limits: {ptrace: true}
+channels:
+  test_runners:
+    limits: {writable_root: 256MiB}
+    tracks:
+      c: {limits: {root_capabilities: true}}
+      ruby: {limits: {ptrace: false, writable_root: 0}}
+""").read()
+
+    def loosened(channel: str, track: str) -> tuple[int, bool, bool]:
+        own = config.channels[channel]
+        limits = own.tracks.get(track, own.defaults).limits
+        return limits.writable_root_bytes, limits.ptrace, limits.root_capabilities
+
+    assert loosened("representers", "c") == (0, True, False)
+    assert loosened("test_runners", "go") == (256 * MIB, True, False)
+    assert loosened("test_runners", "c") == (256 * MIB, True, True)
+    assert loosened("test_runners", "ruby") == (0, False, False)
+    untold, _ = write("").read()
+    assert untold.channels["test_runners"].defaults.limits == LimitSettings()
+
+
 def test_limits_are_overlaid_and_ceilings_never_lie_below(write: Write) -> None:
     config, _ = write("""
 limits: {wall_s: 10, memory: 2GiB}
@@ -171,6 +213,8 @@ def test_what_this_router_cannot_do_is_refused_whenever_the_file_is_read(tmp_pat
 
 
 BAD = {
+    "limits: {writable_root: -1}": "limits.writable_root: -1 is not a size like 64MiB or 500kB",
+    "limits: {ptrace: 1}": "limits.ptrace: Expected `bool`, got `int`",
     "rooter: {}": "rooter: unknown key (did you mean 'router'?)",
     "router: {queu: 3}": "router.queu: unknown key (did you mean 'queue'?)",
     "router: {queue: many}": "router.queue: Expected `int`, got `str`",
@@ -216,6 +260,9 @@ BAD = {
         "channels.test_runner: unknown channel 'test_runner' (did you mean 'test_runners'?); "
         "channels are test_runners, static_analysers, recommenders, representers, builders"
     ),
+    "channels: {static_analysers: {}, static_analyzers: {}}": (
+        "channels.static_analyzers: static_analysers are there already, by another name"
+    ),
     "channels: {builders: {tool: x}}": "channels.builders.tool: builders run no tool",
     "channels: {builders: {tracks: {ruby: {}}}}": (
         "channels.builders.tracks.ruby: builders serve all tracks"
@@ -239,6 +286,9 @@ BAD = {
     f"{MARKER}\nrouter: {{}}": "router: belongs above the line below which the router writes",
     f"{MARKER}\nversions: {{builders: {{}}}}": (
         "versions.builders: channel 'builders' has no versions: its workers run no tool"
+    ),
+    f"{MARKER}\nversions: {{static_analysers: {{}}, static_analyzers: {{}}}}": (
+        "versions.static_analyzers: static_analysers are there already, by another name"
     ),
     f"{MARKER}\nversions: {{test_runners: {{ruby: {{1.5: {{}}}}}}}}": (
         "versions.test_runners.ruby.1.5: Expected `str`, got `float` (put it in quotes)"

@@ -10,7 +10,15 @@ from msgspec import UNSET, Meta, Struct, UnsetType
 from msgspec.structs import asdict, fields, replace
 
 from pipeline_protocol.channels import CHANNELS, channel_named, tool_channel_named
-from pipeline_protocol.names import Digest, Installation, Slug, Version, described, nearest
+from pipeline_protocol.names import (
+    BUCKET,
+    Digest,
+    Installation,
+    Slug,
+    Version,
+    described,
+    nearest,
+)
 from pipeline_protocol.settings import (
     CeilingSettings,
     InputSettings,
@@ -42,6 +50,7 @@ class LimitsText(
         "result_bytes": "result",
         "job_folder_bytes": "job_folder",
         "tmp_bytes": "tmp",
+        "writable_root_bytes": "writable_root",
     },
 ):
     """LimitSettings as people write them; what is left out is inherited."""
@@ -56,6 +65,9 @@ class LimitsText(
     job_folder_bytes: Size | UnsetType = UNSET
     job_folder_files: Annotated[int, Meta(ge=1, le=10_000_000)] | UnsetType = UNSET
     tmp_bytes: Size | UnsetType = UNSET
+    writable_root_bytes: Annotated[int, Meta(ge=0, le=1 << 50)] | UnsetType = UNSET
+    ptrace: bool | UnsetType = UNSET
+    root_capabilities: bool | UnsetType = UNSET
 
     def over(self, limits: LimitSettings) -> LimitSettings:
         """Return `limits`, changed where this says something."""
@@ -155,11 +167,13 @@ def _entries(sections: dict[Any, Any]) -> Entries:
     entries: Entries = {}
     for channel, tracks in _mapping(sections.get("versions"), "versions").items():
         path = f"versions.{channel}"
-        _checked(tool_channel_named, str(channel), path)
-        entries[channel] = {}
+        name = _checked(tool_channel_named, str(channel), path).name
+        if name in entries:
+            raise BadConfig(f"{path}: {name} are there already, by another name")
+        entries[name] = {}
         for track, versions in _mapping(tracks, path).items():
             _name(track, Slug, f"{path}.{track}")
-            entries[channel][track] = {
+            entries[name][track] = {
                 _name(version, Version, f"{path}.{track}.{version}"): _struct(
                     entry, Entry, f"{path}.{track}.{version}"
                 )
@@ -169,10 +183,14 @@ def _entries(sections: dict[Any, Any]) -> Entries:
 
 
 def _channels(data: dict[Any, Any], limits: LimitsText) -> dict[str, ChannelConfig]:
-    for name in data:
-        _checked(channel_named, str(name), f"channels.{name}")
+    said = {}
+    for name, content in data.items():
+        channel = _checked(channel_named, str(name), f"channels.{name}").name
+        if channel in said:
+            raise BadConfig(f"channels.{name}: {channel} are there already, by another name")
+        said[channel] = _struct(content, _Channel, f"channels.{name}")
     return {
-        name: _channel(name, default, _struct(data.get(name), _Channel, f"channels.{name}"), limits)
+        name: _channel(name, default, said.get(name, _Channel()), limits)
         for name, default in default_channels().items()
     }
 
@@ -226,11 +244,14 @@ _UNITS: Final = {
     **{f"{prefix}iB": 1024**n for n, prefix in enumerate("KMGT", 1)},
 }
 _SIZES: Final = frozenset(
-    {"queue_bytes", "memory", "stdout", "stderr", "result", "job_folder", "tmp"}
+    {
+        *("queue_bytes", "memory", "stdout", "stderr", "result", "job_folder", "tmp"),
+        "writable_root",
+    }
 )
 """Keys whose values are sizes."""
 _SIZE: Final = re.compile(r"(\d+(?:\.\d+)?) ?([A-Za-z]*)")
-_S3_PREFIX: Final = re.compile(r"s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]/(?:[^\x00-\x1f\x7f]*/)?")
+_S3_PREFIX: Final = re.compile(rf"s3://{BUCKET}/(?:[^\x00-\x1f\x7f]*/)?")
 
 
 def size(value: object) -> int:

@@ -17,6 +17,7 @@ from pipeline_containers.sandbox.account import Clock, account
 from pipeline_containers.sandbox.cleaner import Cleaner
 from pipeline_containers.sandbox.container import runtimes
 from pipeline_containers.sandbox.container.container import Attach, Container, Host, Recipe
+from pipeline_containers.sandbox.container.environment import without_leak_check
 from pipeline_containers.sandbox.container.identities import (
     Identities,
     Identity,
@@ -24,10 +25,12 @@ from pipeline_containers.sandbox.container.identities import (
 )
 from pipeline_containers.sandbox.container.layers import LayerIds
 from pipeline_containers.sandbox.container.mounts import why_cgroups_stay_hidden
-from pipeline_containers.sandbox.container.roots import Roots, user_of
+from pipeline_containers.sandbox.container.places import WritablePlace, find_home, with_home
+from pipeline_containers.sandbox.container.roots import ImageRoot, Roots, user_of
 from pipeline_containers.sandbox.container.runtime import Runtime, watch_orphans
 from pipeline_containers.sandbox.container.runtimes import Identified, identify
 from pipeline_containers.sandbox.container.seccomp import load_filter
+from pipeline_containers.sandbox.container.users import User
 from pipeline_containers.sandbox.host import cgroups
 from pipeline_containers.sandbox.host.background import Background
 from pipeline_containers.sandbox.host.cgroup_root import open_cgroup_root
@@ -40,6 +43,7 @@ from pipeline_containers.sandbox.host.enforcement import (
     most_processes,
     open_files_of_job,
     processes_of_jobs,
+    why_crashes_are_handled,
     why_files_run_out,
 )
 from pipeline_containers.sandbox.host.file_locks import FileLockWatch
@@ -50,6 +54,7 @@ from pipeline_containers.sandbox.host.ids import OWN_ONLY, IdMap, find_ids
 from pipeline_containers.sandbox.host.options import NATIVE, RUNC
 from pipeline_containers.sandbox.host.pinning import usable_processors
 from pipeline_containers.sandbox.host.processors import Processors
+from pipeline_containers.sandbox.host.yama import lets_jobs_trace
 from pipeline_containers.sandbox.launcher.binary import open_launcher
 from pipeline_containers.sandbox.launcher.filters import Filters
 from pipeline_containers.sandbox.launcher.native import NativeRuntime
@@ -63,6 +68,7 @@ from pipeline_containers.sandbox.warm import WarmPool
 from pipeline_containers.system.mountinfo import mounts_below, unmount
 
 _log = logging.getLogger(__name__)
+_CORE_PATTERN = Path("/proc/sys/kernel/core_pattern")
 
 OnTrouble = Callable[[str], None]
 """Hears, on a thread of the sandbox's own, of what could not be cleared away."""
@@ -134,7 +140,7 @@ class Sandbox:
                 processors=self._processors,
                 cgroup_parent=root.cgroup,
                 enforcement=self.enforcement,
-                seccomp=load_filter(),
+                filters={traces: load_filter(ptrace=traces) for traces in (False, True)},
                 swap_is_counted=cgroups.swap_is_counted(root.hierarchies, root.cgroup),
                 sockets_are_apart=self.enforcement.holds("memory")
                 and cgroups.sockets_are_apart(root.hierarchies, root.cgroup),
@@ -142,6 +148,7 @@ class Sandbox:
                 locks=self._locks,
                 open_files=open_files_of_job(most_open_files(), slots),
             )
+            self._can_trace = lets_jobs_trace()
             self.sweep()
             self._remove_old_cgroups()
             self._roots = _open_roots(self._folders.roots, ids, layer_ids)
@@ -252,7 +259,14 @@ class Sandbox:
             notes.append(self._why_cgroups_hidden)
         if self.why_not_native:
             notes.append(f"jobs are started by {self._runtime.family.name}: {self.why_not_native}")
+        if not self._roots.can_stack:
+            notes.append(
+                "HOME and VOLUMEs that an image has files in cannot be written to: the folder "
+                "lies on an overlay, and another cannot be made of one of it"
+            )
         if why := why_files_run_out(most_open_files(), memory_bytes()):
+            notes.append(why)
+        if why := why_crashes_are_handled(self._host.ceilings, _CORE_PATTERN.read_text()):
             notes.append(why)
         return notes
 
@@ -338,19 +352,20 @@ class Sandbox:
         filters = Filters()
         own = NativeRuntime(launcher, self._folders.runtime, root.hierarchies, root.cgroup, filters)
         image = side_by_side.make_image(self._folders.self_test.with_name("side-by-side"))
-        recipe = self._recipe(
-            ToolRun(image, self_test.KIND, self_test.SLUG, lambda _: None, side_by_side.LIMITS)
-        )
         identity = self._identities.take()  # one after the other: ids and all are the same
         try:
-            reference = self._look(host, recipe, identity)
-            if reference.instructions is not None:
-                filters.put(host.seccomp, reference.instructions)
-            seen = self._look(replace(host, runtime=own), recipe, identity)
+            for limits in side_by_side.KINDS_OF_LIMITS:
+                job = ToolRun(image, self_test.KIND, self_test.SLUG, lambda _: None, limits)
+                recipe = self._recipe(job)
+                reference = self._look(host, recipe, identity)
+                if reference.instructions is not None:
+                    filters.put(host.filters[limits.ptrace], reference.instructions)
+                seen = self._look(replace(host, runtime=own), recipe, identity)
+                if found := side_by_side.differences(reference, seen):
+                    what = "; ".join(found)
+                    raise SandboxError(f"the native launcher differs from runc here, in {what}")
         finally:
             self._identities.give_back(identity)
-        if found := side_by_side.differences(reference, seen):
-            raise SandboxError(f"the native launcher differs from runc here, in {'; '.join(found)}")
         return own
 
     def _look(self, host: Host, recipe: Recipe, identity: Identity) -> side_by_side.View:
@@ -378,15 +393,39 @@ class Sandbox:
         user = user_of(run.image, root.place)
         for number in (user.uid, user.gid):
             self._ids.outside(number)  # it has to have them
+        can_trace = run.limits.ptrace and self._can_trace
+        env = config.env if can_trace else without_leak_check(config.env)
+        home, places = self._places(root, user, run)
         return Recipe(
             image=run.image.digest,
             root=root,
             program=program,
             cwd=run.kind.folder,
-            env=config.env,
+            env=(*env, f"HOME={home}"),
             user=user,
             limits=run.limits,
+            places=places,
         )
+
+    def _places(
+        self, root: ImageRoot, user: User, run: ToolRun
+    ) -> tuple[str, tuple[WritablePlace, ...]]:
+        """Find out where HOME is, and what of the root can be written to in any case."""
+        is_given = self._roots.layer_ids is LayerIds.OWNED
+        owner = (user.uid, user.gid)
+        home = find_home(
+            root.place,
+            run.image.config.env,
+            user,
+            (self._ids.outside(user.uid), self._ids.outside(user.gid)) if is_given else owner,
+            root.volumes,
+            is_root_writable=bool(run.limits.writable_root_bytes),
+            passes_over_modes=run.limits.root_capabilities and user.uid == 0,
+        )
+        places = with_home(root.volumes, home)
+        if not self._roots.can_stack:
+            places = tuple(place for place in places if not place.has_content)
+        return home.path, places
 
     def _new(self, recipe: Recipe) -> Container:
         identity = self._identities.take()

@@ -63,8 +63,13 @@ while [ ! -e "$2go" ]; do $b usleep 5000; done
 echo over >&2
 exit 7
 """
-LIMITS = replace(self_test.LIMITS, cpus=0.5, wall_s=30)
-"""No whole processor: a job has its own one, and which that is differs."""
+_STRICT = replace(self_test.LIMITS, cpus=0.5, wall_s=30)
+KINDS_OF_LIMITS = (
+    _STRICT,
+    replace(_STRICT, ptrace=True, root_capabilities=True, writable_root_bytes=1 << 20),
+)
+"""What jobs are held to, and all that can be loosened. No whole processor: a job has its own one,
+and which that is differs."""
 _PATIENCE_S = 20.0
 _FILES = {
     "memory": ("memory.limit_in_bytes", "memory.memsw.limit_in_bytes", "memory.oom_control"),
