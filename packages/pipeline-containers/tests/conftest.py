@@ -15,7 +15,7 @@ from uuid import uuid4
 import pytest
 from support.hostile_registry import HostileRegistry, lying_registry
 from support.pace import paced
-from support.runtime import RUNTIME
+from support.runtime import LAUNCHER, RUNTIME
 
 from pipeline_containers.images.image import ImageConfig, StoredImage
 from pipeline_containers.registries.docker import DockerRegistry
@@ -167,11 +167,12 @@ def troubles() -> list[str]:
 def open_sandbox(work: Path, first_host_id: int, troubles: list[str]) -> Callable[..., Sandbox]:
     """Open a sandbox of this test's own."""
 
-    def do(warm: int = 0, runtime: str = RUNTIME) -> Sandbox:
+    def do(warm: int = 0, runtime: str = RUNTIME, launcher: str = LAUNCHER) -> Sandbox:
         return Sandbox(
             work / "sandbox",
             warm=warm,
             runtime=runtime,
+            launcher=launcher,
             # The test's own: others may run containers at the same time.
             cgroup_parent=f"/{work.name}",
             first_host_id=first_host_id,

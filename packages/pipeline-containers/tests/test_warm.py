@@ -242,7 +242,10 @@ def test_one_that_was_killed_as_it_waited_is_not_used(
     run = ToolRun(make_image(PASS), TOOLS["test_runner"], "a", lambda _: None, quick_limits)
     warm.run(run)
     (name,) = waiting(warm)
-    os.kill(int((warm.folder / "jobs" / name / "pid").read_text()), signal.SIGKILL)
+    root = Path("/sys/fs/cgroup")
+    files = [*root.glob(f"*/*/{name}/cgroup.procs"), *root.glob(f"*/*/*/{name}/cgroup.procs")]
+    own = [file for file in files if warm.folder.parent.name in file.parts]
+    os.kill(int(own[0].read_text()), signal.SIGKILL)
     time.sleep(0.2)
     report = warm.run(run)
     assert report.succeeded
@@ -292,7 +295,7 @@ def test_a_runtime_that_is_not_known_is_called_for_all(
     )
     program.chmod(0o755)
     run = ToolRun(make_image(PASS), TOOLS["test_runner"], "a", lambda _: None, quick_limits)
-    with open_sandbox(warm=2, runtime=str(program)) as sandbox:
+    with open_sandbox(warm=2, runtime=str(program), launcher="runc") as sandbox:
         assert sandbox.facts()["runtime"] == "other 1.0"
         assert sandbox.run(run).succeeded
         sandbox.settle()

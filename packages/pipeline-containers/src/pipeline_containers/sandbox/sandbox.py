@@ -366,6 +366,7 @@ class Sandbox:
                     raise SandboxError(f"the native launcher differs from runc here, in {what}")
         finally:
             self._identities.give_back(identity)
+            self._roots.forget(image.digest)
         return own
 
     def _look(self, host: Host, recipe: Recipe, identity: Identity) -> side_by_side.View:

@@ -36,7 +36,7 @@ say folders; $b stat -c '%n %a %u %g %F' / /dev/* /proc /sys /tmp /mnt/* /proc/s
 say descriptors; $b ls /proc/1/fd; for fd in 0 1 2; do $b readlink /proc/1/fd/$fd; done
 say streams; $b stat -Lc '%u %g %a %F' /proc/1/fd/0 /proc/1/fd/1 /proc/1/fd/2
 say network; $b cat /proc/net/dev | $b cut -d: -f1; $b ip address 2>&1 | $b grep -c LOOPBACK.UP
-say host; $b hostname; $b ls /proc | $b grep -c '^[0-9]'
+say host; $b hostname; echo /proc/[0-9]*
 say masked
 for file in /proc/*; do
     case $file in /proc/[0-9]* | /proc/kmsg | /proc/kpage* | /proc/pagetypeinfo) continue ;; esac

@@ -60,7 +60,7 @@ class Section:
 
     def must_be(self, key: str, *allowed: Any) -> None:
         """Take one that has to be one of these: anything else is not known here."""
-        value = self.take(key, allowed[0])
+        value = self.take(key)
         if not any(value == known and type(value) is type(known) for known in allowed):
             raise self.unknown(f"{key} {value!r}")
 
