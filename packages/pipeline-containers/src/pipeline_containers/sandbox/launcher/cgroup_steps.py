@@ -7,7 +7,7 @@ specification, `config-linux.md`, "Control groups"; the kernel's `admin-guide/cg
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from pipeline_containers.sandbox.launcher.plan import MakeCgroup, Step, Write
+from pipeline_containers.sandbox.launcher.plan import LaunchStep, MakeCgroup, Write
 from pipeline_containers.sandbox.launcher.section import Section
 
 _DEVICES = (
@@ -33,7 +33,7 @@ class CgroupPlace:
     """Not in a user namespace, where the kernel lets nobody."""
 
 
-def cgroup_steps(linux: Section, place: CgroupPlace | None) -> list[Step]:
+def cgroup_steps(linux: Section, place: CgroupPlace | None) -> list[LaunchStep]:
     """Make a container's cgroups, limit them, and join them."""
     path = linux.text("cgroupsPath", "")
     with linux.section("resources", {}) as resources:
@@ -46,7 +46,7 @@ def cgroup_steps(linux: Section, place: CgroupPlace | None) -> list[Step]:
     if path != place.path:
         raise linux.unknown(f"the cgroup {path!r}")
     folders = dict.fromkeys((*place.folders.values(), *place.others))
-    steps: list[Step] = [MakeCgroup(folder) for folder in folders]
+    steps: list[LaunchStep] = [MakeCgroup(folder) for folder in folders]
     values = [*(("cpuset", file, text) for file, text in place.cpuset.items()), *limits]
     for controller, file, text in values:
         if controller not in place.folders:

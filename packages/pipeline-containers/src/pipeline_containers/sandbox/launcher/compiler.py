@@ -17,20 +17,19 @@ from pipeline_containers.sandbox.launcher.cgroup_steps import CgroupPlace, cgrou
 from pipeline_containers.sandbox.launcher.plan import (
     Argument,
     Capabilities,
-    Console,
     Group,
     HostName,
     Ids,
     JoinUsers,
     Keyring,
+    LaunchPlan,
+    LaunchStep,
     Limit,
     Loopback,
     Maps,
-    Plan,
     Program,
     Prove,
     SetGroups,
-    Step,
     Terminal,
     Variable,
     Write,
@@ -82,8 +81,8 @@ class HostFacts:
     cgroup: CgroupPlace | None
     """None: there is none."""
     may_set_groups: bool
-    console: str = ""
-    """The socket of one with a terminal."""
+    has_console: bool = False
+    """There is a socket for the terminal's other end."""
     limits: Mapping[str, int] = field(default_factory=dict)
     """Resource limits that are not in the configuration."""
     has_kcore: bool = False
@@ -92,7 +91,7 @@ class HostFacts:
     """The image's accounts, for the HOME of who runs the tool."""
 
 
-def compile_plan(config: Mapping[str, Any], facts: HostFacts) -> Plan:
+def compile_plan(config: Mapping[str, Any], facts: HostFacts) -> LaunchPlan:
     """Make the plan of a container; raises `SandboxError` for what it could not do."""
     with (
         Section("config", config) as top,
@@ -108,15 +107,14 @@ def compile_plan(config: Mapping[str, Any], facts: HostFacts) -> Plan:
         linux.take("seccomp")  # its bytes are not made here
         process.must_be("noNewPrivileges", True)
         has_terminal = process.switch("terminal", False)
-        if has_terminal != bool(facts.console):
+        if has_terminal != facts.has_console:
             raise process.unknown("a terminal without a socket, or a socket without one")
         flags, users = _namespaces(linux)
         uid = user.number("uid")
-        return Plan(
+        return LaunchPlan(
             host=sequence(
                 cgroup_steps(linux, facts.cgroup),
                 _oom(process),
-                [Console(facts.console)] if has_terminal else [],
                 [SetGroups(facts.may_set_groups)],
                 users,
             ),
@@ -137,7 +135,7 @@ def compile_plan(config: Mapping[str, Any], facts: HostFacts) -> Plan:
         )
 
 
-def _namespaces(linux: Section) -> tuple[int, list[Step]]:
+def _namespaces(linux: Section) -> tuple[int, list[LaunchStep]]:
     flags, path = 0, ""
     for entry in linux.sections("namespaces"):
         with entry:
@@ -166,14 +164,13 @@ def _mapping(linux: Section, key: str) -> str:
     return "".join(lines)
 
 
-def _oom(process: Section) -> list[Step]:
-    if (score := process.take("oomScoreAdj", None)) is None:
-        return []
-    return [Write("/proc/self/oom_score_adj", str(int(score)))]
+def _oom(process: Section) -> list[LaunchStep]:
+    score = process.number("oomScoreAdj", 0)
+    return [Write("/proc/self/oom_score_adj", str(score))] if score else []
 
 
-def _limits(process: Section, others: Mapping[str, int]) -> list[Step]:
-    steps: list[Step] = []
+def _limits(process: Section, others: Mapping[str, int]) -> list[LaunchStep]:
+    steps: list[LaunchStep] = []
     for entry in process.sections("rlimits"):
         with entry:
             kind = _limit(entry, entry.text("type"))
@@ -196,7 +193,7 @@ def _cwd(process: Section) -> str:
     return cwd
 
 
-def _groups(user: Section, facts: HostFacts) -> list[Step]:
+def _groups(user: Section, facts: HostFacts) -> list[LaunchStep]:
     numbers = user.take("additionalGids", [])
     if not isinstance(numbers, list) or not all(type(number) is int for number in numbers):
         raise user.unknown(f"additionalGids {numbers!r}")
@@ -217,7 +214,7 @@ def _capabilities(process: Section) -> Capabilities:
         return Capabilities(**bits)
 
 
-def _program(process: Section, home: str) -> list[Step]:
+def _program(process: Section, home: str) -> list[LaunchStep]:
     arguments = process.texts("args")
     if not arguments or not arguments[0]:
         raise process.unknown("a container without a program")

@@ -1,23 +1,22 @@
-/*
- * Makes one container by a plan, and starts the tool in it when it is told to.
+/* Makes one container by a plan, and starts the tool in it when it is told to.
  *
  * What is done, in which order and with which values, is the plan's (plan.py says what each step
  * is for); here is only how. A step that fails ends it all. No memory is allocated.
  *
  *     0 1 2   the tool's streams
- *     3       the plan: words that end with NUL, then the bytes of the filter
- *     4       the report: "pid N"; if a step failed, "STEP SUBJECT ERRNO"
+ *     3       the plan: words that end with NUL, then the bytes of the filter. At the file's
+ *             beginning there is room for a number: the kernel puts the container's process there
+ *     4       the report: if a step failed, "STEP SUBJECT ERRNO"
  *     5       a byte comes when the tool is to start; its end means that it never will
+ *     6       of one with a terminal: a socket, to which the terminal's other end is sent
  *
  * Two processes: the one that is called, on the host, ends with 0 when the container is made, with
- * 1 when it cannot be; the other is the container's first, which then waits, and becomes the tool.
- */
+ * 1 when it cannot; the other is the container's first, which then waits, and becomes the tool. */
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/capability.h>
 #include <linux/filter.h>
-#include <linux/keyctl.h>
 #include <linux/magic.h>
 #include <linux/mount.h>
 #include <linux/openat2.h>
@@ -29,6 +28,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
@@ -36,13 +36,12 @@
 #include <sys/statfs.h>
 #include <sys/syscall.h>
 #include <sys/sysmacros.h>
-#include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
-enum { PLAN = 3, REPORT = 4, START = 5, FIRST_FREE = 6 };
-#define UMOUNT_DETACH 2 /* MNT_DETACH: glibc's sys/mount.h and linux/mount.h exclude each other */
+enum { PLAN = 3, REPORT, START, CONSOLE, FIRST_FREE };
 #define IS(name) (!strcmp(step, name))
+#define IS_NULL(status) (S_ISCHR((status).st_mode) && (status).st_rdev == makedev(1, 3))
 #define ROOM(list, used) ((used) < sizeof(list) / sizeof *(list) - 1)
 
 static char plan[1 << 20], *word = plan, *end = plan;
@@ -50,38 +49,32 @@ static char *env[8192], *arguments[4096], *programs[256];
 static size_t env_count, argument_count, program_count, group_count;
 static uint32_t groups[64];
 static unsigned long uid, gid, bounding, permitted, effective, inheritable, ambient;
-static int root = -1, null_device = -1, console = -1, sets_groups;
+static int root = -1, null_device = -1, sets_groups;
 static struct sock_fprog filter;
 
 /* --- words, and what is said when a step fails */
 
 static char *decimal(unsigned long value) {
-    static char digits[24];
-    char *first = digits + sizeof digits - 1;
-    do *--first = (char)('0' + value % 10);
-    while (value /= 10);
+    static char digits[24], *first;
+    first = digits + sizeof digits - 1;
+    do *--first = (char)('0' + value % 10); while (value /= 10);
     return first;
 }
 
-static void say(int fd, const char *text) {
-    if (write(fd, text, strlen(text)) < 0) _exit(1);
-}
+static void say(int fd, const char *text) { if (write(fd, text, strlen(text)) < 0) _exit(1); }
 
 static _Noreturn void fail(const char *step, const char *subject) {
     unsigned long error = (unsigned long)errno;
     say(REPORT, step), say(REPORT, " "), say(REPORT, subject);
-    say(REPORT, " "), say(REPORT, decimal(error)), say(REPORT, "\n");
-    _exit(1);
+    say(REPORT, " "), say(REPORT, decimal(error)), _exit(1);
 }
 
-static _Noreturn void refuse(int error, const char *step, const char *subject) {
-    errno = error;
-    fail(step, subject);
-}
+#define refuse(error, step, subject) (errno = (error), fail(step, subject))
+#define die_with_parent(signal) /* nothing half made outlives whoever makes it */ \
+    must(prctl(PR_SET_PDEATHSIG, signal, 0, 0, 0), "parent", "death")
 
 static int must(long result, const char *step, const char *subject) {
-    if (result < 0) fail(step, subject);
-    return (int)result;
+    return result < 0 ? fail(step, subject), -1 : (int)result;
 }
 
 static char *next(void) {
@@ -99,19 +92,11 @@ static unsigned long number(void) {
     return value;
 }
 
-static void read_plan(void) {
-    ssize_t got;
-    while ((got = read(PLAN, end, (size_t)(plan + sizeof plan - end))) > 0) end += got;
-    must(got, "plan", "read");
-    if (end == plan + sizeof plan) refuse(E2BIG, "plan", "size");
-}
-
 /* --- on the host */
 
 static void write_file(const char *path, const char *text) { /* the kernel's: no link to another */
     int fd = must(open(path, O_WRONLY | O_CLOEXEC | O_NOFOLLOW), "write", path);
     if (write(fd, text, strlen(text)) != (ssize_t)strlen(text)) fail("write", path);
-    close(fd);
 }
 
 static void write_map(long pid, const char *file, const char *text) {
@@ -125,14 +110,6 @@ static void take_ids(unsigned long user, unsigned long group) { /* threads there
     must(syscall(SYS_setresuid, user, user, user), "setresuid", decimal(user));
 }
 
-static void connect_console(const char *path) { /* the terminal's other end is sent there */
-    struct sockaddr_un address = {.sun_family = AF_UNIX};
-    if (strlen(path) >= sizeof address.sun_path) refuse(ENAMETOOLONG, "console", path);
-    strcpy(address.sun_path, path);
-    console = must(socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0), "console", path);
-    must(connect(console, (struct sockaddr *)&address, sizeof address), "console", path);
-}
-
 /* --- in the container: mounts. No path in the root is followed over a link: an image cannot have
  * anything mounted, made or hidden elsewhere than the plan says. A mount has its attributes before
  * it is attached: there is no moment in which somebody could use it without them. */
@@ -141,15 +118,6 @@ static int in_root(const char *path, unsigned flags, unsigned long mode) {
     unsigned rules = RESOLVE_IN_ROOT | RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS;
     struct open_how how = {.flags = flags | O_CLOEXEC, .mode = mode, .resolve = rules};
     return (int)syscall(SYS_openat2, root, path, &how, sizeof how);
-}
-
-static int folder_of(char *path, char **name, const char *step) { /* open; and the last name */
-    char *slash = strrchr(path, '/');
-    if (!slash || !slash[1]) refuse(EINVAL, step, path);
-    *slash = 0;
-    int folder = must(in_root(slash == path ? "/" : path, O_PATH | O_DIRECTORY, 0), step, path);
-    *slash = '/', *name = slash + 1;
-    return folder;
 }
 
 static int copy_of(int folder, const char *path, unsigned how, unsigned long attributes) {
@@ -174,30 +142,26 @@ static int new_mount(const char *kind, const char *source, unsigned long attribu
         must(syscall(SYS_fsconfig, fs, command, key, *value ? value : NULL, 0), "option", key);
     }
     must(syscall(SYS_fsconfig, fs, FSCONFIG_CMD_CREATE, NULL, NULL, 0), "create", kind);
-    int mount = must(syscall(SYS_fsmount, fs, FSMOUNT_CLOEXEC, attributes), "fsmount", kind);
-    close(fs);
-    return mount;
+    return must(syscall(SYS_fsmount, fs, FSMOUNT_CLOEXEC, attributes), "fsmount", kind);
 }
 
 static void attach(int mount, int target, const char *path) {
     unsigned by_descriptor = MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH;
     must(target, "target", path);
     must(syscall(SYS_move_mount, mount, "", target, "", by_descriptor), "attach", path);
-    close(mount), close(target);
 }
 
-static void open_root(const char *path, unsigned long attributes) {
-    /* the namespace's mounts are its own: none goes to the host, none comes from there */
+static void open_root(const char *path, unsigned long attributes) { /* no mount comes or goes now */
     must(syscall(SYS_mount, NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL), "private", "/");
     root = copy_of(AT_FDCWD, path, AT_RECURSIVE, attributes);
     int target = open(path, O_PATH | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
-    attach(must(dup(root), "root", path), target, path);
+    attach(root, target, path);
 }
 
 static void pivot(void) { /* the host's files go, and with them every path that leads there */
     must(fchdir(root), "pivot", "root");
     must(syscall(SYS_pivot_root, ".", "."), "pivot", "root");
-    must(syscall(SYS_umount2, ".", UMOUNT_DETACH), "pivot", "host");
+    must(syscall(SYS_umount2, ".", 2 /* MNT_DETACH */), "pivot", "host");
     must(chdir("/"), "pivot", "/");
 }
 
@@ -205,13 +169,11 @@ static void prove(void) { /* that these are what they are called: masks and stre
     struct statfs fs;
     struct stat status;
     int proc = must(in_root("/proc", O_PATH | O_DIRECTORY, 0), "prove", "/proc");
-    must(fstatfs(proc, &fs), "prove", "/proc"), must(fstat(proc, &status), "prove", "/proc");
+    must(fstatfs(proc, &fs) | fstat(proc, &status), "prove", "/proc");
     if (fs.f_type != PROC_SUPER_MAGIC || status.st_ino != 1) refuse(EXDEV, "prove", "/proc");
-    close(proc);
     null_device = must(in_root("/dev/null", O_PATH, 0), "prove", "/dev/null");
     must(fstat(null_device, &status), "prove", "/dev/null");
-    if (!S_ISCHR(status.st_mode) || status.st_rdev != makedev(1, 3))
-        refuse(ENODEV, "prove", "/dev/null");
+    if (!IS_NULL(status)) refuse(ENODEV, "prove", "/dev/null");
 }
 
 static void hide(const char *path, int only_writing) { /* what this kernel has not is hidden */
@@ -228,10 +190,8 @@ static void hide(const char *path, int only_writing) { /* what this kernel has n
 /* --- in the container: the rest */
 
 static void loopback(void) {
-    int any = must(socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0), "loopback", "socket");
     struct ifreq up = {.ifr_name = "lo", .ifr_flags = IFF_UP | IFF_RUNNING};
-    must(ioctl(any, SIOCSIFFLAGS, &up), "loopback", "lo");
-    close(any);
+    must(ioctl(socket(AF_INET, SOCK_DGRAM, 0), SIOCSIFFLAGS, &up), "loopback", "lo");
 }
 
 static void terminal(void) { /* the container's own; its other end goes to the host */
@@ -247,7 +207,7 @@ static void terminal(void) { /* the container's own; its other end goes to the h
     *CMSG_FIRSTHDR(&message) = (struct cmsghdr){
         .cmsg_level = SOL_SOCKET, .cmsg_type = SCM_RIGHTS, .cmsg_len = CMSG_LEN(sizeof other)};
     memcpy(CMSG_DATA(CMSG_FIRSTHDR(&message)), &other, sizeof other);
-    must(sendmsg(console, &message, 0), "terminal", "send");
+    must(sendmsg(CONSOLE, &message, 0), "terminal", "send");
     for (int fd = 0; fd < 3; fd++) must(dup2(own, fd), "terminal", "streams");
     must(ioctl(0, TIOCSCTTY, 0), "terminal", "session");
 }
@@ -258,12 +218,10 @@ static void take_streams(void) {
     struct stat status;
     for (int fd = 0; fd < 3; fd++) {
         must(fstat(fd, &status), "streams", decimal((unsigned long)fd));
-        if (S_ISCHR(status.st_mode) && status.st_rdev == makedev(1, 3)) {
-            int own = must(in_root("/dev/null", O_RDWR, 0), "streams", "/dev/null");
-            must(dup2(own, fd), "streams", "/dev/null"), close(own);
-        } else if (status.st_uid != uid && fchown(fd, (uid_t)uid, (gid_t)-1) < 0) {
-            if (errno != EINVAL && errno != EPERM) fail("streams", "owner");
-        }
+        if (IS_NULL(status))
+            must(dup2(in_root("/dev/null", O_RDWR, 0), fd), "streams", "/dev/null");
+        else if (status.st_uid != uid && fchown(fd, (uid_t)uid, (gid_t)-1) < 0 &&
+                 errno != EINVAL && errno != EPERM) fail("streams", "owner");
     }
 }
 
@@ -275,25 +233,23 @@ static void bound_capabilities(void) { /* while it still may; numbers beyond the
 }
 
 static void take_capabilities(void) { /* the other four sets, when the ids are the tool's */
+    const char *step = "capabilities";
     struct __user_cap_header_struct header = {_LINUX_CAPABILITY_VERSION_3, 0};
-    struct __user_cap_data_struct sets[2];
-    for (int half = 0; half < 2; half++)
-        sets[half] = (struct __user_cap_data_struct){
-            (uint32_t)(effective >> 32 * half), (uint32_t)(permitted >> 32 * half),
-            (uint32_t)(inheritable >> 32 * half)};
-    must(prctl(PR_SET_KEEPCAPS, 0, 0, 0, 0), "capabilities", "keep");
-    must(syscall(SYS_capset, &header, sets), "capabilities", "set");
-    must(prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0), "capabilities", "ambient");
-    for (unsigned long bit = 0; bit < 64; bit++)
-        if (ambient >> bit & 1)
-            must(prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_RAISE, bit, 0, 0), "capabilities", "ambient");
+    struct __user_cap_data_struct sets[] = {
+        {(uint32_t)effective, (uint32_t)permitted, (uint32_t)inheritable},
+        {(uint32_t)(effective >> 32), (uint32_t)(permitted >> 32), (uint32_t)(inheritable >> 32)}};
+    must(prctl(PR_SET_KEEPCAPS, 0, 0, 0, 0), step, "keep");
+    must(syscall(SYS_capset, &header, sets), step, "set");
+    must(prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0), step, "ambient");
+    for (unsigned long bit = 0, how = PR_CAP_AMBIENT_RAISE; bit < 64; bit++)
+        if (ambient >> bit & 1) must(prctl(PR_CAP_AMBIENT, how, bit, 0, 0), step, "raise");
 }
 
-static int enter(const char *folder) { /* one outside of the root would be a way out */
+static int enter(const char *folder) { /* a way out of the root has a name without a slash first */
     static char seen[4096];
     if (chdir(folder) < 0) return 0;
     must(syscall(SYS_getcwd, seen, sizeof seen), "cwd", folder);
-    if (*seen != '/') refuse(EXDEV, "cwd", folder); /* so the kernel marks what cannot be reached */
+    if (*seen != '/') refuse(EXDEV, "cwd", folder);
     return 1;
 }
 
@@ -308,15 +264,10 @@ static const char *find_program(void) { /* the first of those in the plan that c
     refuse(error, "exec", arguments[0]);
 }
 
-static void die_with_parent(int signal) { /* nothing half made outlives whoever makes it */
-    must(prctl(PR_SET_PDEATHSIG, signal, 0, 0, 0), "death", "parent");
-}
-
 static _Noreturn void give_up(const char *what) { /* the report is closed: the tool's stderr */
-    const char *why = strerrordesc_np(errno);
-    char first[] = {(char)((why ? *why : '?') | 0x20), 0};
-    say(2, "exec "), say(2, what), say(2, ": "), say(2, first), say(2, why ? why + 1 : "");
-    say(2, "\n");
+    const char *why = strerrordesc_np(errno) ?: "unknown";
+    char small[] = {(char)(*why | 0x20), 0}; /* its first letter, as runc has it */
+    say(2, "exec "), say(2, what), say(2, ": "), say(2, small), say(2, why + 1), say(2, "\n");
     _exit(1);
 }
 
@@ -334,7 +285,7 @@ static _Noreturn void become_tool(const char *cwd, mode_t mask, int ready) {
     const char *program = find_program();
     die_with_parent(0); /* whole, it waits by itself, with nothing of the host's open */
     if (write(ready, "", 1) != 1) _exit(1);
-    syscall(SYS_close_range, PLAN, REPORT, 0), syscall(SYS_close_range, FIRST_FREE, ~0U, 0);
+    syscall(SYS_close_range, PLAN, REPORT, 0), syscall(SYS_close_range, CONSOLE, ~0U, 0);
     char byte;
     if (read(START, &byte, 1) != 1) _exit(1);
     close(START);
@@ -348,24 +299,23 @@ static void carry_out(const char *step) {
     else if IS("pivot") pivot();
     else if IS("prove") prove();
     else if IS("terminal") terminal();
-    else if IS("keyring") { /* a kernel without keys has nothing to keep apart */
-        if (syscall(SYS_keyctl, KEYCTL_JOIN_SESSION_KEYRING, NULL) < 0 && errno != ENOSYS)
-            fail(step, "new");
+    else if IS("keyring") { /* of a new session (1); a kernel without keys has none to keep apart */
+        if (syscall(SYS_keyctl, 1, NULL) < 0 && errno != ENOSYS) fail(step, "new");
     } else if (IS("env") && ROOM(env, env_count)) env[env_count++] = next();
     else if (IS("arg") && ROOM(arguments, argument_count)) arguments[argument_count++] = next();
     else if (IS("program") && ROOM(programs, program_count)) programs[program_count++] = next();
     else if (IS("group") && ROOM(groups, group_count)) groups[group_count++] = (uint32_t)number();
-    else if IS("ids") uid = number(), gid = number();
-    else if IS("rlimit") { /* in the container: the namespace of its users is not bound by it */
-        long kind = (long)number();
+    else if IS("rlimit") {
+        unsigned long kind = number();
         struct rlimit limit = {.rlim_cur = number()};
         limit.rlim_max = number();
-        must(syscall(SYS_prlimit64, 0, kind, &limit, NULL), step, decimal((unsigned long)kind));
+        must(syscall(SYS_prlimit64, 0, kind, &limit, NULL), step, decimal(kind));
     }
+    else if IS("ids") uid = number(), gid = number();
     else if IS("capabilities") bounding = number(), permitted = number(), effective = number(),
                                inheritable = number(), ambient = number();
     else {
-        char *path = next(), *name, *source;
+        char *path = next(), *source;
         if IS("hostname") must(sethostname(path, strlen(path)), step, path);
         else if IS("root") open_root(path, number());
         else if IS("mask") hide(path, 0);
@@ -381,14 +331,13 @@ static void carry_out(const char *step) {
             unsigned long attributes = number();
             int mount = new_mount(kind, source, attributes, number());
             attach(mount, in_root(path, O_PATH | O_DIRECTORY, 0), path);
-        } else if IS("folder") { /* PATH MODE */
-            int folder = folder_of(path, &name, step);
-            must(mkdirat(folder, name, (mode_t)number()), step, path), close(folder);
-        } else if IS("link") { /* PATH TO */
-            int folder = folder_of(path, &name, step);
-            must(symlinkat(next(), folder, name), step, path), close(folder);
-        } else if IS("file") { /* PATH MODE */
-            close(must(in_root(path, O_CREAT | O_EXCL | O_WRONLY, number()), step, path));
+        } else if IS("file") /* PATH MODE */
+            must(in_root(path, O_CREAT | O_EXCL | O_WRONLY, number()), step, path);
+        else if (IS("folder") || IS("link")) { /* PARENT NAME, and MODE or TO */
+            int parent = must(in_root(path, O_PATH | O_DIRECTORY, 0), step, path);
+            char *name = next();
+            if IS("link") must(symlinkat(next(), parent, name), step, name);
+            else must(mkdirat(parent, name, (mode_t)number()), step, name);
         } else refuse(EINVAL, "plan", step);
     }
 }
@@ -405,26 +354,27 @@ static _Noreturn void in_container(int go, int ready) {
     mode_t mask = (mode_t)number();
     while (strcmp(step = next(), "filter")) carry_out(step);
     unsigned long instructions = number();
-    if (!argument_count || !instructions || instructions > BPF_MAXINSNS ||
-        instructions * sizeof *filter.filter != (size_t)(end - word)) refuse(EINVAL, "plan", step);
+    if (!instructions || instructions > BPF_MAXINSNS || !argument_count) refuse(EINVAL, "plan", "");
+    if (instructions * sizeof *filter.filter != (size_t)(end - word)) refuse(EINVAL, "plan", step);
     filter.len = (unsigned short)instructions, filter.filter = (struct sock_filter *)(void *)word;
     become_tool(cwd, mask, ready);
 }
 
 int main(void) { /* the host's part: what a container inherits of who makes it; its namespaces */
-    static const unsigned long nothing[8]; /* no signal blocked, none ignored: glibc's own neither */
-    syscall(SYS_rt_sigprocmask, SIG_SETMASK, nothing, NULL, sizeof *nothing);
-    for (int which = 1; which <= 64; which++)
-        syscall(SYS_rt_sigaction, which, nothing, NULL, sizeof *nothing);
+    static const unsigned long none[8]; /* no signal is blocked or ignored, glibc's own neither */
+    syscall(SYS_rt_sigprocmask, SIG_SETMASK, none, NULL, sizeof *none);
+    for (int one = 1; one <= 64; one++) syscall(SYS_rt_sigaction, one, none, NULL, sizeof *none);
     must(syscall(SYS_close_range, FIRST_FREE, ~0U, 0), "close", "all");
-    read_plan();
+    ssize_t got;
+    while ((got = read(PLAN, end, (size_t)(plan + sizeof plan - end))) > 0) end += got;
+    must(got, "plan", "read");
+    if (end == plan + sizeof plan) refuse(E2BIG, "plan", "size");
     const char *step, *uid_map = "", *gid_map = "";
     while (strcmp(step = next(), "clone")) {
         char *path = next();
         if IS("cgroup") {
             if (mkdir(path, 0755) < 0 && errno != EEXIST) fail(step, path);
         } else if IS("write") write_file(path, next());
-        else if IS("console") connect_console(path);
         else if IS("groups") sets_groups = *path == '1';
         else if IS("maps") uid_map = path, gid_map = next();
         else if IS("join") { /* a user namespace: the last step, the rights on the host end here */
@@ -432,16 +382,18 @@ int main(void) { /* the host's part: what a container inherits of who makes it; 
             must(syscall(SYS_setns, namespace, CLONE_NEWUSER), step, path);
         } else refuse(EINVAL, "plan", step);
     }
-    int go[2], ready[2], status;
+    int go[2], ready[2];
     must(pipe2(go, O_CLOEXEC), "pipe", "go"), must(pipe2(ready, O_CLOEXEC), "pipe", "ready");
-    struct clone_args how = {.flags = number(), .exit_signal = SIGCHLD};
+    pid_t *told = mmap(NULL, sizeof *told, PROT_READ | PROT_WRITE, MAP_SHARED, PLAN, 0);
+    if (told == MAP_FAILED) fail("plan", "room");
+    struct clone_args how = {.flags = number() | CLONE_PARENT_SETTID, .exit_signal = SIGCHLD,
+                             .parent_tid = (uintptr_t)told};
     long child = must(syscall(SYS_clone3, &how, sizeof how), "clone", "namespaces");
     if (!child) close(go[1]), close(ready[0]), in_container(go[0], ready[1]);
-    close(go[0]), close(ready[1]);
-    say(REPORT, "pid "), say(REPORT, decimal((unsigned long)child)), say(REPORT, "\n");
+    close(ready[1]);
     if (*uid_map) write_map(child, "uid_map", uid_map), write_map(child, "gid_map", gid_map);
     char byte;
     if (write(go[1], "", 1) == 1 && read(ready[0], &byte, 1) == 1) _exit(0);
-    while (waitpid((pid_t)child, &status, 0) < 0 && errno == EINTR) continue;
+    waitpid((pid_t)child, NULL, 0);
     _exit(1);
 }

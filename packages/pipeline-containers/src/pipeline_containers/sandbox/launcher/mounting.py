@@ -6,18 +6,17 @@ attributes before it can be reached (launch.c).
 
 from collections.abc import Sequence
 
-from pipeline_containers.sandbox.container.mounts import DEVICES
 from pipeline_containers.sandbox.launcher.plan import (
-    Bind,
+    BindMount,
     File,
     Folder,
+    LaunchStep,
     Link,
     Mask,
-    Mount,
+    NewMount,
     Pivot,
     ReadOnly,
-    Root,
-    Step,
+    ShowRoot,
 )
 from pipeline_containers.sandbox.launcher.section import Section
 from pipeline_containers.system import syscalls
@@ -37,6 +36,7 @@ _KINDS: dict[str, frozenset[str]] = {
     "tmpfs": frozenset(("size", "nr_inodes", "mode")),
 }
 """The file systems that are mounted anew, and the options that each may have."""
+_DEVICES = ("null", "random", "full", "tty", "zero", "urandom")
 _LINKS = {
     "fd": "/proc/self/fd",
     "stdin": "/proc/self/fd/0",
@@ -48,10 +48,10 @@ _CORE = "/proc/kcore"
 _DEV = "/dev"
 
 
-def mount_steps(root: Section, entries: Sequence[Section], *, has_kcore: bool) -> list[Step]:
+def mount_steps(root: Section, entries: Sequence[Section], *, has_kcore: bool) -> list[LaunchStep]:
     """Make the root and all that is mounted in it, up to the moment that it is all there is."""
     read_only = syscalls.MOUNT_ATTR_RDONLY if root.switch("readonly", False) else 0
-    steps: list[Step] = [Root(root.text("path"), read_only)]
+    steps: list[LaunchStep] = [ShowRoot(root.text("path"), read_only)]
     fresh: list[str] = []
     has_own_devices = False
     for entry in entries:
@@ -59,8 +59,9 @@ def mount_steps(root: Section, entries: Sequence[Section], *, has_kcore: bool) -
             target, kind = entry.text("destination"), entry.text("type")
             if not target.startswith("/") or ".." in target.split("/"):
                 raise entry.unknown(f"the place {target!r}")
-            if any(target.rpartition("/")[0] == folder for folder in fresh):
-                steps.append(Folder(target, 0o755))  # what was mounted anew is empty
+            parent, _, name = target.rpartition("/")
+            if parent in fresh:
+                steps.append(Folder(parent, name, 0o755))  # what was mounted anew is empty
             options = entry.texts("options")
             source = entry.text("source")
             if kind == "bind":
@@ -75,7 +76,7 @@ def mount_steps(root: Section, entries: Sequence[Section], *, has_kcore: bool) -
     return [*steps, Pivot()]
 
 
-def hiding_steps(linux: Section) -> list[Step]:
+def hiding_steps(linux: Section) -> list[LaunchStep]:
     """Hide, and keep from being written to, what the configuration says."""
     return [
         *(ReadOnly(path) for path in linux.texts("readonlyPaths")),
@@ -83,7 +84,7 @@ def hiding_steps(linux: Section) -> list[Step]:
     ]
 
 
-def _bind(entry: Section, target: str, source: str, options: list[str]) -> Bind:
+def _bind(entry: Section, target: str, source: str, options: list[str]) -> BindMount:
     kinds = [option for option in options if option in ("bind", "rbind")]
     if len(kinds) != 1:
         raise entry.unknown(f"the options {options}")
@@ -93,10 +94,10 @@ def _bind(entry: Section, target: str, source: str, options: list[str]) -> Bind:
             attributes |= _ATTRIBUTES[option]
         elif option not in kinds:
             raise entry.unknown(f"the option {option!r}")
-    return Bind(target, source, attributes, kinds == ["rbind"])
+    return BindMount(target, source, attributes, kinds == ["rbind"])
 
 
-def _mount(entry: Section, target: str, kind: str, source: str, options: list[str]) -> Mount:
+def _mount(entry: Section, target: str, kind: str, source: str, options: list[str]) -> NewMount:
     if kind not in _KINDS:
         raise entry.unknown(f"the type {kind!r}")
     attributes = 0
@@ -111,14 +112,14 @@ def _mount(entry: Section, target: str, kind: str, source: str, options: list[st
             raise entry.unknown(f"the option {option!r} of {kind}")
     if kind == "tmpfs" and not {"mode", "size", "nr_inodes"} <= dict(own).keys():
         raise entry.unknown("a tmpfs without mode, size and nr_inodes")
-    return Mount(target, kind, source, attributes, tuple(own))
+    return NewMount(target, kind, source, attributes, tuple(own))
 
 
-def _device_steps(*, has_kcore: bool) -> list[Step]:
+def _device_steps(*, has_kcore: bool) -> list[LaunchStep]:
     """Fill a /dev that is the container's own with the host's devices: it may make none itself."""
-    steps: list[Step] = []
-    for name in DEVICES:
+    steps: list[LaunchStep] = []
+    for name in _DEVICES:
         place = f"{_DEV}/{name}"
-        steps += [File(place, 0o666), Bind(place, place, 0, False)]
+        steps += [File(place, 0o666), BindMount(place, place, 0, False)]
     links = {**_LINKS, **({"core": _CORE} if has_kcore else {})}
-    return [*steps, *(Link(f"{_DEV}/{name}", to) for name, to in links.items())]
+    return [*steps, *(Link(_DEV, name, to) for name, to in links.items())]

@@ -9,8 +9,10 @@ import contextlib
 import os
 import select
 import signal
+import socket
+import struct
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,10 +30,11 @@ from pipeline_containers.sandbox.launcher.plan import Report, parse_report
 from pipeline_containers.system.files import FileRefused, read_in_root
 
 _CALL_S = 30.0  # no call takes a hundredth of a second; a machine may be busy
-_PLAN, _REPORT, _START = 3, 4, 5
+_PLAN, _REPORT, _START, _CONSOLE = 3, 4, 5, 6
 _PASSWD_BYTES = 1 << 20
+_PID = struct.Struct("q")
+"""The room at the beginning of a plan's file; the kernel fills in the lower half."""
 _NULL = "/dev/null"
-_SIGNALS = [number for number in signal.valid_signals() if number not in (9, 19)]
 _NOTHING: Mapping[str, int] = {}
 
 
@@ -85,6 +88,8 @@ class NativeRuntime:
                 "the native launcher makes no device filter for version 2 of cgroups: use runc"
             )
         self._usable = _make_parents(hierarchies, parent) if parent else {}
+        if not self._limits_devices:
+            self._usable.pop(UNIFIED, None)  # nor is it runc's in a namespace of users
         if "cpuset" in self._usable:
             self._cpuset = _fill_cpusets(hierarchies.mounts["cpuset"], parent)
 
@@ -105,15 +110,20 @@ class NativeRuntime:
         facts = HostFacts(
             cgroup=self._cgroup(config["linux"].get("cgroupsPath", "")),
             may_set_groups=self._may_set_groups,
-            console="" if console is None else str(console),
+            has_console=console is not None,
             limits=inherited,
             has_kcore=self._has_kcore,
             passwd=_passwd(config),
         )
         plan = compile_plan(config, facts).encode(self.filters.of(config["linux"]["seccomp"]))
         start_read, start = os.pipe2(os.O_CLOEXEC)
+        given = {_START: start_read}
         try:
-            return WaitingInit(self._make(name, plan, streams, start_read), start)
+            with contextlib.ExitStack() as opened:
+                if console is not None:
+                    given[_CONSOLE] = opened.enter_context(_connected(console)).fileno()
+                pid = self._make(name, plan, {**dict(enumerate(streams)), **given})
+            return WaitingInit(pid, start)
         except BaseException:
             os.close(start)  # whatever there is of it ends
             raise
@@ -139,50 +149,42 @@ class NativeRuntime:
         self._configs.pop(bundle, None)
         started.end(self._state, name)
 
-    def _make(self, name: str, plan: bytes, streams: Sequence[int], start: int) -> int:
-        """Have the launcher make a container; its first process."""
-        report, report_write = os.pipe2(os.O_CLOEXEC)
-        try:
+    def _make(self, name: str, plan: bytes, given: Mapping[int, int]) -> int:
+        """Have the launcher make a container, from descriptors by its numbers; the first process.
+
+        Where one is below 0, the launcher gets /dev/null.
+        """
+        with contextlib.ExitStack() as opened:
+            content = os.memfd_create("plan", os.MFD_CLOEXEC)
+            opened.callback(os.close, content)
+            os.write(content, bytes(_PID.size) + plan)
+            os.lseek(content, _PID.size, os.SEEK_SET)
+            report, report_write = os.pipe2(os.O_CLOEXEC)
+            opened.callback(os.close, report)
             try:
-                launcher = self._spawn(plan, streams, report_write, start)
+                launcher = self._spawn({**given, _PLAN: content, _REPORT: report_write})
             finally:
                 os.close(report_write)
-            said = _read_all(report, launcher)
-        finally:
-            os.close(report)
-        _, status = os.waitpid(launcher, 0)
-        made = parse_report(said.decode(errors="replace"))
-        if status == 0 and made.pid is not None and not made.step:
-            return made.pid
-        _bury(made)
-        raise SandboxError(f"{name} cannot be made: {_why(made, status)}")
+            said = parse_report(_read_all(report, launcher).decode(errors="replace"))
+            _, status = os.waitpid(launcher, 0)
+            (pid,) = _PID.unpack(os.pread(content, _PID.size, 0))
+        if status == 0 and pid and not said.step:
+            return int(pid)
+        _bury(pid)
+        raise SandboxError(f"{name} cannot be made: {_why(said, status)}")
 
-    def _spawn(self, plan: bytes, streams: Sequence[int], report: int, start: int) -> int:
+    def _spawn(self, given: Mapping[int, int]) -> int:
         """Start the launcher; its process."""
-        content = os.memfd_create("plan", os.MFD_CLOEXEC)
-        given = [content]
-        try:
-            os.write(content, plan)
-            os.lseek(content, 0, os.SEEK_SET)
+        with contextlib.ExitStack() as opened:
             actions: list[tuple[Any, ...]] = []
-            own = zip((_PLAN, _REPORT, _START), (content, report, start), strict=True)
-            for target, source in (*enumerate(streams), *own):
+            for target, source in given.items():
                 if source < 0:  # subprocess.DEVNULL
                     actions.append((os.POSIX_SPAWN_OPEN, target, _NULL, os.O_RDWR, 0))
                     continue
-                given.append(above_streams(source))
-                actions.append((os.POSIX_SPAWN_DUP2, given[-1], target))
-            return os.posix_spawn(
-                self._launcher,
-                ["launch"],
-                {},
-                file_actions=actions,
-                setsigdef=_SIGNALS,
-                setsigmask=(),
-            )
-        finally:
-            for descriptor in given:
-                os.close(descriptor)
+                above = above_streams(source)  # not one that is replaced before its turn
+                opened.callback(os.close, above)
+                actions.append((os.POSIX_SPAWN_DUP2, above, target))
+            return os.posix_spawn(self._launcher, ["launch"], {}, file_actions=actions)
 
     def _cgroup(self, path: str) -> CgroupPlace | None:
         if not path:
@@ -201,20 +203,22 @@ class NativeRuntime:
         )
 
 
-def _make_parents(hierarchies: Hierarchies, parent: str) -> dict[str, Path]:
-    """Make the cgroup that containers' own lie below in each hierarchy; those where it is.
-
-    Version 2 beside version 1 limits nothing: where it is not this user's, it is left alone.
-    """
-    usable = dict(hierarchies.mounts)
-    for key, mount in hierarchies.mounts.items():
+@contextlib.contextmanager
+def _connected(console: Path) -> Iterator[socket.socket]:
+    """Connect to the socket that a terminal's other end is sent to."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as link:
         try:
-            (mount / parent.strip("/")).mkdir(parents=True, exist_ok=True)
-        except OSError:
-            if key != UNIFIED:
-                raise
-            del usable[key]
-    return usable
+            link.connect(str(console))
+        except OSError as error:
+            raise SandboxError(f"nobody waits for the terminal at {console}: {error}") from error
+        yield link
+
+
+def _make_parents(hierarchies: Hierarchies, parent: str) -> dict[str, Path]:
+    """Make the cgroup that containers' own lie below in each hierarchy: where each is mounted."""
+    for mount in hierarchies.mounts.values():
+        (mount / parent.strip("/")).mkdir(parents=True, exist_ok=True)
+    return dict(hierarchies.mounts)
 
 
 _CPUSET_FILES = ("cpuset.cpus", "cpuset.mems")
@@ -264,18 +268,18 @@ def _read_all(report: int, launcher: int) -> bytes:
         said += chunk
 
 
-def _bury(made: Report) -> None:
+def _bury(pid: int) -> None:
     """Reap what there is of a container that was not made, if the launcher has not."""
-    if made.pid is None:
+    if not pid:
         return
     with contextlib.suppress(ChildProcessError):  # it is none of ours: another may have its number
-        os.waitid(os.P_PID, made.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT)
-        os.kill(made.pid, signal.SIGKILL)
-        os.waitpid(made.pid, 0)
+        os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+        os.kill(pid, signal.SIGKILL)
+        os.waitpid(pid, 0)
 
 
-def _why(made: Report, status: int) -> str:
-    if made.step:
-        return f"{made.step} {made.subject}: {os.strerror(made.error)}"
+def _why(said: Report, status: int) -> str:
+    if said.step:
+        return f"{said.step} {said.subject}: {os.strerror(said.error)}"
     code = os.waitstatus_to_exitcode(status)
     return f"the launcher ended with {code}" if code >= 0 else f"signal {-code} ended the launcher"

@@ -21,7 +21,7 @@ _MOST = {"env": 8190, "arg": 4094, "program": 254, "group": 62}
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
+class LaunchStep:
     """One; its fields in the order in which they are written."""
 
     word: ClassVar[str]
@@ -40,7 +40,7 @@ def _text(value: object) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class MakeCgroup(Step):
+class MakeCgroup(LaunchStep):
     """Make a folder of a cgroup hierarchy, unless it is there."""
 
     word = "cgroup"
@@ -48,7 +48,7 @@ class MakeCgroup(Step):
 
 
 @dataclass(frozen=True, slots=True)
-class Write(Step):
+class Write(LaunchStep):
     """Write a text to a file of the kernel's; 0 to `cgroup.procs` is to join."""
 
     word = "write"
@@ -57,7 +57,7 @@ class Write(Step):
 
 
 @dataclass(frozen=True, slots=True)
-class SetGroups(Step):
+class SetGroups(LaunchStep):
     """Whether groups may be set in the container's user namespace; where not, they stay."""
 
     word = "groups"
@@ -65,15 +65,7 @@ class SetGroups(Step):
 
 
 @dataclass(frozen=True, slots=True)
-class Console(Step):
-    """Connect to the socket that the terminal's other end is sent to."""
-
-    word = "console"
-    path: str
-
-
-@dataclass(frozen=True, slots=True)
-class Maps(Step):
+class Maps(LaunchStep):
     """What a new user namespace is given as its maps of users and of groups."""
 
     word = "maps"
@@ -82,7 +74,7 @@ class Maps(Step):
 
 
 @dataclass(frozen=True, slots=True)
-class JoinUsers(Step):
+class JoinUsers(LaunchStep):
     """Go into a user namespace that is there, as its root: the last step on the host."""
 
     word = "join"
@@ -93,7 +85,7 @@ class JoinUsers(Step):
 
 
 @dataclass(frozen=True, slots=True)
-class Limit(Step):
+class Limit(LaunchStep):
     """Set a resource limit, by its number."""
 
     word = "rlimit"
@@ -103,21 +95,21 @@ class Limit(Step):
 
 
 @dataclass(frozen=True, slots=True)
-class Keyring(Step):
+class Keyring(LaunchStep):
     """Have a session keyring that is nobody else's."""
 
     word = "keyring"
 
 
 @dataclass(frozen=True, slots=True)
-class Loopback(Step):
+class Loopback(LaunchStep):
     """Bring the network's own loopback up."""
 
     word = "loopback"
 
 
 @dataclass(frozen=True, slots=True)
-class HostName(Step):
+class HostName(LaunchStep):
     """Name the container."""
 
     word = "hostname"
@@ -125,7 +117,7 @@ class HostName(Step):
 
 
 @dataclass(frozen=True, slots=True)
-class Root(Step):
+class ShowRoot(LaunchStep):
     """Make a folder the root that all further paths begin at; no mount goes or comes from now."""
 
     word = "root"
@@ -134,7 +126,7 @@ class Root(Step):
 
 
 @dataclass(frozen=True, slots=True)
-class Bind(Step):
+class BindMount(LaunchStep):
     """Show what is on the host at a place; `whole`: with what is mounted in it."""
 
     word = "bind"
@@ -145,7 +137,7 @@ class Bind(Step):
 
 
 @dataclass(frozen=True, slots=True)
-class Mount(Step):
+class NewMount(LaunchStep):
     """Mount a new file system; an option without a value is a switch."""
 
     word = "mount"
@@ -163,16 +155,17 @@ class Mount(Step):
 
 
 @dataclass(frozen=True, slots=True)
-class Folder(Step):
+class Folder(LaunchStep):
     """Make a folder, where something is to be mounted."""
 
     word = "folder"
-    path: str
+    parent: str
+    name: str
     mode: int
 
 
 @dataclass(frozen=True, slots=True)
-class File(Step):
+class File(LaunchStep):
     """Make an empty file, where a device is to be shown."""
 
     word = "file"
@@ -181,37 +174,38 @@ class File(Step):
 
 
 @dataclass(frozen=True, slots=True)
-class Link(Step):
+class Link(LaunchStep):
     """Make a symbolic link."""
 
     word = "link"
-    path: str
+    parent: str
+    name: str
     to: str
 
 
 @dataclass(frozen=True, slots=True)
-class Pivot(Step):
+class Pivot(LaunchStep):
     """Leave the host's files behind."""
 
     word = "pivot"
 
 
 @dataclass(frozen=True, slots=True)
-class Prove(Step):
+class Prove(LaunchStep):
     """See that /proc is procfs, and /dev/null the device."""
 
     word = "prove"
 
 
 @dataclass(frozen=True, slots=True)
-class Terminal(Step):
+class Terminal(LaunchStep):
     """Make a terminal the container's console and streams."""
 
     word = "terminal"
 
 
 @dataclass(frozen=True, slots=True)
-class ReadOnly(Step):
+class ReadOnly(LaunchStep):
     """Let nothing be written below a path, if it is there."""
 
     word = "readonly"
@@ -219,7 +213,7 @@ class ReadOnly(Step):
 
 
 @dataclass(frozen=True, slots=True)
-class Mask(Step):
+class Mask(LaunchStep):
     """Hide what is at a path, if it is there."""
 
     word = "mask"
@@ -227,7 +221,7 @@ class Mask(Step):
 
 
 @dataclass(frozen=True, slots=True)
-class Ids(Step):
+class Ids(LaunchStep):
     """Whom the tool runs as."""
 
     word = "ids"
@@ -236,7 +230,7 @@ class Ids(Step):
 
 
 @dataclass(frozen=True, slots=True)
-class Group(Step):
+class Group(LaunchStep):
     """A group that it is in beside."""
 
     word = "group"
@@ -244,7 +238,7 @@ class Group(Step):
 
 
 @dataclass(frozen=True, slots=True)
-class Capabilities(Step):
+class Capabilities(LaunchStep):
     """Its five sets, a bit for each capability."""
 
     word = "capabilities"
@@ -256,7 +250,7 @@ class Capabilities(Step):
 
 
 @dataclass(frozen=True, slots=True)
-class Variable(Step):
+class Variable(LaunchStep):
     """An entry of its environment."""
 
     word = "env"
@@ -264,7 +258,7 @@ class Variable(Step):
 
 
 @dataclass(frozen=True, slots=True)
-class Argument(Step):
+class Argument(LaunchStep):
     """A word of its command line, from its name on."""
 
     word = "arg"
@@ -272,7 +266,7 @@ class Argument(Step):
 
 
 @dataclass(frozen=True, slots=True)
-class Program(Step):
+class Program(LaunchStep):
     """Where the program may be; the first that is there and can be executed is."""
 
     word = "program"
@@ -280,15 +274,15 @@ class Program(Step):
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class LaunchPlan:
     """All of it; the filter's bytes come from elsewhere."""
 
-    host: tuple[Step, ...]
+    host: tuple[LaunchStep, ...]
     namespaces: int
     """The flags of those that are made."""
     cwd: str
     umask: int
-    inside: tuple[Step, ...]
+    inside: tuple[LaunchStep, ...]
 
     def encode(self, instructions: bytes) -> bytes:
         """Write it down, with a filter; raises `SandboxError` if the launcher could not hold it."""
@@ -318,9 +312,8 @@ _REPORT = re.compile(r"(\S+) (.*) (\d+)", re.DOTALL)
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What the launcher said: the container's first process, and what went wrong."""
+    """What the launcher said went wrong."""
 
-    pid: int | None = None
     step: str = ""
     subject: str = ""
     error: int = 0
@@ -328,18 +321,10 @@ class Report:
 
 def parse_report(text: str) -> Report:
     """Read it; what is cut off, or of another form, is left out."""
-    pid, failed = None, None
-    for line in text.splitlines():
-        word, _, number = line.partition(" ")
-        if word == "pid" and number.isascii() and number.isdigit():
-            pid = int(number)
-        elif found := _REPORT.fullmatch(line):
-            failed = found
-    if failed is None:
-        return Report(pid)
-    return Report(pid, failed[1], failed[2], int(failed[3]))
+    found = _REPORT.fullmatch(text)
+    return Report(found[1], found[2], int(found[3])) if found else Report()
 
 
-def sequence(*parts: Sequence[Step]) -> tuple[Step, ...]:
+def sequence(*parts: Sequence[LaunchStep]) -> tuple[LaunchStep, ...]:
     """Put lists of steps behind each other."""
     return tuple(step for part in parts for step in part)
