@@ -1,7 +1,10 @@
 """A job in the sandbox, cold and warm, held against a bare `runc run` of the same bundle.
 
+The sandbox starts jobs by runc, and by its native launcher; beside it, where they are installed,
+run `bwrap`, which gives some of the guarantees, and `crun`, where cgroups are of version 2 only.
 All sides run the same tool over the same image in one process, job by job in turn, round by round.
-Waiting counts without the tool's own time, which is measured on the host. Needs root.
+Waiting counts without the tool's own time, which is measured on the host. CPU is this process' and its children's: the kernel's threads, which clear networks and
+cgroups away, are counted for nobody. Needs root.
 """
 
 import argparse
@@ -13,7 +16,7 @@ import shutil
 import subprocess
 import time
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -34,13 +37,14 @@ from pipeline_containers.sandbox.container.seccomp import load_filter
 from pipeline_containers.sandbox.container.users import User
 from pipeline_containers.sandbox.host import cgroups
 from pipeline_containers.sandbox.host.enforcement import host_ceilings
-from pipeline_containers.sandbox.host.hierarchies import find_hierarchies
+from pipeline_containers.sandbox.host.hierarchies import find_cgroup_mounts, find_hierarchies
 from pipeline_containers.sandbox.host.id_ranges import FIRST_HOST_ID
 from pipeline_containers.sandbox.host.ids import host_range
+from pipeline_containers.sandbox.host.options import NATIVE, RUNC
 from pipeline_containers.sandbox.limits import Limits
 from pipeline_containers.sandbox.sandbox import Sandbox
 from pipeline_containers.sandbox.tool_run import ToolRun
-from pipeline_containers.sandbox.tools import TOOLS, tool_command, tool_program
+from pipeline_containers.sandbox.tools import JOB_FOLDER, TOOLS, tool_command, tool_program
 from pipeline_containers.system.mountinfo import unmount
 
 AT_A_TIME = 2
@@ -56,7 +60,7 @@ LIMITS = Limits()
 PHASES = {
     "prepare_s": "job folder, bundle; warm: limits, slug",
     "fill_s": "the input, and whose it is",
-    "create_s": "runc create",
+    "create_s": "the container",
     "run_s": "from the start to the tool's end",
     "collect_s": "counters, the result file",
 }
@@ -65,12 +69,24 @@ TARGETS = {
     "cold_ratio": ("the same, cold", "at most 1.3"),
     "throughput_ratio": ("jobs/s, two at a time, over bare runc run", "at least 0.9"),
     "cpu_ratio": ("CPU a job then, clean-up included, over bare runc run", "-"),
+    "native_warm_ratio": ("a job waits, warm, by the native launcher", "at most 0.4"),
+    "native_cold_ratio": ("the same, cold", "at most 0.35"),
+    "native_throughput_ratio": (
+        "jobs/s, two at a time, cold, by the native launcher",
+        "at least 4",
+    ),
+    "native_cpu_ratio": ("CPU a job then, clean-up included", "at most 0.25"),
     "idle_worker_rss_mb": ("an idle worker's memory, MB", "below 60"),
 }
+_BUNDLE = "the bundle's alone: no deadline, output not read, no result, no account, folders stay"
 GUARANTEES = {
-    "bare": "the bundle's alone: no deadline, output not read, no result, no account, folders stay",
-    "cold": "all of the sandbox's",
-    "warm": "all of the sandbox's",
+    "bare": _BUNDLE,
+    "crun": _BUNDLE,
+    "bwrap": "namespaces, read-only root, no cgroup, no masks but its own, no filter",
+    "cold": "all of the sandbox's, by runc",
+    "warm": "all of the sandbox's, by runc",
+    "native cold": "all of the sandbox's, by the native launcher",
+    "native warm": "all of the sandbox's, by the native launcher",
 }
 
 
@@ -109,9 +125,13 @@ class Bare:
         job.mkdir(parents=True)
         first = FIRST_HOST_ID
         mounts.mount_job_folder(job, LIMITS, first, first)
+        self._bundles.append(place)
+        (place / "tmp").mkdir()
+        tmp = mounts.mount_tmp(place / "tmp", LIMITS, first, (first, first), has_home=False)
         bundle = Bundle(
             root=self._root,
             job_folder=job,
+            tmp=tmp,
             command=tool_command(tool_program(KIND, ImageConfig()), SLUG),
             cwd=KIND.folder,
             env=(),
@@ -123,19 +143,33 @@ class Bare:
             ceilings=host_ceilings(),
         )
         (place / "config.json").write_text(json.dumps(runtime_config(bundle, LIMITS)))
-        self._bundles.append(place)
         return place
 
-    def run(self, bundle: Path) -> None:
+    def run(self, bundle: Path, runtime: str = "runc") -> None:
         """Run it."""
-        state = str(self._folder / "state")
-        command = ["runc", "--root", state, "run", "--bundle", str(bundle), "--", bundle.name]
+        state = str(self._folder / f"state-{runtime}")
+        self._run([runtime, "--root", state, "run", "--bundle", str(bundle), bundle.name])
+
+    def run_bwrap(self, bundle: Path) -> None:
+        """Run the tool in what `bwrap` makes of it, in a folder of this user's own."""
+        job = bundle / "plain"
+        job.mkdir()
+        places = ("--ro-bind", str(self._root), "/", "--bind", str(job), JOB_FOLDER)
+        own = ("--proc", "/proc", "--dev", "/dev", "--tmpfs", "/tmp")
+        limits = ("--unshare-all", "--die-with-parent", "--new-session", "--chdir", KIND.folder)
+        tool = tool_command(tool_program(KIND, ImageConfig()), SLUG)
+        self._run(["bwrap", *limits, *places, *own, *tool])
+
+    @staticmethod
+    def _run(command: list[str]) -> None:
         subprocess.run(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, check=True)
 
     def close(self) -> None:
         """Unmount everything."""
         for bundle in self._bundles:
-            unmount(bundle / "job")
+            for name in ("job", "tmp"):
+                if (bundle / name).is_mount():
+                    unmount(bundle / name)
         unmount(self._root)
         self._roots.close()
         cgroups.remove_tree(find_hierarchies(), self._parent)
@@ -151,27 +185,48 @@ class Bench:
         self._own.mkdir()
         self._script = image.layers[0] / KIND.folder.strip("/") / "bin/run.sh"
         self.bare = Bare(folder / "bare", image)
-        self.cold = Sandbox(folder / "cold", slots=AT_A_TIME)
-        self.warm = Sandbox(folder / "warm", slots=AT_A_TIME, warm=AT_A_TIME)
+        self.sandboxes = {
+            f"{prefix}{kind}": Sandbox(
+                folder / f"{launcher}-{kind}",
+                slots=AT_A_TIME,
+                warm=warm,
+                launcher=launcher,
+            )
+            for launcher, prefix in ((RUNC, ""), (NATIVE, "native "))
+            for kind, warm in (("cold", 0), ("warm", AT_A_TIME))
+        }
+        self.others = dict(self._others())
         self._job = ToolRun(image, KIND, SLUG, lambda _: None, LIMITS)
-        self.warm.run(self._job)  # so that it expects more of them
+        for name, sandbox in self.sandboxes.items():
+            if "warm" in name:
+                sandbox.run(self._job)  # so that it expects more of them
+
+    def _others(self) -> Iterator[tuple[str, Callable[[Path], None]]]:
+        """List what runs a bundle without the sandbox."""
+        yield "bare", self.bare.run
+        has_version_1 = "memory" in find_cgroup_mounts()
+        if shutil.which("crun") and not has_version_1:
+            yield "crun", partial(self.bare.run, runtime="crun")
+        if shutil.which("bwrap"):
+            yield "bwrap", self.bare.run_bwrap
 
     def waiting(self, jobs: int) -> None:
         """Measure each side's time for a job, one job at a time."""
-        seconds: dict[str, list[float]] = {name: [] for name in ("own", "bare", "cold", "warm")}
+        seconds: dict[str, list[float]] = defaultdict(list)
         phases: dict[str, list[float]] = defaultdict(list)
         for _ in range(jobs):
             seconds["own"].append(timed(self._run_own))
-            bundle = self.bare.bundle()
-            self._settle()
-            seconds["bare"].append(timed(partial(self.bare.run, bundle)))
-            for name, sandbox in (("cold", self.cold), ("warm", self.warm)):
+            for name, run in self.others.items():
+                bundle = self.bare.bundle()
+                self._settle()
+                seconds[name].append(timed(partial(run, bundle)))
+            for name, sandbox in self.sandboxes.items():
                 self._settle()
                 began = time.monotonic()
                 done = sandbox.run(self._job)
                 seconds[name].append(time.monotonic() - began)
                 assert done.succeeded
-                assert done.was_made_ahead == (name == "warm")
+                assert done.was_made_ahead == ("warm" in name)
                 for phase in PHASES:
                     phases[f"{name} {phase}"].append(done.timing[phase])
         for name, values in seconds.items():
@@ -179,26 +234,33 @@ class Bench:
         for name, values in phases.items():
             self.rounds.add(name, 1000 * median(values))
         own = self.rounds.values["own ms"][-1]
-        for name in ("bare", "cold", "warm"):
-            self.rounds.add(f"{name} waits", self.rounds.values[f"{name} ms"][-1] - own)
+        for name in seconds:
+            if name != "own":
+                self.rounds.add(f"{name} waits", self.rounds.values[f"{name} ms"][-1] - own)
 
     def throughput(self, jobs: int) -> None:
         """Measure the jobs a second of two loops, and the CPU time of each job."""
-        bundles = iter([self.bare.bundle() for _ in range(jobs)])
-        self.warm.settle()
-        self._together("bare", jobs, lambda: self.bare.run(next(bundles)))
-        self._together("sandbox", jobs, lambda: self.warm.run(self._job))
+        self._together("own", jobs, self._run_own)
+        for name, run in self.others.items():
+            bundles = iter([self.bare.bundle() for _ in range(jobs)])
+            self._together(name, jobs, partial(self._run_next, run, bundles))
+        for name, sandbox in self.sandboxes.items():
+            self._together(name, jobs, partial(sandbox.run, self._job))
+
+    @staticmethod
+    def _run_next(run: Callable[[Path], None], bundles: Iterator[Path]) -> None:
+        run(next(bundles))
 
     def close(self) -> None:
         """Leave nothing."""
-        self.cold.close()
-        self.warm.close()
+        for sandbox in self.sandboxes.values():
+            sandbox.close()
         self.bare.close()
 
     def _settle(self) -> None:
         """Let no side pay for what another left to be done: the kernel clears networks late."""
-        self.cold.settle()
-        self.warm.settle()
+        for sandbox in self.sandboxes.values():
+            sandbox.settle()
         time.sleep(KERNEL_S)
 
     def _run_own(self) -> None:
@@ -206,12 +268,14 @@ class Bench:
         subprocess.run(["/bin/busybox", "sh", self._script, SLUG, place, place], check=True)
 
     def _together(self, name: str, jobs: int, job: Callable[[], object]) -> None:
+        self._settle()
         before, began = cpu_s(), time.monotonic()
         with ThreadPoolExecutor(AT_A_TIME) as threads:
             for done in [threads.submit(job) for _ in range(jobs)]:
                 done.result()
         elapsed = time.monotonic() - began
-        self.warm.settle()  # what is cleared away later is part of a job's CPU time
+        for sandbox in self.sandboxes.values():
+            sandbox.settle()  # what is cleared away later is part of a job's CPU time
         self.rounds.add(f"{name} jobs_per_s", jobs / elapsed)
         self.rounds.add(f"{name} cpu_ms_per_job", 1000 * (cpu_s() - before) / jobs)
 
@@ -265,10 +329,13 @@ def main() -> None:
             bench.close()
         bench.rounds.add("idle_worker_rss_mb", idle_worker_rss_mb(folder))
     rounds = bench.rounds
-    rounds.ratio("warm waits", "bare waits", "warm_ratio")
-    rounds.ratio("cold waits", "bare waits", "cold_ratio")
-    rounds.ratio("sandbox jobs_per_s", "bare jobs_per_s", "throughput_ratio")
-    rounds.ratio("sandbox cpu_ms_per_job", "bare cpu_ms_per_job", "cpu_ratio")
+    for prefix in ("", "native "):
+        key = prefix.replace(" ", "_")
+        rounds.ratio(f"{prefix}warm waits", "bare waits", f"{key}warm_ratio")
+        rounds.ratio(f"{prefix}cold waits", "bare waits", f"{key}cold_ratio")
+        one = f"{prefix}{'cold' if prefix else 'warm'}"
+        rounds.ratio(f"{one} jobs_per_s", "bare jobs_per_s", f"{key}throughput_ratio")
+        rounds.ratio(f"{one} cpu_ms_per_job", "bare cpu_ms_per_job", f"{key}cpu_ratio")
     medians, spread = rounds.medians(), rounds.spread()
 
     def cell(name: str) -> str:
@@ -280,16 +347,18 @@ def main() -> None:
     print(
         f"medians of {given.rounds} rounds of {given.jobs} jobs; the tool: a shell script, {own}\n"
     )
-    rows = [[side, cell(f"{side} ms"), text] for side, text in GUARANTEES.items()]
+    sides = [*bench.others, *bench.sandboxes]
+    rows = [[side, cell(f"{side} ms"), GUARANTEES[side]] for side in sides]
     print(report.table(["a job", "ms", "guarantees"], rows) + "\n")
+    kinds = list(bench.sandboxes)
     rows = [
-        [phase.removesuffix("_s"), cell(f"cold {phase}"), cell(f"warm {phase}"), text]
+        [phase.removesuffix("_s"), *(cell(f"{kind} {phase}") for kind in kinds), text]
         for phase, text in PHASES.items()
     ]
-    print(report.table(["where it waits", "cold, ms", "warm, ms", ""], rows) + "\n")
+    print(report.table(["where it waits, ms", *kinds, ""], rows) + "\n")
     rows = [
         [side, cell(f"{side} jobs_per_s"), cell(f"{side} cpu_ms_per_job")]
-        for side in ("bare", "sandbox")
+        for side in ("own", *sides)
     ]
     print(report.table(["two at a time", "jobs/s", "CPU ms/job"], rows) + "\n")
     rows = [[meaning, cell(name), target] for name, (meaning, target) in TARGETS.items()]
