@@ -3,8 +3,9 @@
 The sandbox starts jobs by runc, and by its native launcher; beside it, where they are installed,
 run `bwrap`, which gives some of the guarantees, and `crun`, where cgroups are of version 2 only.
 All sides run the same tool over the same image in one process, job by job in turn, round by round.
-Waiting counts without the tool's own time, which is measured on the host. CPU is this process' and its children's: the kernel's threads, which clear networks and
-cgroups away, are counted for nobody. Needs root.
+Waiting counts without the tool's own time, which is measured on the host. CPU is this process' and
+its children's: the kernel's threads, which clear networks and cgroups away, are counted for nobody.
+Needs root.
 """
 
 import argparse
