@@ -7,7 +7,7 @@ from support.images import Image, Layer
 
 TOOL = Path(__file__).parent / "tool"
 BUSYBOX = Path("/bin/busybox")
-HELPERS = ("bomb", "call", "count", "neighbour", "reach")
+HELPERS = ("as", "bomb", "call", "count", "neighbour", "reach", "trace", "users")
 ACCOUNTS = "root:x:0:0::/tmp:/bin/sh\nappuser:x:1000:1000::/tmp:/bin/sh\n"
 
 

@@ -25,7 +25,7 @@ channels:
   test_runners:
     tool: "{{track}}-test-runner"
     limits: {{wall_s: {paced(3)}, memory: 64MiB, pids: 64, stdout: 64KiB, stderr: 64KiB,
-             job_folder: 16MiB, job_folder_files: 1000, tmp: 8MiB}}
+             job_folder: 16MiB, job_folder_files: 1000, tmp: 8MiB, LOOSENED}}
     ceilings: {{wall_s: {paced(20)}}}
     tracks:
       hasty: {{limits: {{wall_s: {paced(0.5)}}}, ceilings: {{wall_s: {paced(1)}}}}}
@@ -79,8 +79,13 @@ class Answer:
 class HostileLab:
     """The hostile tool's machine; jobs go through it one by one."""
 
-    def __init__(self, own: Machine, image: Image, user: User | None = None) -> None:
-        """Make it; the worker is to be started by root, or by an ordinary user."""
+    def __init__(
+        self, own: Machine, image: Image, user: User | None = None, loosened: str = ""
+    ) -> None:
+        """Make it; the worker is to be started by root, or by an ordinary user.
+
+        `loosened` are limits for all tracks, as they are configured.
+        """
         self.own = own
         self.image = image
         self.user = user
@@ -90,7 +95,8 @@ class HostileLab:
         if user is not None:
             user.owns(self.worker_folder)
         seed = own.folder / "seed.yml"
-        seed.write_text(SEED.replace("REPOSITORIES", str(self.repositories)))
+        text = SEED.replace("REPOSITORIES", str(self.repositories))
+        seed.write_text(text.replace(", LOOSENED", f", {loosened}" if loosened else ""))
         own.router(seed)
         for track, account in TRACKS.items():
             self.deploy(track, Image(image.layers, {**image.config, "User": account}))

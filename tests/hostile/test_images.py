@@ -348,6 +348,60 @@ IMAGES = (
         ),
         codes=REFUSED,
     ),
+    *(
+        Hostile(
+            f"a VOLUME {where}",
+            (link("out", OUTSIDE), link("opt/up", UP), entry("file", mode=0o644)),
+            {"Volumes": {path: {}, "/good": {}}},
+            # the sandbox' own mounts are as ever, and what can be had is
+            program="echo x > /good/new || exit 1; [ -e /proc/self ] || exit 1\n"
+            "for p in /out /out/new /opt/up /opt/up/new /file /proc /etc; do\n"
+            "touch $p/made && echo got through; done; pass tried",
+            says=("^tried$",),
+        )
+        for where, path in {
+            "at the root": "/",
+            "on /proc": "/proc",
+            "below /proc": "/proc/sys/kernel",
+            "on /sys": "/sys",
+            "on /dev": "/dev",
+            "on the host's devices": "/dev/null",
+            "above the job folder": "/mnt",
+            "in the job folder": "/mnt/exercism-iteration/x",
+            "on /etc/hosts": "/etc/hosts",
+            "that leads up": "/../../../etc",
+            "with a way up within": "/opt/../../proc",
+            "without a root": "relative",
+            "on a link out": "/out",
+            "below a link out": "/out/new",
+            "below a link up": "/opt/up/new",
+            "on a file": "/file",
+            "below a file": "/file/new",
+            "with a line of the log": f"/{WORDS}",
+            "of a long name": "/" + "x" * 5000,
+        }.items()
+    ),
+    Hostile(
+        "a VOLUME over its own tool",
+        config={"Volumes": {"/opt/test-runner": {}, "/bin": {}}},
+        says=("^ran$",),
+    ),
+    Hostile(
+        "a HOME that its own tool lies in",
+        config={"Env": ["PATH=/bin", "HOME=/opt"]},
+        program="echo x > /opt/test-runner/new || exit 1; pass ran",
+        says=("^ran$",),
+    ),
+    Hostile(
+        "more VOLUMEs than can be", (), {"Volumes": {f"/{n}": {} for n in range(33)}}, codes=REFUSED
+    ),
+    Hostile(
+        "a HOME on a link out",
+        (link("out", OUTSIDE),),
+        {"Env": ["PATH=/bin", "HOME=/out"]},
+        program="echo x > $HOME/new || exit 1; pass $HOME",
+        says=("^/tmp/home$",),
+    ),
     Hostile(
         "a configuration of over a megabyte",
         config={"Labels": {"x": "y" * 1_100_000}},

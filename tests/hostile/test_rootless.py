@@ -14,6 +14,7 @@ import pytest
 from hostile.case import Case
 from hostile.families import FAMILIES, counts, neighbours
 from hostile.lab import HostileLab
+from hostile.loosened import LIMITS, OWN
 from hostile.ordinary import User, ordinary_user
 from hostile.test_families import play
 from hostile.traces import Traces
@@ -82,11 +83,13 @@ def poor(module_folder: Path) -> Iterator[User]:
         yield user
 
 
-def begin(folder: Path, image: Image, user: User, *options: str) -> Iterator[HostileLab | None]:
+def begin(
+    folder: Path, image: Image, user: User, *options: str, loosened: str = ""
+) -> Iterator[HostileLab | None]:
     """Start a user's worker; none, and an honest refusal, where no user may have namespaces."""
     folder.mkdir()
     with machine(folder) as own:
-        lab = HostileLab(own, image, user)
+        lab = HostileLab(own, image, user, loosened)
         if user.may_make_namespaces():
             lab.begin_worker(*options)
             warm_up(lab)
@@ -129,6 +132,18 @@ def poor_lab(module_folder: Path, hostile_image: Image, poor: User) -> Iterator[
 
 
 @pytest.fixture(scope="module")
+def loosened_lab(
+    module_folder: Path, hostile_image: Image, given: User
+) -> Iterator[HostileLab | None]:
+    yield from begin(module_folder / "loosened", hostile_image, given, loosened=LIMITS)
+
+
+@pytest.fixture(scope="module")
+def loosened_before(loosened_lab: HostileLab | None) -> Traces | None:
+    return loosened_lab.at_rest() if loosened_lab else None
+
+
+@pytest.fixture(scope="module")
 def rich_before(rich_lab: HostileLab | None) -> Traces | None:
     return rich_lab.at_rest() if rich_lab else None
 
@@ -152,6 +167,17 @@ def test_most_holds_for_a_user_who_was_given_nothing(
 ) -> None:
     if poor_lab and poor_before:
         play(poor_lab, poor_before, case)
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize(
+    "case", [pytest.param(case, id=case.name.replace(" ", "-")) for case in OWN]
+)
+def test_all_that_can_be_loosened_is_the_same_for_a_user(
+    loosened_lab: HostileLab | None, loosened_before: Traces | None, case: Case
+) -> None:
+    if loosened_lab and loosened_before:
+        play(loosened_lab, loosened_before, case)
 
 
 def test_each_refusal_is_of_cases_that_there_are() -> None:

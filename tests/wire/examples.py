@@ -256,6 +256,9 @@ EVERY_LIMIT = settings.LimitSettings(
     job_folder_bytes=4000,
     job_folder_files=50,
     tmp_bytes=6000,
+    writable_root_bytes=7000,
+    ptrace=True,
+    root_capabilities=True,
 )
 
 TO_WORKER: dict[str, link.ToWorker] = {

@@ -13,15 +13,23 @@ from pipeline_containers.sandbox.container.bundle import (
     Bundle,
     runtime_config,
 )
-from pipeline_containers.sandbox.container.seccomp import PROFILE, REFUSED, load_filter, translate
+from pipeline_containers.sandbox.container.environment import without_leak_check
+from pipeline_containers.sandbox.container.seccomp import (
+    PROFILE,
+    REFUSED,
+    TRACING,
+    load_filter,
+    translate,
+)
 from pipeline_containers.sandbox.container.users import User, resolve_user
 from pipeline_containers.sandbox.host.enforcement import Enforcement
 from pipeline_containers.sandbox.host.ids import SUBORDINATE, host_range
+from pipeline_containers.sandbox.host.yama import lets_jobs_trace
 from pipeline_containers.sandbox.limits import Limits
 from pipeline_containers.system.units import MIB
 
-PASSWD = "root:x:0:0::/root:/bin/sh\nbroken\napp:x:1000:1001::/:/bin/sh\nbig:x:99999:1::/:\n"
-PASSWD += "grouped:x:7:1000720000::/:\noddly:x:8:staff::/:\n"
+PASSWD = "root:x:0:0::/root:/bin/sh\nbroken\napp:x:1000:1001::/app:/bin/sh\nbig:x:99999:1::/:\n"
+PASSWD += "grouped:x:7:1000720000::/:\noddly:x:8:staff::/:\nshort:x:9:9\n"
 GROUP = "root:x:0:\nstaff:x:50:app\nfar:x:70000:\n"
 
 
@@ -29,6 +37,7 @@ def config(limits: Limits | None = None, **changes: Any) -> dict[str, Any]:
     values: dict[str, Any] = {
         "root": Path("/r"),
         "job_folder": Path("/j"),
+        "tmp": Path("/t"),
         "command": ("bin/run.sh", "two-fer"),
         "cwd": "/opt/test-runner",
         "env": ("A=1", "A=2", "PATH=/bin"),
@@ -103,19 +112,32 @@ def test_its_own_cgroup_is_shown_or_none() -> None:
 
 
 def test_every_limit_is_there() -> None:
-    limits = Limits(memory_bytes=64 * MIB, cpus=0.5, pids=7, tmp_bytes=4096, shm_bytes=8192)
+    limits = Limits(memory_bytes=64 * MIB, cpus=0.5, pids=7, shm_bytes=8192)
     made = config(limits)
     resources = made["linux"]["resources"]
     assert resources["memory"] == {"limit": 64 * MIB, "swap": 64 * MIB}
     assert resources["pids"] == {"limit": 7}
     assert resources["cpu"] == {"period": 100_000, "quota": 50_000, "shares": 512}
     options = {entry["destination"]: entry["options"] for entry in made["mounts"]}
-    assert "size=4096" in options["/tmp"]
     assert "size=8192" in options["/dev/shm"]
     assert "max=16" in options["/dev/pts"]
     limited = {entry["type"]: entry["hard"] for entry in made["process"]["rlimits"]}
     assert (limited["RLIMIT_SIGPENDING"], limited["RLIMIT_MSGQUEUE"]) == (1024, 0)
     assert "RLIMIT_AS" not in limited, "breaks the JVM, Go and Node"
+
+
+def test_capabilities_are_roots_alone_and_never_inherited() -> None:
+    loosened, root = Limits(root_capabilities=True), User()
+    assert config(loosened)["process"]["capabilities"] == {}
+    assert config(user=root)["process"]["capabilities"] == {}
+    given = config(loosened, user=root)["process"]["capabilities"]
+    assert set(given) == {"bounding", "effective", "permitted"}
+    of_files = ["CAP_CHOWN", "CAP_DAC_OVERRIDE", "CAP_FOWNER", "CAP_FSETID"]
+    for names in given.values():
+        assert names == [*of_files, "CAP_SETUID", "CAP_SETGID"]
+    uncounted = config(loosened, user=root, enforcement=Enforcement({"pids": ""}), cgroup="")
+    assert uncounted["process"]["capabilities"]["effective"] == of_files
+    assert config(loosened, user=root)["process"]["noNewPrivileges"] is True
 
 
 def test_a_kernel_that_counts_no_swap_is_not_asked_to() -> None:
@@ -129,7 +151,8 @@ def test_what_can_be_written_is_capped_or_the_job_folder() -> None:
             assert any(option.startswith("size=") for option in entry["options"])
             assert any(option.startswith("nr_inodes=") for option in entry["options"])
         elif entry["type"] == "bind":
-            assert (entry["source"], entry["destination"]) == ("/j", "/mnt/exercism-iteration")
+            own = {"/mnt/exercism-iteration": "/j", "/tmp": "/t"}
+            assert entry["source"] == own[entry["destination"]]
 
 
 def test_the_process() -> None:
@@ -170,14 +193,15 @@ def test_limits_that_nothing_could_run_in(wrong: dict[str, Any]) -> None:
 @pytest.mark.parametrize(
     ("user", "ids"),
     [
-        ("", User(0, 0)),
-        ("root", User(0, 0)),
-        ("app", User(1000, 1001)),
-        ("1000", User(1000, 1001)),
+        ("", User(0, 0, "/root")),
+        ("root", User(0, 0, "/root")),
+        ("app", User(1000, 1001, "/app")),
+        ("1000", User(1000, 1001, "/app")),
         ("4242", User(4242, 0)),
-        ("app:staff", User(1000, 50)),
-        ("app:7", User(1000, 7)),
+        ("app:staff", User(1000, 50, "/app")),
+        ("app:7", User(1000, 7, "/app")),
         ("4242:staff", User(4242, 50)),
+        ("short", User(9, 9)),
     ],
 )
 def test_users(user: str, ids: User) -> None:
@@ -245,22 +269,66 @@ def test_clone_makes_no_namespace_and_clone3_is_unknown() -> None:
 
 
 def test_locks_of_records_by_open_files_are_invalid_whatever_is_in_the_argument_beside() -> None:
-    made = rules(load_filter(), "fcntl")
-
-    def answer(argument: int) -> list[object]:
-        return [
-            rule.get("errnoRet", "allowed")
-            for rule in made
-            for arg in rule["args"]
-            if argument & arg["value"] == arg["valueTwo"]
-        ]
-
     for beside in (0, 1 << 32, 1 << 63):
         for known in (0, 4, 6, 7, 16, 36, 1024, 1026, 1031, 1033, 1040):
-            assert answer(known | beside) == ["allowed"]
+            assert answers_to_fcntl(load_filter(), known | beside) == ["allowed"]
         for command in (37, 38):
-            assert answer(command | beside) == [22]
-            assert answer(command | beside | 1 << 16) == []
+            assert answers_to_fcntl(load_filter(), command | beside) == [22]
+            assert answers_to_fcntl(load_filter(), command | beside | 1 << 16) == []
+
+
+def answers_to_fcntl(made: dict[str, Any], command: int) -> list[object]:
+    return [
+        rule.get("errnoRet", "allowed")
+        for rule in rules(made, "fcntl")
+        for arg in rule["args"]
+        if command & arg["value"] == arg["valueTwo"]
+    ]
+
+
+def test_who_may_trace_shares_open_files_with_one_tracer_and_locks_no_records() -> None:
+    made = load_filter(ptrace=True)
+    for call in TRACING:
+        assert [rule["action"] for rule in rules(made, call)] == ["SCMP_ACT_ALLOW"]
+    for call in REFUSED - TRACING:
+        assert [rule.get("errnoRet") for rule in rules(made, call)] == [1], call
+    (leak_check,) = [
+        rule["args"] for rule in rules(made, "clone") if rule not in rules(load_filter(), "clone")
+    ]
+    assert leak_check == [{"index": 0, "value": 0x800700, "op": "SCMP_CMP_EQ"}]
+    for command in range(33):
+        refused = {6: [37], 7: [37], 32: []}
+        assert answers_to_fcntl(made, command) == refused.get(command, ["allowed"])
+
+
+@pytest.mark.parametrize(
+    ("env", "added"),
+    [
+        (("A=1",), ("ASAN_OPTIONS=detect_leaks=0", "LSAN_OPTIONS=detect_leaks=0")),
+        (("ASAN_OPTIONS=detect_leaks=1",), ()),
+        (("LSAN_OPTIONS=detect_leaks=1",), ()),
+        (
+            ("ASAN_OPTIONS=color=never", "ASAN_OPTIONS=verbosity=1:color=never"),
+            (
+                "ASAN_OPTIONS=verbosity=1:color=never:detect_leaks=0",
+                "LSAN_OPTIONS=detect_leaks=0",
+            ),
+        ),
+    ],
+)
+def test_the_leak_check_is_off_unless_the_image_says_something_of_it(
+    env: tuple[str, ...], added: tuple[str, ...]
+) -> None:
+    assert without_leak_check(env) == (*env, *added)
+
+
+@pytest.mark.parametrize(
+    ("scope", "lets"), [("0\n", True), ("1\n", True), ("2\n", False), ("3\n", False), (None, True)]
+)
+def test_yama_says_whether_jobs_may_trace(tmp_path: Path, scope: str | None, lets: bool) -> None:
+    if scope is not None:
+        (tmp_path / "scope").write_text(scope)
+    assert lets_jobs_trace(tmp_path / "scope") is lets
 
 
 def test_sockets_are_unix_tcp_and_udp() -> None:

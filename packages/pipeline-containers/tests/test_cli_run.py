@@ -15,6 +15,7 @@ import pytest
 from support.pace import paced
 
 from pipeline_containers.images.image import StoredImage
+from pipeline_containers.sandbox.limits import Limits
 
 pytestmark = pytest.mark.e2e
 
@@ -59,7 +60,7 @@ def test_a_report_to_read(work: Path, solution: Path, root: Callable[[str], Path
     assert told["ending"].strip() == "exited, status 0"
     assert "of 20;" in told["time"]
     assert "MiB of 3072" in told["memory"]
-    assert told["processes"].endswith(" of 256")
+    assert told["processes"].endswith(f" of {Limits().pids}")
     assert told["output"].strip() == "7 bytes of 1048576, 0 bytes of 1048576"
     assert list((work / "sandboxes").iterdir()) == []
 
@@ -85,6 +86,8 @@ def test_a_report_for_programs(work: Path, solution: Path, root: Callable[[str],
         ("wall_s=soon", "'soon' is not a number"),
         ("wall_s=0", "wall_s must be more than 0"),
         ("memory_bytes=1MiB", "memory_bytes must be at least"),
+        ("ptrace=1", "'1' is neither true nor false"),
+        ("writable_root_bytes=-1", "writable_root_bytes must be 0 or more"),
     ],
 )
 def test_a_limit_that_is_none(work: Path, solution: Path, limit: str, problem: str) -> None:

@@ -12,9 +12,11 @@ from pipeline_containers.errors import SandboxError
 from pipeline_containers.images.image import ImageConfig, StoredImage
 from pipeline_containers.sandbox.container.identities import open_user_namespace
 from pipeline_containers.sandbox.container.layers import (
+    CHANGES,
     LayerIds,
     find_layer_ids,
     give_layer,
+    make_changes,
     mount_root,
     take_layer_back,
 )
@@ -191,6 +193,41 @@ def test_images_of_many_layers(work: Path, user_namespace: int) -> None:
         assert list(mounts_below(work)) == [target.resolve()]
     finally:
         unmount(target)
+
+
+@pytest.mark.usefixtures("overlay_way")
+def test_what_is_written_over_many_layers_goes_elsewhere(
+    work: Path, user_namespace: int, first_host_id: int
+) -> None:
+    layers = []
+    for number in range(128):
+        layer = work / f"a-layer-with-a-name-of-some-length-{number}"
+        layer.mkdir()
+        (layer / "which").write_text(str(number))
+        layers.append(layer)
+    (changes := work / "changes").mkdir()
+    make_changes(changes, first_host_id, first_host_id)
+    (target := work / "root").mkdir()
+    mount_root(layers, target, user_namespace, changes=changes)
+    try:
+        (target / "which").write_text("changed")
+        (target / "new").touch()
+        assert (target / "which").read_text() == "changed"
+        assert (layers[0] / "which").read_text() == "0"
+        assert {path.name for path in (changes / CHANGES).iterdir()} == {"which", "new"}
+        assert target.stat().st_uid == first_host_id
+        assert os.statvfs(target).f_flag & (os.ST_RDONLY | os.ST_NOSUID | os.ST_NODEV) == (
+            os.ST_NOSUID | os.ST_NODEV
+        )
+        (mount,) = [line for line in mount_lines() if f" {target} " in line]
+        assert str(work) not in mount.split(" - ")[1], "a container reads this of its root"
+    finally:
+        unmount(target)
+    assert list(mounts_below(work)) == []
+
+
+def mount_lines() -> list[str]:
+    return Path("/proc/self/mountinfo").read_text().splitlines()
 
 
 def test_the_first_of_the_ways_that_works_is_taken(

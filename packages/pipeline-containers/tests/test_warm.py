@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from support.pace import paced
@@ -125,7 +126,7 @@ def test_a_warm_job_has_its_own_limits(
     twice: Twice,
     make_image: MakeImage,
     quick_limits: Limits,
-    change: dict[str, int],
+    change: dict[str, Any],
     ending: Ending,
 ) -> None:
     script = (

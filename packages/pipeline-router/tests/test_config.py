@@ -7,7 +7,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from pipeline_protocol.settings import GIB, MIB, SourceSettings
+from pipeline_protocol.settings import GIB, MIB, LimitSettings, SourceSettings
 from pipeline_router.config import Config, Sts, Versions
 from pipeline_router.config_file import MARKER, ConfigFile, ConfigLocked
 from pipeline_router.config_parse import BadConfig, size
@@ -93,6 +93,32 @@ channels:
     assert "validation" not in described["builders"], "they run no tool"
 
 
+def test_what_is_loosened_is_off_unless_it_is_said_of_all_a_channel_or_a_track(
+    write: Write,
+) -> None:
+    config, _ = write("""
+limits: {ptrace: true}
+channels:
+  test_runners:
+    limits: {writable_root: 256MiB}
+    tracks:
+      c: {limits: {root_capabilities: true}}
+      ruby: {limits: {ptrace: false, writable_root: 0}}
+""").read()
+
+    def loosened(channel: str, track: str) -> tuple[int, bool, bool]:
+        own = config.channels[channel]
+        limits = own.tracks.get(track, own.defaults).limits
+        return limits.writable_root_bytes, limits.ptrace, limits.root_capabilities
+
+    assert loosened("representers", "c") == (0, True, False)
+    assert loosened("test_runners", "go") == (256 * MIB, True, False)
+    assert loosened("test_runners", "c") == (256 * MIB, True, True)
+    assert loosened("test_runners", "ruby") == (0, False, False)
+    untold, _ = write("").read()
+    assert untold.channels["test_runners"].defaults.limits == LimitSettings()
+
+
 def test_limits_are_overlaid_and_ceilings_never_lie_below(write: Write) -> None:
     config, _ = write("""
 limits: {wall_s: 10, memory: 2GiB}
@@ -171,6 +197,8 @@ def test_what_this_router_cannot_do_is_refused_whenever_the_file_is_read(tmp_pat
 
 
 BAD = {
+    "limits: {writable_root: -1}": "limits.writable_root: -1 is not a size like 64MiB or 500kB",
+    "limits: {ptrace: 1}": "limits.ptrace: Expected `bool`, got `int`",
     "rooter: {}": "rooter: unknown key (did you mean 'router'?)",
     "router: {queu: 3}": "router.queu: unknown key (did you mean 'queue'?)",
     "router: {queue: many}": "router.queue: Expected `int`, got `str`",

@@ -27,6 +27,12 @@ class LimitSettings(Struct, frozen=True, omit_defaults=True):
     job_folder_bytes: Size = 512 * MIB
     job_folder_files: Annotated[int, Meta(ge=1, le=10_000_000)] = 100_000
     tmp_bytes: Size = 256 * MIB
+    writable_root_bytes: Annotated[int, Meta(ge=0, le=1 << 50)] = 0
+    """Bytes that may be written over the image's files; 0: none."""
+    ptrace: bool = False
+    """Whether a job's processes may trace each other."""
+    root_capabilities: bool = False
+    """Whether root in a container has a container's usual rights over files."""
 
 
 class RegistrySettings(Struct, frozen=True):

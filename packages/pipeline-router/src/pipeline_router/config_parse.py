@@ -42,6 +42,7 @@ class LimitsText(
         "result_bytes": "result",
         "job_folder_bytes": "job_folder",
         "tmp_bytes": "tmp",
+        "writable_root_bytes": "writable_root",
     },
 ):
     """LimitSettings as people write them; what is left out is inherited."""
@@ -56,6 +57,9 @@ class LimitsText(
     job_folder_bytes: Size | UnsetType = UNSET
     job_folder_files: Annotated[int, Meta(ge=1, le=10_000_000)] | UnsetType = UNSET
     tmp_bytes: Size | UnsetType = UNSET
+    writable_root_bytes: Annotated[int, Meta(ge=0, le=1 << 50)] | UnsetType = UNSET
+    ptrace: bool | UnsetType = UNSET
+    root_capabilities: bool | UnsetType = UNSET
 
     def over(self, limits: LimitSettings) -> LimitSettings:
         """Return `limits`, changed where this says something."""
@@ -226,7 +230,10 @@ _UNITS: Final = {
     **{f"{prefix}iB": 1024**n for n, prefix in enumerate("KMGT", 1)},
 }
 _SIZES: Final = frozenset(
-    {"queue_bytes", "memory", "stdout", "stderr", "result", "job_folder", "tmp"}
+    {
+        *("queue_bytes", "memory", "stdout", "stderr", "result", "job_folder", "tmp"),
+        "writable_root",
+    }
 )
 """Keys whose values are sizes."""
 _SIZE: Final = re.compile(r"(\d+(?:\.\d+)?) ?([A-Za-z]*)")

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from pipeline_containers.errors import SandboxError
 from pipeline_containers.images.image import StoredImage
+from pipeline_containers.sandbox.container.places import TMP
 from pipeline_containers.sandbox.limits import Limits
 from pipeline_containers.sandbox.self_test import BUSYBOX
 from pipeline_containers.sandbox.tool_run import ToolRun
@@ -48,10 +49,12 @@ def probe_run(image: StoredImage, kind: ToolKind, folder: Path) -> ToolRun:
     """Make the run that looks around in an image; the probe's own layer is laid in `folder`."""
     layer = folder / "probe"
     lay_script(layer, kind, _SCRIPT, {"folder": kind.folder})
+    # the tool's own folder may lie in its HOME or a VOLUME, which can be written to
+    config = replace(
+        image.config, entrypoint=(), volumes=(), env=(*image.config.env, f"HOME={TMP}")
+    )
     return ToolRun(
-        image=replace(
-            image, layers=(layer, *image.layers), config=replace(image.config, entrypoint=())
-        ),
+        image=replace(image, layers=(layer, *image.layers), config=config),
         kind=replace(kind, outputs=()),
         slug="probe",
         fill=lambda _: None,

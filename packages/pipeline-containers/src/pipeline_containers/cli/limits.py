@@ -12,6 +12,8 @@ LimitChanges = tuple[tuple[str, float], ...]
 
 _NAMES = {name: type(value) for name, value in asdict(Limits()).items()}
 
+_SWITCH = {"true": True, "false": False}
+
 
 class LimitType(click.ParamType[tuple[str, float]]):
     """NAME=VALUE; bytes may be said in KiB, MiB and GiB."""
@@ -25,6 +27,10 @@ class LimitType(click.ParamType[tuple[str, float]]):
         name, _, text = str(value).partition("=")
         if name not in _NAMES:
             self.fail(f"{name!r} is none of {', '.join(_NAMES)}", param, ctx)
+        if _NAMES[name] is bool:
+            if text not in _SWITCH:
+                self.fail(f"{text!r} is neither true nor false", param, ctx)
+            return name, _SWITCH[text]
         number, unit_bytes = split_unit(text)
         try:
             return name, _NAMES[name](number) * unit_bytes

@@ -6,7 +6,7 @@ of its limits. Source: the OCI image specification, `config.md`.
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,8 @@ MAX_ENTRIES = 256
 """Of `Env`, and of `Entrypoint`."""
 MAX_FIELD_BYTES = 64 * 1024
 """Of either, and of any other field."""
+MAX_VOLUMES = 32
+"""Each is a mount of every container."""
 
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 _REPOSITORY = re.compile(r"[a-z0-9]+(?:[._-][a-z0-9]+)*(?:/[a-z0-9]+(?:[._-][a-z0-9]+)*)*")
@@ -32,6 +34,7 @@ class ImageConfig:
     user: str = ""
     workdir: str = ""
     entrypoint: tuple[str, ...] = ()
+    volumes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +75,14 @@ def parse_config(document: object) -> ImageConfig:
         user=_string(config, "User"),
         workdir=_string(config, "WorkingDir"),
         entrypoint=_strings(config, "Entrypoint"),
+        volumes=_volumes(config),
     )
+
+
+def _volumes(config: Mapping[str, Any]) -> tuple[str, ...]:
+    paths = tuple(path for path in _mapping(config.get("Volumes")) if is_storable(path))
+    _check("Volumes", paths, MAX_VOLUMES)
+    return paths
 
 
 def _mapping(value: object) -> Mapping[str, Any]:
@@ -96,10 +106,10 @@ def _strings(config: Mapping[str, Any], field: str) -> tuple[str, ...]:
     return tuple(strings)
 
 
-def _check(field: str, strings: list[str]) -> None:
+def _check(field: str, strings: Sequence[str], most_entries: int = MAX_ENTRIES) -> None:
     size_bytes = sum(len(text.encode(errors="surrogatepass")) for text in strings)
     for number, unit, most in (
-        (len(strings), "entries", MAX_ENTRIES),
+        (len(strings), "entries", most_entries),
         (size_bytes, "bytes", MAX_FIELD_BYTES),
     ):
         if number > most:

@@ -25,6 +25,10 @@ LEAST_OPEN_FILES = 256
 FILE_LOCKS = 10_000
 """Of a job: two megabytes that are counted nowhere else."""
 
+LOOSENINGS = ("writable_root_bytes", "ptrace", "root_capabilities")
+"""Of the limits, what lets a job do more than the sandbox does by itself; off as long as it is 0 or
+False."""
+
 
 @dataclass(frozen=True, slots=True)
 class Limits:
@@ -45,14 +49,23 @@ class Limits:
     tmp_bytes: int = 256 * MIB
     shm_bytes: int = 64 * MIB
     open_files: int = 65_536
+    writable_root_bytes: int = 0
+    """Of what may be written over the image's files; 0: nothing may."""
+    ptrace: bool = False
+    """Whether processes may trace each other."""
+    root_capabilities: bool = False
+    """Whether the container's root has a container's usual rights over files."""
 
     def __post_init__(self) -> None:
         """Refuse what no container could start with."""
         if self.memory_bytes < MINIMUM_MEMORY_BYTES:
             raise ValueError(f"memory_bytes must be at least {MINIMUM_MEMORY_BYTES}")
         for name in self.__slots__:
-            if not getattr(self, name) > 0:
-                raise ValueError(f"{name} must be more than 0, is {getattr(self, name)!r}")
+            value = getattr(self, name)
+            if name not in LOOSENINGS and not value > 0:
+                raise ValueError(f"{name} must be more than 0, is {value!r}")
+        if self.writable_root_bytes < 0:
+            raise ValueError("writable_root_bytes must be 0 or more")
 
     def cpu_quota_us(self, period_us: int) -> int:
         """Return the time on all cores together that it may have in each period."""
@@ -68,7 +81,8 @@ class Limits:
 
     def at_creation(self) -> tuple[float, ...]:
         """Give those that lie inside a container: it has them from its creation to its end."""
-        return (self.job_folder_files, self.tmp_bytes, self.shm_bytes, self.open_files)
+        sizes = (self.job_folder_files, self.tmp_bytes, self.shm_bytes, self.open_files)
+        return (*sizes, *(getattr(self, name) for name in LOOSENINGS))
 
 
 MINIMUM_MEMORY_BYTES = 6 * MIB

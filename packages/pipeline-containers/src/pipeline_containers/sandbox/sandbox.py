@@ -17,13 +17,16 @@ from pipeline_containers.sandbox.account import Clock, account
 from pipeline_containers.sandbox.cleaner import Cleaner
 from pipeline_containers.sandbox.container import runtimes
 from pipeline_containers.sandbox.container.container import Attach, Container, Host, Recipe
+from pipeline_containers.sandbox.container.environment import without_leak_check
 from pipeline_containers.sandbox.container.identities import Identities, open_user_namespace
 from pipeline_containers.sandbox.container.layers import LayerIds
 from pipeline_containers.sandbox.container.mounts import why_cgroups_stay_hidden
-from pipeline_containers.sandbox.container.roots import Roots, user_of
+from pipeline_containers.sandbox.container.places import WritablePlace, find_home, with_home
+from pipeline_containers.sandbox.container.roots import ImageRoot, Roots, user_of
 from pipeline_containers.sandbox.container.runtime import Runtime, watch_orphans
 from pipeline_containers.sandbox.container.runtimes import Identified, identify
 from pipeline_containers.sandbox.container.seccomp import load_filter
+from pipeline_containers.sandbox.container.users import User
 from pipeline_containers.sandbox.host import cgroups
 from pipeline_containers.sandbox.host.background import Background
 from pipeline_containers.sandbox.host.cgroup_root import open_cgroup_root
@@ -43,6 +46,7 @@ from pipeline_containers.sandbox.host.id_ranges import FIRST_HOST_ID
 from pipeline_containers.sandbox.host.ids import OWN_ONLY, IdMap, find_ids
 from pipeline_containers.sandbox.host.pinning import usable_processors
 from pipeline_containers.sandbox.host.processors import Processors
+from pipeline_containers.sandbox.host.yama import lets_jobs_trace
 from pipeline_containers.sandbox.program import can_wait_in_shell, check_program
 from pipeline_containers.sandbox.result.report import RunReport
 from pipeline_containers.sandbox.tool_run import ToolRun
@@ -112,7 +116,7 @@ class Sandbox:
                 processors=self._processors,
                 cgroup_parent=root.cgroup,
                 enforcement=self.enforcement,
-                seccomp=load_filter(),
+                filters={traces: load_filter(ptrace=traces) for traces in (False, True)},
                 swap_is_counted=cgroups.swap_is_counted(root.hierarchies, root.cgroup),
                 sockets_are_apart=self.enforcement.holds("memory")
                 and cgroups.sockets_are_apart(root.hierarchies, root.cgroup),
@@ -120,6 +124,7 @@ class Sandbox:
                 locks=self._locks,
                 open_files=open_files_of_job(most_open_files(), slots),
             )
+            self._can_trace = lets_jobs_trace()
             self.sweep()
             self._remove_old_cgroups()
             self._roots = _open_roots(self._folders.roots, ids, layer_ids)
@@ -220,6 +225,11 @@ class Sandbox:
             notes.append(f"layers are copied to other owners, for {self._roots.why_not_mapped}")
         if self._why_cgroups_hidden:
             notes.append(self._why_cgroups_hidden)
+        if not self._roots.can_stack:
+            notes.append(
+                "HOME and VOLUMEs that an image has files in cannot be written to: the folder "
+                "lies on an overlay, and another cannot be made of one of it"
+            )
         if why := why_files_run_out(most_open_files(), memory_bytes()):
             notes.append(why)
         return notes
@@ -299,15 +309,39 @@ class Sandbox:
         user = user_of(run.image, root.place)
         for number in (user.uid, user.gid):
             self._ids.outside(number)  # it has to have them
+        can_trace = run.limits.ptrace and self._can_trace
+        env = config.env if can_trace else without_leak_check(config.env)
+        home, places = self._places(root, user, run)
         return Recipe(
             image=run.image.digest,
             root=root,
             program=program,
             cwd=run.kind.folder,
-            env=config.env,
+            env=(*env, f"HOME={home}"),
             user=user,
             limits=run.limits,
+            places=places,
         )
+
+    def _places(
+        self, root: ImageRoot, user: User, run: ToolRun
+    ) -> tuple[str, tuple[WritablePlace, ...]]:
+        """Find out where HOME is, and what of the root can be written to in any case."""
+        is_given = self._roots.layer_ids is LayerIds.OWNED
+        owner = (user.uid, user.gid)
+        home = find_home(
+            root.place,
+            run.image.config.env,
+            user,
+            (self._ids.outside(user.uid), self._ids.outside(user.gid)) if is_given else owner,
+            root.volumes,
+            is_root_writable=bool(run.limits.writable_root_bytes),
+            passes_over_modes=run.limits.root_capabilities and user.uid == 0,
+        )
+        places = with_home(root.volumes, home)
+        if not self._roots.can_stack:
+            places = tuple(place for place in places if not place.has_content)
+        return home.path, places
 
     def _new(self, recipe: Recipe) -> Container:
         identity = self._identities.take()

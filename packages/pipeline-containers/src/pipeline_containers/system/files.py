@@ -58,6 +58,26 @@ def status_in_root(root: Path, path: str) -> os.stat_result:
         return os.fstat(descriptor)
 
 
+def look_at_folder(root: Path, path: str) -> tuple[os.stat_result, bool]:
+    """Return what a folder of a root folder is like, no link followed; whether it is empty.
+
+    `FileRefused` says what it is instead; `FileNotFoundError` that there is none.
+    """
+    flags = _FLAGS | os.O_DIRECTORY
+    with _root(root) as folder, _opened(folder, path.lstrip("/"), _ALONE, flags) as descriptor:
+        with os.scandir(descriptor) as entries:
+            is_empty = next(entries, None) is None
+        return os.fstat(descriptor), is_empty
+
+
+@contextlib.contextmanager
+def open_folder(root: Path, path: str) -> Iterator[int]:
+    """Open a folder of a root folder for others to start from, no link followed."""
+    flags = os.O_PATH | os.O_DIRECTORY
+    with _root(root) as folder, _opened(folder, path.lstrip("/"), _ALONE, flags) as descriptor:
+        yield descriptor
+
+
 @contextlib.contextmanager
 def _root(root: Path) -> Iterator[int]:
     folder = os.open(root, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)

@@ -1,6 +1,7 @@
 """The OCI runtime configuration of one run: pure, from the image's configuration and the limits.
 
-All namespaces, no capability, no new privileges, a read-only root, everything writable capped.
+All namespaces, no capability, no new privileges, a read-only root, everything writable capped; but
+for what a kind or a track is given beside.
 Source: the OCI runtime specification, `config.md` and `config-linux.md`.
 """
 
@@ -9,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from pipeline_containers.sandbox.container.places import SHM, TMP
 from pipeline_containers.sandbox.container.users import User
 from pipeline_containers.sandbox.host.enforcement import FULL, Enforcement
 from pipeline_containers.sandbox.host.ids import IdMap
@@ -45,6 +47,9 @@ MASKED_FOLDERS = (
     "/sys/firmware",
 )
 CGROUPS = "/sys/fs/cgroup"
+FILE_CAPABILITIES = ("CAP_CHOWN", "CAP_DAC_OVERRIDE", "CAP_FOWNER", "CAP_FSETID")
+ID_CAPABILITIES = ("CAP_SETUID", "CAP_SETGID")
+"""What a container's root may be given, within its user namespace: no capability beside."""
 READ_ONLY = ("/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys")
 
 
@@ -61,6 +66,7 @@ class Bundle:
 
     root: Path
     job_folder: Path
+    tmp: Path
     command: Sequence[str]
     cwd: str
     env: Sequence[str]
@@ -74,6 +80,8 @@ class Bundle:
     enforcement: Enforcement = FULL
     user_namespace: str = ""
     devices: Path | None = None
+    places: Sequence[tuple[str, Path]] = ()
+    """What is bound over folders of the root, by their paths, outer ones first."""
     masked_files: Sequence[str] | None = None
     cgroup_view: Path | None = None
     """A folder to be seen at /sys/fs/cgroup; without one, nothing is."""
@@ -92,14 +100,14 @@ def runtime_config(bundle: Bundle, limits: Limits) -> dict[str, Any]:
     return {
         "ociVersion": "1.0.2",
         "hostname": HOST_NAME,
-        "root": {"path": str(bundle.root), "readonly": True},
+        "root": {"path": str(bundle.root), "readonly": not limits.writable_root_bytes},
         "process": {
             "terminal": bundle.has_terminal,
             "user": {"uid": bundle.user.uid, "gid": bundle.user.gid, "umask": 0o022},
             "args": list(bundle.command),
             "cwd": bundle.cwd,
             "env": _environment(bundle.env),
-            "capabilities": {},
+            "capabilities": _capabilities(bundle, limits),
             "noNewPrivileges": True,
             "rlimits": _rlimits(limits, bundle) if bundle.sets_rlimits else [],
             "oomScoreAdj": 500,  # rather the tool than what watches it
@@ -121,6 +129,18 @@ def runtime_config(bundle: Bundle, limits: Limits) -> dict[str, Any]:
             **({"cgroupsPath": bundle.cgroup} if bundle.cgroup else {}),
         },
     }
+
+
+def _capabilities(bundle: Bundle, limits: Limits) -> dict[str, list[str]]:
+    """Give none, or root those of files and ids; never such as a program could pass on to others.
+
+    Where no cgroup counts processes their limit is each user's, so there root stays one user.
+    """
+    if not limits.root_capabilities or bundle.user.uid != 0:
+        return {}
+    has_users = bundle.enforcement.holds("pids")
+    names = [*FILE_CAPABILITIES, *(ID_CAPABILITIES if has_users else ())]
+    return dict.fromkeys(("bounding", "effective", "permitted"), names)
 
 
 def _namespaces(bundle: Bundle) -> list[dict[str, str]]:
@@ -168,6 +188,7 @@ def _mounts(bundle: Bundle, limits: Limits) -> list[dict[str, Any]]:
     hard = ["nosuid", "nodev"]
     no_exec = [*hard, "noexec"]
     return [
+        *(_mount(path, "bind", str(place), [*hard, "bind", "rw"]) for path, place in bundle.places),
         _mount("/proc", "proc", "proc", no_exec),
         _devices(bundle),
         _mount(
@@ -178,22 +199,12 @@ def _mounts(bundle: Bundle, limits: Limits) -> list[dict[str, Any]]:
         ),
         _mount("/dev/mqueue", "mqueue", "mqueue", no_exec),
         _mount(
-            "/dev/shm",  # noqa: S108 -- the container's own
+            SHM,
             "tmpfs",
             "shm",
             [*no_exec, "mode=1777", f"size={limits.shm_bytes}", "nr_inodes=4096"],
         ),
-        _mount(
-            "/tmp",  # noqa: S108 -- the container's own
-            "tmpfs",
-            "tmpfs",
-            [
-                *hard,
-                "mode=1777",
-                f"size={limits.tmp_bytes}",
-                f"nr_inodes={limits.job_folder_files}",
-            ],
-        ),
+        _mount(TMP, "bind", str(bundle.tmp), [*hard, "bind", "rw"]),
         _mount("/sys", "sysfs", "sysfs", [*no_exec, "ro"]),
         *_cgroups(bundle, no_exec),
         _mount(JOB_FOLDER, "bind", str(bundle.job_folder), [*hard, "bind", "rw"]),

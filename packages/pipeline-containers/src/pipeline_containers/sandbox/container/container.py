@@ -28,8 +28,10 @@ from pipeline_containers.sandbox.container.bundle import (
     runtime_config,
 )
 from pipeline_containers.sandbox.container.console import ConsoleSocket
+from pipeline_containers.sandbox.container.environment import value_of
 from pipeline_containers.sandbox.container.identities import Identity
 from pipeline_containers.sandbox.container.layers import mount_root
+from pipeline_containers.sandbox.container.places import HOME_IN_TMP, WritablePlace
 from pipeline_containers.sandbox.container.roots import ImageRoot
 from pipeline_containers.sandbox.container.runtime import Init, Runtime
 from pipeline_containers.sandbox.container.streams import Stream, StreamWatch
@@ -43,7 +45,7 @@ from pipeline_containers.sandbox.host.pinning import Pinning
 from pipeline_containers.sandbox.host.processors import Processors
 from pipeline_containers.sandbox.host.rights import may_set_limits_of_others
 from pipeline_containers.sandbox.limits import Limits
-from pipeline_containers.sandbox.result.report import Ending
+from pipeline_containers.sandbox.result.report import DISKS, WRITABLE_ROOT, Ending
 from pipeline_containers.sandbox.tools import SHELL, late_command, tool_command
 from pipeline_containers.system.command import CancelFlag
 from pipeline_containers.system.mountinfo import unmount
@@ -65,7 +67,8 @@ class Host:
     processors: Processors
     cgroup_parent: str
     enforcement: Enforcement
-    seccomp: dict[str, Any]
+    filters: Mapping[bool, dict[str, Any]]
+    """Of system calls, by whether a job's processes may trace each other."""
     swap_is_counted: bool
     sockets_are_apart: bool
     ceilings: Mapping[str, int]
@@ -85,6 +88,8 @@ class Recipe:
     env: tuple[str, ...]
     user: User
     limits: Limits
+    places: tuple[WritablePlace, ...] = ()
+    """What of the root can be written to in any case."""
 
 
 class _State(enum.Enum):
@@ -104,6 +109,7 @@ class Container:
         self.job_folder = folder / "job"
         self._root, self._devices = folder / "root", folder / "dev"
         self._view = folder / "cgroup"
+        self._changes, self._tmp = folder / "changes", folder / "tmp"
         self.cgroup = f"{host.cgroup_parent}/{self.name}" if host.cgroup_parent else ""
         self._host = host
         self._recipe = recipe
@@ -111,7 +117,8 @@ class Container:
         self._uid = identity.ids.outside(recipe.user.uid)
         self._gid = identity.ids.outside(recipe.user.gid)
         self._inherited: Mapping[str, int] = {}
-        self._full = self._followed = ""
+        self._full: dict[str, str] = {}
+        self._followed = ""
         self._peaks: cgroups.Peaks | None = None
         self._sockets: cgroups.SocketWatch | None = None
         self._init: Init | None = None
@@ -138,9 +145,22 @@ class Container:
         recipe, host, ids = self._recipe, self._host, self.identity.ids
         self._root.mkdir(mode=0o711)
         root = recipe.root
-        mount_root(root.layers, self._root, self.identity.mapping, root.source)
+        changes = None
+        if recipe.limits.writable_root_bytes:
+            changes = self._changes
+            changes.mkdir(mode=0o700)
+            mounts.mount_changes(changes, recipe.limits, ids.root, ids.root)
+        mount_root(root.layers, self._root, self.identity.mapping, root.source, changes)
         self.job_folder.mkdir(mode=0o700)
         mounts.mount_job_folder(self.job_folder, recipe.limits, self._uid, self._gid)
+        owner = (self._uid, self._gid)
+        self._tmp.mkdir(mode=0o711)
+        has_home = value_of(recipe.env, "HOME") == HOME_IN_TMP
+        tmp = mounts.mount_tmp(self._tmp, recipe.limits, ids.root, owner, has_home=has_home)
+        places = [
+            (place.path, mounts.mount_place(self._tmp, name, self._root, place, owner))
+            for name, place in self._named_places()
+        ]
         devices = None
         if ids.is_of_host:
             self._devices.mkdir(mode=0o711)
@@ -148,13 +168,15 @@ class Container:
         bundle = Bundle(
             root=self._root,
             job_folder=self.job_folder,
+            tmp=tmp,
+            places=places,
             command=command,
             cwd=recipe.cwd,
             env=recipe.env,
             user=recipe.user,
             cgroup=self.cgroup,
             ids=ids,
-            seccomp=host.seccomp,
+            seccomp=host.filters[recipe.limits.ptrace],
             swap_is_counted=host.swap_is_counted,
             ceilings=host.ceilings,
             has_terminal=has_terminal,
@@ -180,6 +202,10 @@ class Container:
         for folder in view.sources():
             folder.mkdir()
         return mounts.mount_cgroup_view(self._view, view)
+
+    def _named_places(self) -> list[tuple[str, WritablePlace]]:
+        """Give each place a name in the file system that they are in."""
+        return [(f"place-{number}", place) for number, place in enumerate(self._recipe.places)]
 
     def _masked_files(self, devices: Path | None) -> list[str] | None:
         """List what is to be hidden by a device file of the container's own, if not by the runtime.
@@ -300,8 +326,8 @@ class Container:
         counters = cgroups.read_counters(self._host.hierarchies, self.cgroup)
         return self._peaks.complete(counters) if self._peaks else counters
 
-    def full(self) -> str:
-        """Return what of its job folder had run out at the last look: "bytes", "files" or nothing.
+    def full(self) -> Mapping[str, str]:
+        """Return what had run out at the last look: "bytes" or "files", by `DISKS`.
 
         A file that has no name any more fills it too, and is gone with the process that has it
         open: so it is looked at while that runs. What comes and goes between two looks is not seen.
@@ -337,11 +363,14 @@ class Container:
             self._pinning.look()
 
     def _look_how_full(self) -> None:
-        state = os.statvfs(self.job_folder)
-        if state.f_bavail == 0:
-            self._full = "bytes"
-        elif state.f_favail == 0:
-            self._full = "files"
+        for disk, place in zip(DISKS, (self.job_folder, self._changes), strict=True):
+            if disk == WRITABLE_ROOT and not self._recipe.limits.writable_root_bytes:
+                continue
+            state = os.statvfs(place)
+            if state.f_bavail == 0:
+                self._full[disk] = "bytes"
+            elif state.f_favail == 0:
+                self._full[disk] = "files"
 
     def _created(self) -> Init:
         if self._init is None:
@@ -386,7 +415,9 @@ class Container:
             raise SandboxError(f"the cgroup {self.cgroup} cannot be removed")
 
     def _remove_folder(self) -> None:
-        for place in (self._view, self._devices, self.job_folder, self._root):
+        bound = [self._tmp / name for name, place in self._named_places() if place.has_content]
+        own = (self._view, self._devices, self.job_folder, self._tmp, self._root, self._changes)
+        for place in (*bound, *own):
             if place.exists():
                 unmount(place)
         with contextlib.suppress(FileNotFoundError):

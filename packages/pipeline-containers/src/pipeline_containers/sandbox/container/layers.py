@@ -1,4 +1,8 @@
-"""An image's layers become one read-only root folder: an overlay, made of a mount of each layer.
+"""An image's layers become one root folder: an overlay, made of a mount of each layer.
+
+It is read-only, unless there is a place for what is written over it: a folder of a container's own
+file system, with the folders `CHANGES` and `WORK` in it. What is written is copied there, and
+belongs to the ids of who wrote it; nothing ever reaches a layer.
 
 Layers are shared by all runs and all versions. Their files need owners that the container has:
 
@@ -29,8 +33,12 @@ from pipeline_containers.sandbox.host.ids import IdMap, owns_host
 from pipeline_containers.system import syscalls
 from pipeline_containers.system.mountinfo import unmount
 
-_ATTRIBUTES = syscalls.MOUNT_ATTR_RDONLY | syscalls.MOUNT_ATTR_NOSUID | syscalls.MOUNT_ATTR_NODEV
-_FLAGS = syscalls.MS_RDONLY | syscalls.MS_NOSUID | syscalls.MS_NODEV
+CHANGES, WORK = "changes", "work"
+"""What an overlay needs in a folder that takes what is written over it: the second is its own."""
+
+_WRITABLE = syscalls.MOUNT_ATTR_NOSUID | syscalls.MOUNT_ATTR_NODEV
+_READ_ONLY = _WRITABLE | syscalls.MOUNT_ATTR_RDONLY
+_FLAGS = syscalls.MS_NOSUID | syscalls.MS_NODEV
 
 
 class LayerIds(enum.Enum):
@@ -41,33 +49,42 @@ class LayerIds(enum.Enum):
 
 
 def mount_root(
-    layers: Sequence[Path], target: Path, user_namespace: int | None, source: str = "overlay"
+    layers: Sequence[Path],
+    target: Path,
+    user_namespace: int | None,
+    source: str = "overlay",
+    changes: Path | None = None,
 ) -> None:
-    """Mount layers, the top one first, as one read-only folder at `target`.
+    """Mount layers, the top one first, as one folder at `target`; read-only without `changes`.
 
-    There must be two at least. With a user namespace, ids are mapped through it; without one they
-    stay as they are. `source` is what the host lists the mount by. Raises `SandboxError` if it
-    cannot be.
+    There must be two at least, or one with `changes`, the folder that takes what is written. With a
+    user namespace, the layers' ids are mapped through it; without one they stay as they are.
+    `source` is what the host lists the mount by. Raises `SandboxError` if it cannot be.
     """
+    attributes = _READ_ONLY if changes is None else _WRITABLE
     with contextlib.ExitStack() as opened:
-        mounts = []
-        for layer in layers:
+
+        def attach(folder: Path, attributes: int, namespace: int | None) -> int:
             try:
-                mount = syscalls.open_tree(str(layer))
+                mount = syscalls.open_tree(str(folder))
                 opened.callback(os.close, mount)
-                syscalls.mount_setattr(mount, _ATTRIBUTES, user_namespace)
+                syscalls.mount_setattr(mount, attributes, namespace)
             except OSError as error:
-                raise SandboxError(_explain(error, layer, user_namespace)) from error
-            mounts.append(mount)
+                raise SandboxError(_explain(error, folder, namespace)) from error
+            return mount
+
+        mounts = [attach(layer, _READ_ONLY, user_namespace) for layer in layers]
+        upper = None if changes is None else attach(changes, _WRITABLE, None)
         try:
             try:
-                overlay = _make_of_detached(mounts, source)
+                overlay = _make_of_detached(mounts, upper, source)
             except OSError:  # this kernel cannot, or the layers cannot: then what follows says why
                 # a thread of its own: the mount namespace and the current folder are its alone
                 with ThreadPoolExecutor(max_workers=1) as thread:
-                    overlay = thread.submit(_make_overlay, mounts, target.parent, source).result()
+                    made = thread.submit(_make_overlay, mounts, upper, target.parent, source)
+                    overlay = made.result()
                 opened.callback(os.close, overlay)
-                syscalls.mount_setattr(overlay, _ATTRIBUTES)
+                syscalls.mount_setattr(overlay, attributes)
             else:
                 opened.callback(os.close, overlay)
             syscalls.move_mount(overlay, str(target))
@@ -75,11 +92,33 @@ def mount_root(
             raise SandboxError(f"the image's layers cannot be mounted: {error}") from error
 
 
-def _make_of_detached(layers: Sequence[int], source: str) -> int:
+def make_changes(folder: Path, uid: int, gid: int, mode: int = 0o755) -> None:
+    """Make the folders of a place that takes what is written over others.
+
+    What is mounted of it, and of them, belongs to these ids of the host, with this mode.
+    """
+    for name, own_mode in ((CHANGES, mode), (WORK, 0o700)):
+        (folder / name).mkdir()
+        (folder / name).chmod(own_mode)
+    os.chown(folder / CHANGES, uid, gid)
+
+
+def _make_of_detached(layers: Sequence[int], upper: int | None, source: str) -> int:
     """Make the overlay of layers that are attached nowhere; a detached mount of it."""
     options: list[tuple[str, str | int | None]] = [("source", source)]
     options += [("lowerdir+", layer) for layer in layers]
-    return syscalls.new_mount("overlay", [*options, *_options()], _ATTRIBUTES)
+    if upper is None:
+        return syscalls.new_mount("overlay", [*options, *_options()], _READ_ONLY)
+    with contextlib.ExitStack() as opened:
+        for option, name in (("upperdir", CHANGES), ("workdir", WORK)):
+            place = os.open(name, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=upper)
+            opened.callback(os.close, place)
+            options.append((option, place))
+        return syscalls.new_mount("overlay", [*options, *_options(), _ALONE], _WRITABLE)
+
+
+_ALONE = ("index", "off")
+"""What is written over one container's layers is no other's: nothing is looked up by inodes."""
 
 
 def _options() -> list[tuple[str, str | None]]:
@@ -90,7 +129,7 @@ def _options() -> list[tuple[str, str | None]]:
     return options
 
 
-def _make_overlay(layers: Sequence[int], folder: Path, source: str) -> int:
+def _make_overlay(layers: Sequence[int], upper: int | None, folder: Path, source: str) -> int:
     """Make the overlay in a new mount namespace of the calling thread; a detached mount of it."""
     syscalls.unshare(syscalls.CLONE_NEWNS)
     syscalls.mount("none", "/", "", syscalls.MS_REC | syscalls.MS_PRIVATE, "")
@@ -104,8 +143,15 @@ def _make_overlay(layers: Sequence[int], folder: Path, source: str) -> int:
         syscalls.move_mount(layer, name)
     os.mkdir("root")
     options = [("lowerdir", ":".join(names)), *_options()]
+    flags = _FLAGS
+    if upper is None:
+        flags |= syscalls.MS_RDONLY
+    else:
+        os.mkdir("upper")
+        syscalls.move_mount(upper, "upper")
+        options += [("upperdir", f"upper/{CHANGES}"), ("workdir", f"upper/{WORK}"), _ALONE]
     text = ",".join(key if value is None else f"{key}={value}" for key, value in options)
-    syscalls.mount(source, "root", "overlay", _FLAGS, text)
+    syscalls.mount(source, "root", "overlay", flags, text)
     return syscalls.open_tree("root")
 
 
@@ -132,6 +178,31 @@ def find_layer_ids(folder: Path, ids: IdMap, user_namespace: int | None) -> tupl
             return LayerIds.OWNED, "an overlay of mapped mounts shows their ids unmapped"
         finally:
             unmount(target)
+
+
+def can_stack(folder: Path) -> bool:
+    """Find out by trying whether what is written over a root made in a folder can go elsewhere.
+
+    The kernel makes overlays of overlays, but not of those.
+    """
+    with tempfile.TemporaryDirectory(prefix="try.", dir=folder) as name:
+        above, below, root, changes, target = (
+            Path(name, part) for part in ("above", "below", "root", "changes", "target")
+        )
+        for made in (above, below, root, changes, target):
+            made.mkdir()
+        try:
+            syscalls.mount("try", str(changes), "tmpfs", _FLAGS, "size=64k,nr_inodes=16,mode=0700")
+            make_changes(changes, 0, 0)
+            mount_root((above, below), root, None)
+            mount_root((root,), target, None, changes=changes)
+        except SandboxError:
+            return False
+        finally:
+            for place in (target, root, changes):
+                if place.is_mount():
+                    unmount(place)
+        return True
 
 
 def give_layer(layer: Path, ids: IdMap) -> None:

@@ -1,12 +1,16 @@
-"""What is mounted for one container: its job folder and its devices."""
+"""What is mounted for one container: its job folder, what it can write to beside, its devices."""
 
 import os
+import posixpath
 import stat
 from pathlib import Path
 
+from pipeline_containers.sandbox.container.layers import make_changes, mount_root
+from pipeline_containers.sandbox.container.places import HOME_IN_TMP, WritablePlace
 from pipeline_containers.sandbox.host.cgroup_view import CgroupView
 from pipeline_containers.sandbox.limits import Limits
 from pipeline_containers.system import syscalls
+from pipeline_containers.system.files import open_folder
 from pipeline_containers.system.mountinfo import unmount
 
 DEVICES = {
@@ -38,6 +42,63 @@ def mount_job_folder(target: Path, limits: Limits, uid: int, gid: int) -> None:
         f"mode=0700,uid={uid},gid={gid}"
     )
     syscalls.mount("job", str(target), "tmpfs", syscalls.MS_NOSUID | syscalls.MS_NODEV, options)
+
+
+def mount_changes(target: Path, limits: Limits, uid: int, gid: int) -> None:
+    """Mount at `target` what takes what is written over an image's files; the ids are the host's.
+
+    Of capped size, with as many files as a job folder may have.
+    """
+    own_files = 4  # its folder, and three of an overlay's
+    options = (
+        f"size={limits.writable_root_bytes},nr_inodes={limits.job_folder_files + own_files},"
+        "mode=0700"
+    )
+    syscalls.mount("changes", str(target), "tmpfs", syscalls.MS_NOSUID | syscalls.MS_NODEV, options)
+    make_changes(target, uid, gid)
+
+
+def mount_tmp(
+    target: Path, limits: Limits, root: int, user: tuple[int, int], *, has_home: bool
+) -> Path:
+    """Mount at `target` the file system of /tmp and of what else a tool can write to; its /tmp.
+
+    All of it together is of capped size. The ids are the host's: of the container's root, and of
+    who runs the tool, whose HOME in there is made if it is to be there.
+    """
+    options = f"size={limits.tmp_bytes},nr_inodes={limits.job_folder_files},mode=0711"
+    syscalls.mount("tmp", str(target), "tmpfs", syscalls.MS_NOSUID | syscalls.MS_NODEV, options)
+    folder = target / "tmp"
+    folder.mkdir()
+    folder.chmod(0o1777)
+    os.chown(folder, root, root)
+    if has_home:
+        home = folder / posixpath.basename(HOME_IN_TMP)
+        home.mkdir(mode=0o755)
+        os.chown(home, *user)
+    return folder
+
+
+def mount_place(
+    tmp: Path, name: str, root: Path, place: WritablePlace, user: tuple[int, int]
+) -> Path:
+    """Make what is to be bound over a folder of a mounted root; of the ids, and in it.
+
+    It lies in what `mount_tmp` mounted. If the image has something in the folder, that is seen in
+    it, and what is written goes over it.
+    """
+    target = tmp / name
+    target.mkdir()
+    if not place.has_content:
+        target.chmod(place.mode)
+        os.chown(target, *user)
+        return target
+    changes = tmp / f"{name}.changes"
+    changes.mkdir(mode=0o700)
+    make_changes(changes, *user, place.mode)
+    with open_folder(root, place.path) as below:
+        mount_root((Path(f"/proc/self/fd/{below}"),), target, None, changes=changes)
+    return target
 
 
 def mount_devices(target: Path, uid: int, gid: int) -> Path:

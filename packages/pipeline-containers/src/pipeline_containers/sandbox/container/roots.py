@@ -6,39 +6,49 @@ same layers, whose files have watches and locks apart from all others'.
 
 import contextlib
 import hashlib
+import logging
+import os
+import shutil
+import stat
 import threading
-from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from pipeline_containers.errors import SandboxError
 from pipeline_containers.images.image import StoredImage, is_digest
 from pipeline_containers.sandbox.container.layers import (
     LayerIds,
+    can_stack,
     find_layer_ids,
     give_layer,
     mount_root,
     take_layer_back,
 )
+from pipeline_containers.sandbox.container.places import WritablePlace, plan_volumes
 from pipeline_containers.sandbox.container.skeleton import make_skeleton, takes_files
 from pipeline_containers.sandbox.container.users import User, resolve_user
 from pipeline_containers.sandbox.host.ids import IdMap
-from pipeline_containers.system.files import FileRefused, read_in_root
+from pipeline_containers.system.files import FileRefused, look_at_folder, read_in_root
 from pipeline_containers.system.mountinfo import unmount
 
+_log = logging.getLogger(__name__)
+
 _ACCOUNTS_BYTES = 1024 * 1024
+_VOLUMES = ".volumes"
+"""Ends the name of an image's own skeleton, with folders for its VOLUMEs to be bound over."""
 
 
 @dataclass(frozen=True, slots=True)
 class ImageRoot:
     """A root folder: its layers, the top one first, and where they are to be looked at together.
 
-    `source` is what the host lists mounts of it by.
+    `source` is what the host lists mounts of it by. `volumes` can be bound over folders of it.
     """
 
     place: Path
     layers: tuple[Path, ...]
     source: str
+    volumes: tuple[WritablePlace, ...] = ()
 
 
 class Roots:
@@ -61,16 +71,20 @@ class Roots:
         self._lock = threading.Lock()
         folder.mkdir(parents=True, exist_ok=True)
         for target in folder.glob("*-*"):  # a dead owner's
-            self._unmount(target)
+            if target.suffix != _VOLUMES:
+                self._unmount(target)
+        for target in folder.glob(f"*{_VOLUMES}"):
+            shutil.rmtree(target)
         self.layer_ids, self.why_not_mapped = (
             find_layer_ids(folder, ids, user_namespace) if layer_ids is None else (layer_ids, "")
         )
+        self.can_stack = can_stack(folder)
         self._owned = folder / "owned"
         """There if layers may have been given to the containers' ids, by whatever owner."""
 
     def mount(self, image: StoredImage) -> ImageRoot:
         """Return the image's root folder, mounting it when it is not yet."""
-        key = _key(image.digest, image.layers)
+        key = _key(image)
         with self._lock:
             if key not in self._mounted:
                 self._mounted[key] = self._mount(key, image)
@@ -112,18 +126,60 @@ class Roots:
         except BaseException:
             root.place.rmdir()
             raise
-        return root
+        try:
+            return self._with_volumes(root, image)
+        except BaseException:
+            self._unmount(root.place)
+            raise
+
+    def _with_volumes(self, root: ImageRoot, image: StoredImage) -> ImageRoot:
+        """Find out which VOLUMEs there can be, and have the folders that they need."""
+        plan = plan_volumes(root.place, image.config.volumes)
+        for problem in plan.passed_over:
+            _log.warning("%s: a VOLUME is passed over: %s", image.digest, problem)
+        if not plan.missing:
+            return replace(root, volumes=plan.places)
+        skeleton = self._volumes_of(root.place)
+        if skeleton.exists():  # of an earlier owner: the image's files may have other ids now
+            shutil.rmtree(skeleton)
+        make_skeleton(skeleton, has_files=takes_files(image.layers))
+        for folder in plan.missing:
+            self._make_like(root.place, skeleton, folder)
+        if self.layer_ids is LayerIds.OWNED:
+            give_layer(skeleton, self._ids)
+        return replace(root, layers=(skeleton, *root.layers[1:]), volumes=plan.places)
+
+    @staticmethod
+    def _make_like(root: Path, skeleton: Path, missing: str) -> None:
+        """Make a folder in a skeleton; those above it are as the image has them, or made too."""
+        parents = list(Path(missing.lstrip("/")).parents)[-2::-1]
+        for folder in (*map(str, parents), missing.lstrip("/")):
+            place = skeleton / folder
+            if place.exists():
+                continue
+            place.mkdir()
+            try:
+                status, _ = look_at_folder(root, folder)
+            except FileNotFoundError:
+                place.chmod(0o755)
+            else:
+                os.chown(place, status.st_uid, status.st_gid)
+                place.chmod(stat.S_IMODE(status.st_mode))
+
+    @staticmethod
+    def _volumes_of(place: Path) -> Path:
+        return place.with_suffix(_VOLUMES)
 
     def _unmount(self, target: Path) -> None:
         unmount(target)
         with contextlib.suppress(OSError):
             target.rmdir()
+        with contextlib.suppress(FileNotFoundError):
+            shutil.rmtree(self._volumes_of(target))
 
 
 def user_of(image: StoredImage, root: Path) -> User:
     """Resolve the image's USER by the accounts in its root folder."""
-    if not image.config.user:
-        return User()
     return resolve_user(image.config.user, _read(root, "etc/passwd"), _read(root, "etc/group"))
 
 
@@ -138,7 +194,7 @@ def _prefix(digest: str) -> str:
     return hashlib.sha256(digest.encode()).hexdigest()[:16] + "-"
 
 
-def _key(digest: str, layers: Iterable[Path]) -> str:
+def _key(image: StoredImage) -> str:
     """Name a root by what it is made of: a digest may be a made-up one, of a plain folder."""
-    made_of = "\0".join(map(str, layers))
-    return _prefix(digest) + hashlib.sha256(made_of.encode()).hexdigest()[:16]
+    made_of = "\0".join((*map(str, image.layers), "", *image.config.volumes))
+    return _prefix(image.digest) + hashlib.sha256(made_of.encode()).hexdigest()[:16]

@@ -93,6 +93,14 @@ waits for every disk. Let through, since tools call them: `splice`, of which `vm
 `personality`, for five harmless values; `ioctl`, for all: a terminal is the container's own.
 """
 
+TRACING = frozenset(("process_vm_readv", "process_vm_writev", "ptrace"))
+"""Of what is refused, what a job that may trace has: a debugger, strace, a leak check.
+
+The kernel lets a process trace those of its own ids and namespaces, with no more capabilities than
+it has itself; and it asks the filter after the tracer has had its say. Still refused are `kcmp`,
+which orders the kernel's own addresses, and `pidfd_getfd`: no debugger needs either.
+"""
+
 _OF_32_BITS = frozenset(
     (
         *("_llseek", "_newselect", "arm_fadvise64_64", "clock_adjtime64", "clock_settime64"),
@@ -112,17 +120,26 @@ _TYPE_MASK = 0xF  # the rest are flags
 _PROTOCOLS = (0, 6, 17)  # the type's own, TCP, UDP
 _CLONE_NEW = 0x7E020000  # every namespace flag that clone takes
 _CLONE_FILES, _CLONE_THREAD = 0x400, 0x10000
+_CLONE_OF_LEAK_CHECK = 0x800700
+"""How LeakSanitizer makes the process that traces its own: CLONE_VM, _FS, _FILES and _UNTRACED."""
+_F_SETLK, _F_SETLKW = 6, 7
 _COMMAND = 0xFFFFFFFF  # what the kernel takes of fcntl's argument; the rest may be anything
 _F_OFD_SETLK, _F_OFD_SETLKW = 37, 38
 _F_COMMANDS = ((0, 31), (36, 0), (1024, 63))
 """Those that there are beside: each from a number on, as far as these bits go."""
-_EPERM, _EINVAL, _ENOSYS, _EPROTONOSUPPORT, _EAFNOSUPPORT = 1, 22, 38, 93, 97
+_F_OTHER_COMMANDS = ((0, 3), (4, 1), (8, 7), (16, 15), (36, 0), (1024, 63))
+"""The same without the two that lock records for a process."""
+_EPERM, _EINVAL, _ENOLCK, _ENOSYS, _EPROTONOSUPPORT, _EAFNOSUPPORT = 1, 22, 37, 38, 93, 97
 _ALLOW, _ERRNO = "SCMP_ACT_ALLOW", "SCMP_ACT_ERRNO"
 _OURS = REFUSED | {"clone", "clone3", "fcntl", "socket"}
 
 
-def translate(profile: Mapping[str, Any], machine: str) -> dict[str, Any]:
-    """Make the OCI runtime's filter for a process without capabilities on this machine."""
+def translate(profile: Mapping[str, Any], machine: str, *, ptrace: bool = False) -> dict[str, Any]:
+    """Make the OCI runtime's filter for this machine; `ptrace`: processes may trace each other.
+
+    Calls that want a capability are left out: those that a container's root may have are not among
+    what the file names capabilities for.
+    """
     if machine not in ARCHITECTURES:
         raise SandboxError(f"no system call filter is known for {machine}: see seccomp.py")
     name, architecture = ARCHITECTURES[machine]
@@ -135,7 +152,7 @@ def translate(profile: Mapping[str, Any], machine: str) -> dict[str, Any]:
         "defaultAction": profile["defaultAction"],
         "defaultErrnoRet": profile.get("defaultErrnoRet", _ENOSYS),
         "architectures": [architecture],  # only: 32-bit calls would come in by the side
-        "syscalls": rules + _own_rules(),
+        "syscalls": rules + _own_rules(ptrace),
     }
 
 
@@ -145,7 +162,7 @@ def _is_known(name: str) -> bool:
 
 
 @cache
-def load_filter(path: Path = PROFILE) -> dict[str, Any]:
+def load_filter(path: Path = PROFILE, *, ptrace: bool = False) -> dict[str, Any]:
     """Read the distribution's file and translate it for this machine; read once."""
     try:
         profile = json.loads(path.read_bytes())
@@ -155,45 +172,54 @@ def load_filter(path: Path = PROFILE) -> dict[str, Any]:
         ) from error
     except ValueError as error:
         raise SandboxError(f"{path} is not JSON: {error}") from error
-    return translate(profile, platform.machine())
+    return translate(profile, platform.machine(), ptrace=ptrace)
 
 
-def _own_rules() -> list[dict[str, Any]]:
+def _own_rules(ptrace: bool) -> list[dict[str, Any]]:
+    allowed = sorted(TRACING) if ptrace else []
     return [
-        _rule(sorted(REFUSED), _ERRNO, (), _EPERM),
-        *_clone_rules(),
+        *([_rule(allowed, _ALLOW, (), None)] if allowed else []),
+        _rule(sorted(REFUSED.difference(allowed)), _ERRNO, (), _EPERM),
+        *_clone_rules(ptrace),
         # Its flags lie in memory, where a filter cannot look: libc falls back to clone.
         _rule(["clone3"], _ERRNO, (), _ENOSYS),
-        *_fcntl_rules(),
+        *_fcntl_rules(ptrace),
         *_socket_rules(),
     ]
 
 
-def _clone_rules() -> list[dict[str, Any]]:
+def _clone_rules(ptrace: bool) -> list[dict[str, Any]]:
     """Allow no namespaces, and only threads to share open files.
 
-    Locks of a process that shares them are still held when it is gone, and then nobody's.
+    Locks of a process that shares them are still held when it is gone, and then nobody's. A leak
+    check traces from such a process: where it may, no process has locks of that kind.
     """
     own_files = _argument(0, _CLONE_NEW | _CLONE_FILES, "SCMP_CMP_MASKED_EQ", 0)
     thread = _argument(0, _CLONE_NEW | _CLONE_THREAD, "SCMP_CMP_MASKED_EQ", _CLONE_THREAD)
-    return [_rule(["clone"], _ALLOW, (flags,), None) for flags in (own_files, thread)]
+    leak_check = _argument(0, _CLONE_OF_LEAK_CHECK, "SCMP_CMP_EQ")
+    allowed = (own_files, thread, *((leak_check,) if ptrace else ()))
+    return [_rule(["clone"], _ALLOW, (flags,), None) for flags in allowed]
 
 
-def _fcntl_rules() -> list[dict[str, Any]]:
-    """Refuse locks of records by open files, which no process is known to hold.
+def _fcntl_rules(ptrace: bool) -> list[dict[str, Any]]:
+    """Refuse locks of records that no process may be known to hold.
 
-    They are invalid, as before Linux 3.15.
+    Those by open files are invalid, as before Linux 3.15. Where processes may trace, and for that
+    share open files, those by processes are not to be had, as on a file system that has none.
     """
 
     def command(number: int, bits: int = 0) -> list[dict[str, Any]]:
         return [_argument(1, _COMMAND & ~bits, "SCMP_CMP_MASKED_EQ", number)]
 
+    allowed = _F_OTHER_COMMANDS if ptrace else _F_COMMANDS
+    of_processes = (_F_SETLK, _F_SETLKW) if ptrace else ()
     return [
-        *(_rule(["fcntl"], _ALLOW, command(first, bits), None) for first, bits in _F_COMMANDS),
+        *(_rule(["fcntl"], _ALLOW, command(first, bits), None) for first, bits in allowed),
         *(
             _rule(["fcntl"], _ERRNO, command(number), _EINVAL)
             for number in (_F_OFD_SETLK, _F_OFD_SETLKW)
         ),
+        *(_rule(["fcntl"], _ERRNO, command(number), _ENOLCK) for number in of_processes),
     ]
 
 

@@ -18,6 +18,8 @@ class User:
 
     uid: int = 0
     gid: int = 0
+    home: str = "/"
+    """By the image's /etc/passwd; the root folder where that says nothing."""
 
 
 def resolve_user(user: str, passwd: str, group: str) -> User:
@@ -29,7 +31,8 @@ def resolve_user(user: str, passwd: str, group: str) -> User:
     """
     wanted, _, wanted_group = user.partition(":")
     if not wanted:
-        return User()
+        root = next((entry for entry in _entries(passwd, 4) if entry[2] == "0"), None)
+        return User(home=_home(root))
     said = repr(user[:80])
     known = next((entry for entry in _entries(passwd, 4) if wanted in (entry[0], entry[2])), None)
     uid = _id(known[2] if known else wanted, said, "uid")
@@ -43,7 +46,11 @@ def resolve_user(user: str, passwd: str, group: str) -> User:
         gid = _id(known[3], said, "gid")
     if gid is None:
         raise SandboxError(f"the group of the image's USER {said} is not in its /etc/group")
-    return User(uid, gid)
+    return User(uid, gid, _home(known))
+
+
+def _home(entry: list[str] | None) -> str:
+    return "/" if entry is None or len(entry) < 6 else entry[5] or "/"
 
 
 def _entries(text: str, fields: int) -> Iterator[list[str]]:

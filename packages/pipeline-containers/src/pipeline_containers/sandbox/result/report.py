@@ -8,6 +8,9 @@ from typing import Any
 from pipeline_containers.sandbox.host.cgroups import CgroupCounters
 from pipeline_containers.sandbox.limits import FILE_LOCKS, Limits
 
+JOB_FOLDER, WRITABLE_ROOT = DISKS = ("job folder", "writable root")
+"""What a job can fill."""
+
 
 class Ending(enum.Enum):
     """How a run ended: by itself, or by which limit."""
@@ -79,15 +82,15 @@ class RunReport:
 class Evidence:
     """What is known of a dead run, to judge its ending by.
 
-    `stopped` is why the host ended it (None: it ended by itself), `full` names what of the job
-    folder has run out ("bytes", "files" or nothing).
+    `stopped` is why the host ended it (None: it ended by itself), `full` names what has run out
+    ("bytes" or "files") by `DISKS`.
     """
 
     stopped: Ending | None
     exit_status: int
     counters: CgroupCounters
     has_outputs: bool
-    full: str = ""
+    full: Mapping[str, str] = field(default_factory=dict)
 
 
 def classify(evidence: Evidence) -> Ending:
@@ -118,8 +121,12 @@ def describe_limit(ending: Ending, evidence: Evidence, limits: Limits) -> str:
         ),
         Ending.MEMORY_LIMIT: f"memory of {limits.memory_bytes} bytes",
         Ending.PIDS_LIMIT: f"{limits.pids} processes and threads",
-        Ending.DISK_LIMIT: (
-            f"job folder of {limits.job_folder_bytes} bytes and {limits.job_folder_files} files"
+        Ending.DISK_LIMIT: ", ".join(
+            f"{disk} of {size} bytes and {limits.job_folder_files} files"
+            for disk, size in zip(
+                DISKS, (limits.job_folder_bytes, limits.writable_root_bytes), strict=True
+            )
+            if disk in evidence.full
         ),
         Ending.LOCKS_LIMIT: f"{FILE_LOCKS} locks on files",
     }
