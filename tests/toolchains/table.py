@@ -1,0 +1,75 @@
+"""The toolchains that are tried: packages, an exercise with its test, and what they need beside."""
+
+import tomllib
+from pathlib import Path
+
+from msgspec import Struct, convert
+from msgspec.structs import asdict
+
+from pipeline_containers.sandbox.limits import Limits
+from pipeline_router.config_parse import read_config
+
+FOLDER = Path(__file__).parent
+FAMILIES = ("compiled", "functional", "managed", "scripts")
+
+
+class Layer(Struct, frozen=True, forbid_unknown_fields=True):
+    """Packages of Debian's, by their names, and the layer that they are unpacked over.
+
+    `setup` is what their maintainer scripts would have done, as commands in the root folder.
+    """
+
+    packages: str
+    over: str = ""
+    setup: str = ""
+
+
+class Toolchain(Struct, frozen=True, forbid_unknown_fields=True):
+    """A layer of its own, if it has packages, and a test runner's commands, in the job's folder.
+
+    `limits` are as a track's are configured, `env` and `volumes` as its image has them: what is
+    said there is needed, as without any one of them the exercise does not pass.
+    """
+
+    over: str
+    files: dict[str, str]
+    run: str
+    compile: str = ":"
+    packages: str = ""
+    setup: str = ""
+    env: dict[str, str] = {}
+    limits: dict[str, str | float | bool] = {}
+
+    @property
+    def layer(self) -> Layer | None:
+        return Layer(self.packages, self.over, self.setup) if self.packages else None
+
+    def limits_of_job(self, *without: str) -> Limits:
+        """Return the limits of its jobs, by the router's own configuration, without some."""
+        limits = {name: value for name, value in self.limits.items() if name not in without}
+        config = read_config({"limits": limits})
+        return Limits(**asdict(config.channels["test_runners"].defaults.limits))
+
+
+def _read(family: str) -> dict[str, object]:
+    return tomllib.loads((FOLDER / f"{family}.toml").read_text("utf-8"))
+
+
+LAYERS = convert(_read("layers"), dict[str, Layer])
+"""What several have in common, by name."""
+TOOLCHAINS = {
+    name: convert(data, Toolchain) for family in FAMILIES for name, data in _read(family).items()
+}
+"""By name; a name is that of its own layer too."""
+
+
+def layers_of(name: str) -> list[str]:
+    """Return the layers of a toolchain's image, the top one first."""
+    toolchain = TOOLCHAINS[name]
+    return [*([name] if toolchain.layer else []), *with_lower(toolchain.over)]
+
+
+def with_lower(layer: str) -> list[str]:
+    """Return a common layer, and those that it lies over."""
+    over = LAYERS[layer].over
+    return [layer, *(with_lower(over) if over else [])]
