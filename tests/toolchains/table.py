@@ -11,6 +11,8 @@ from pipeline_router.config_parse import read_config
 
 FOLDER = Path(__file__).parent
 FAMILIES = ("compiled", "functional", "managed", "scripts")
+USERS = ("", "appuser")
+"""An image without USER, which is root's, and one whose user's HOME is /tmp."""
 
 
 class Layer(Struct, frozen=True, forbid_unknown_fields=True):
@@ -27,16 +29,21 @@ class Layer(Struct, frozen=True, forbid_unknown_fields=True):
 class Toolchain(Struct, frozen=True, forbid_unknown_fields=True):
     """A layer of its own, if it has packages, and a test runner's commands, in the job's folder.
 
-    `limits` are as a track's are configured, `env` and `volumes` as its image has them: what is
-    said there is needed, as without any one of them the exercise does not pass.
+    With `like` it has the image of another, and `says` is what a case's commands must have said.
+    `files` are the job's, `tool` those of the tool's own folder, `users` what its image's USER is.
+    `env` is its image's. `limits` are as a track's are configured: without any one, it fails.
     """
 
-    over: str
     files: dict[str, str]
     run: str
     compile: str = ":"
+    over: str = ""
     packages: str = ""
     setup: str = ""
+    like: str = ""
+    tool: dict[str, str] = {}
+    users: tuple[str, ...] = USERS
+    says: str = ""
     env: dict[str, str] = {}
     limits: dict[str, str | float | bool] = {}
 
@@ -44,9 +51,9 @@ class Toolchain(Struct, frozen=True, forbid_unknown_fields=True):
     def layer(self) -> Layer | None:
         return Layer(self.packages, self.over, self.setup) if self.packages else None
 
-    def limits_of_job(self, *without: str) -> Limits:
-        """Return the limits of its jobs, by the router's own configuration, without some."""
-        limits = {name: value for name, value in self.limits.items() if name not in without}
+    def limits_of_job(self, without: str = "") -> Limits:
+        """Return the limits of its jobs, as a router reads them, without one of them."""
+        limits = {name: value for name, value in self.limits.items() if name != without}
         config = read_config({"limits": limits})
         return Limits(**asdict(config.channels["test_runners"].defaults.limits))
 
@@ -60,12 +67,17 @@ LAYERS = convert(_read("layers"), dict[str, Layer])
 TOOLCHAINS = {
     name: convert(data, Toolchain) for family in FAMILIES for name, data in _read(family).items()
 }
-"""By name; a name is that of its own layer too."""
+"""By name; a name is that of its own layer too. Each solves the same exercise."""
+CASES = {name: convert(data, Toolchain) for name, data in _read("cases").items()}
+"""What some of them do beside, by name."""
+ALL = TOOLCHAINS | CASES
 
 
 def layers_of(name: str) -> list[str]:
     """Return the layers of a toolchain's image, the top one first."""
-    toolchain = TOOLCHAINS[name]
+    toolchain = ALL[name]
+    if toolchain.like:
+        return layers_of(toolchain.like)
     return [*([name] if toolchain.layer else []), *with_lower(toolchain.over)]
 
 
