@@ -46,12 +46,15 @@ class Images:
                 self._set_up(name)
                 self._file(name, "recipe").write_text(recipe(name))
 
-    def image(self, name: str, tool: Path, user: str = "") -> StoredImage:
-        """Return a toolchain's image, with a test runner of its own, made in a folder."""
+    def image(self, name: str, tool: Path, user: str = "", without: str = "") -> StoredImage:
+        """Return a toolchain's image, with a test runner of its own, made in a folder.
+
+        It is made without one variable of its `env`, or with all.
+        """
         toolchain = ALL[name]
         layers = (make_tool(toolchain, tool), *(self._folder / part for part in layers_of(name)))
         env = {"PATH": PATH, "LANG": "C.UTF-8", **toolchain.env}
-        said = tuple(f"{key}={value}" for key, value in env.items())
+        said = tuple(f"{key}={value}" for key, value in env.items() if key != without)
         return StoredImage(f"toolchain-{name}", layers, ImageConfig(env=said, user=user))
 
     def _file(self, name: str, kind: str) -> Path:

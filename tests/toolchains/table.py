@@ -31,7 +31,8 @@ class Toolchain(Struct, frozen=True, forbid_unknown_fields=True):
 
     With `like` it has the image of another, and `says` is what a case's commands must have said.
     `files` are the job's, `tool` those of the tool's own folder, `users` what its image's USER is.
-    `env` is its image's. `limits` are as a track's are configured: without any one, it fails.
+    `env` is its image's. `limits` are as a track's are configured: without any one, it fails, and
+    so does a case without any of its `env` if it needs no limit.
     """
 
     files: dict[str, str]
@@ -46,6 +47,11 @@ class Toolchain(Struct, frozen=True, forbid_unknown_fields=True):
     says: str = ""
     env: dict[str, str] = {}
     limits: dict[str, str | float | bool] = {}
+
+    @property
+    def needs(self) -> tuple[str, ...]:
+        """Name the limits that it cannot do without, or else what its image must set."""
+        return (*self.limits,) or (*self.env,)
 
     @property
     def layer(self) -> Layer | None:

@@ -45,7 +45,7 @@ class Bench:
 
     def run(self, user: str = "", *, wrong: bool = False, without: str = "") -> RunReport:
         self._runs += 1
-        image = self._images.image(self._name, self._folder / str(self._runs), user)
+        image = self._images.image(self._name, self._folder / str(self._runs), user, without)
         limits = self.toolchain.limits_of_job(without)
         limits = replace(limits, wall_s=paced(limits.wall_s))
 
@@ -89,11 +89,11 @@ def test_what_a_tool_does_beside_is_as_in_other_containers(bench: Bench) -> None
         assert has_passed(bench, report), report
 
 
-@of([name for name, toolchain in ALL.items() if toolchain.limits])
-def test_each_limit_that_is_said_to_be_needed_is_needed(bench: Bench) -> None:
-    for limit in bench.toolchain.limits:
-        report = bench.run(bench.toolchain.users[0], without=limit)
-        assert not has_passed(bench, report), f"without {limit}: {report}"
+@of([name for name, case in CASES.items() if case.needs])
+def test_what_a_case_is_said_to_need_it_needs(bench: Bench) -> None:
+    for need in bench.toolchain.needs:
+        report = bench.run(bench.toolchain.users[0], without=need)
+        assert not has_passed(bench, report), f"without {need}: {report}"
 
 
 def has_passed(bench: Bench, report: RunReport) -> bool:
