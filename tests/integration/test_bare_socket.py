@@ -47,6 +47,9 @@ def without(field: str) -> dict[str, Any]:
         (REQUEST | {"container_version": "git-1;reboot"}, 502, "$.container_version"),
         (REQUEST | {"id": "two words"}, 502, "$.id"),
         (REQUEST, 505, "git-0000"),
+        (REQUEST | {"exercise_slug": "two_fer.v2"}, 505, "git-0000"),
+        (REQUEST | {"action": "analyze_iteration"}, 505, "git-0000"),
+        (REQUEST | {"action": "represent", "exercise_slug": "a/b"}, 502, "$.exercise_slug"),
         (
             {"action": "deployment_check", "track_slug": "ruby", "channel": "test_runner"},
             502,
@@ -76,6 +79,11 @@ def test_ping(own: Machine) -> None:
     reply = say(own.address, {"action": "ping"})
     assert reply["status"] == {"code": 200, "message": "OK"}
     assert reply["response"]["uptime_s"] >= 0
+
+
+def test_a_channel_is_answered_by_its_own_name(own: Machine) -> None:
+    asked = {"action": "deployment_check", "track_slug": "ruby", "channel": "static_analyzers"}
+    assert say(own.address, asked)["response"]["channel"] == "static_analysers"
 
 
 def test_a_deployment_is_in_the_file_before_it_is_answered(own: Machine) -> None:

@@ -14,7 +14,13 @@ from support.processes import machine
 from support.tracks import ROOT
 
 from pipeline_protocol import codec, responses
-from pipeline_protocol.channels import CHANNEL_OF_ACTION, CHANNELS, TIMEOUT_S
+from pipeline_protocol.channels import (
+    ACTION_OF_ALIAS,
+    CHANNEL_OF_ACTION,
+    CHANNEL_OF_ALIAS,
+    CHANNELS,
+    TIMEOUT_S,
+)
 from pipeline_protocol.link import MAX_LINK_BYTES, MAX_LOG_BYTES
 from pipeline_protocol.replies import Context
 from pipeline_protocol.requests import ACTIONS
@@ -68,6 +74,15 @@ def test_each_action_is_there_with_what_it_takes_and_who_serves_whom() -> None:
         served = CHANNEL_OF_ACTION.get(action, "router")
         expected[action] = (needs, names - needs, served, struct.role.value)
     assert documented == expected
+
+
+def test_each_alias_is_there() -> None:
+    rows = DOCUMENT.table("alias", "of", "is")
+    documented = {(codes(alias)[0], of, codes(name)[0]) for alias, of, name in rows}
+    actions = {(alias, "an action", name) for alias, name in ACTION_OF_ALIAS.items()}
+    assert documented == actions | {
+        (alias, "a channel", name) for alias, name in CHANNEL_OF_ALIAS.items()
+    }
 
 
 def field_rows() -> dict[str, list[str]]:

@@ -94,7 +94,8 @@ class BashTrack:
 
 def build_road(own: Machine, base_images: Path, sha: str) -> BashTrack:
     """Start a builder and worker-1, build and deploy the bash track."""
-    builder = own.worker("builder-1", "builders", "--base-images", str(base_images))
+    options = ("--base-images", str(base_images), "--builder", "buildah")
+    builder = own.worker("builder-1", "builders", *options)
     track = BashTrack(own, builder, sha)
     built = track.build()
     assert built["status"]["code"] == 200, built

@@ -139,7 +139,7 @@ def test_what_comes_twice_is_run_once(tmp_path: Path) -> None:
         ('{"files": {"a": "1"}}', "line 2 of .* has no `exercise`, and --exercise names none"),
         ('{"exercise": "leap"}', "exactly one of `files` and `s3_uri` is needed"),
         ('{"exercise": "leap", "files": {"../a": "1"}}', "a file's name"),
-        ('{"exercise": "LEAP", "files": {"a": "1"}}', "a slug"),
+        ('{"exercise": ".leap", "files": {"a": "1"}}', "an exercise's slug"),
         ('{"exercise": "leap", "s3_uri": "http://x/"}', "s3://BUCKET/PREFIX/"),
     ],
 )

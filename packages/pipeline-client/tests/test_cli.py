@@ -324,6 +324,14 @@ def test_a_channel_may_be_called_as_its_workers_are(router: FakeRouter) -> None:
     }
 
 
+def test_a_channel_may_be_called_by_its_alias(router: FakeRouter) -> None:
+    for name in ("static_analyzers", "static-analyzers", "static-analyser"):
+        assert call("versions", "ruby", name, "--address", router.address).exit_code == 0
+    assert {r.channel for r in router.requests if isinstance(r, requests.DeploymentCheck)} == {
+        "static_analysers"
+    }
+
+
 # --- options
 
 

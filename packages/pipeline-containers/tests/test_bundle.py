@@ -1,5 +1,6 @@
 """The runtime's configuration and the filter of system calls, as tables."""
 
+import itertools
 import json
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from pipeline_containers.sandbox.container.seccomp import (
     PROFILE,
     REFUSED,
     TRACING,
+    fixed_core_limit,
     load_filter,
     translate,
 )
@@ -123,6 +125,7 @@ def test_every_limit_is_there() -> None:
     assert "max=16" in options["/dev/pts"]
     limited = {entry["type"]: entry["hard"] for entry in made["process"]["rlimits"]}
     assert (limited["RLIMIT_SIGPENDING"], limited["RLIMIT_MSGQUEUE"]) == (1024, 0)
+    assert limited["RLIMIT_CORE"] == 1, "0 keeps no crash handler away"
     assert "RLIMIT_AS" not in limited, "breaks the JVM, Go and Node"
 
 
@@ -329,6 +332,32 @@ def test_yama_says_whether_jobs_may_trace(tmp_path: Path, scope: str | None, let
     if scope is not None:
         (tmp_path / "scope").write_text(scope)
     assert lets_jobs_trace(tmp_path / "scope") is lets
+
+
+def test_the_limit_of_core_dumps_cannot_be_set_and_no_error_says_so() -> None:
+    """Whatever stands beside the number of the limit, in bits that the kernel does not look at."""
+    filters = (load_filter(), fixed_core_limit())
+    for made, (call, index) in itertools.product(filters, {"setrlimit": 0, "prlimit64": 1}.items()):
+        for beside in (0, 1 << 32, 1 << 63):
+            assert answer(made, call, {index: 4 | beside, 2: 0x7FFF_0000}) == 0
+            for other in (*range(4), *range(5, 16)):
+                asked = {index: other | beside, 2: 0x7FFF_0000}
+                assert answer(made, call, asked) == "allowed"
+            if call == "prlimit64":
+                assert answer(made, call, {index: 4 | beside, 2: 0}) == "allowed"
+
+
+def answer(made: dict[str, Any], call: str, arguments: dict[int, int]) -> object:
+    for rule in rules(made, call):
+        if all(fits(arg, arguments[arg["index"]]) for arg in rule["args"]):
+            return rule.get("errnoRet", "allowed")
+    return "allowed" if made["defaultAction"] == "SCMP_ACT_ALLOW" else "unknown"
+
+
+def fits(argument: dict[str, Any], value: int) -> bool:
+    if argument["op"] == "SCMP_CMP_MASKED_EQ":
+        return bool(value & argument["value"] == argument["valueTwo"])
+    return bool((value == argument["value"]) == (argument["op"] == "SCMP_CMP_EQ"))
 
 
 def test_sockets_are_unix_tcp_and_udp() -> None:

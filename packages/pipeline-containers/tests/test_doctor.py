@@ -4,12 +4,15 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from support.pace import paced
 
+from pipeline_containers.building.builders import find_builder
 from pipeline_containers.doctor import Need, explain
+from pipeline_containers.errors import ContainersError
 from pipeline_containers.sandbox.host.rights import NEEDED, missing_capabilities
 
 COMMAND = str(Path(sys.executable).parent / "pipeline-containers")
@@ -60,6 +63,62 @@ def test_where_nothing_is_lacking_the_reason_stands() -> None:
     assert explain(NEEDS[:1], "the disk is full") == "the disk is full"
 
 
+@pytest.fixture
+def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """Have these programs on PATH, and no others."""
+
+    def install(*names: str) -> None:
+        for name in names:
+            (tmp_path / name).write_text("#!/bin/sh\n")
+            (tmp_path / name).chmod(0o755)
+        monkeypatch.setenv("PATH", str(tmp_path))
+
+    return install
+
+
+@pytest.mark.parametrize(
+    ("programs", "kind", "with_base_images", "found"),
+    [
+        (("img", "buildah"), "auto", False, "img"),
+        (("img", "buildah"), "auto", True, "buildah"),
+        (("img", "buildah"), "buildah", False, "buildah"),
+        (("img", "buildah"), "img", True, "img"),
+        (("buildah",), "auto", False, "buildah"),
+    ],
+)
+def test_which_builder_is_meant(
+    installed: Callable[..., None],
+    programs: tuple[str, ...],
+    kind: str,
+    with_base_images: bool,
+    found: str,
+) -> None:
+    installed(*programs)
+    assert find_builder(kind, with_base_images=with_base_images) == found
+
+
+@pytest.mark.parametrize(
+    ("programs", "kind", "with_base_images", "said"),
+    [
+        ((), "auto", False, "neither img nor buildah is on PATH: apt install buildah"),
+        (("img",), "auto", True, "buildah is not on PATH: apt install buildah"),
+        (("img",), "buildah", False, "apt install buildah, or name another builder"),
+        (("buildah",), "img", False, "img is not on PATH: install img, or name another builder"),
+        (("docker",), "docker", False, "'docker' is not one of: auto, img, buildah"),
+    ],
+)
+def test_a_builder_that_is_not_there_is_said(
+    installed: Callable[..., None],
+    programs: tuple[str, ...],
+    kind: str,
+    with_base_images: bool,
+    said: str,
+) -> None:
+    installed(*programs)
+    with pytest.raises(ContainersError, match=said):
+        find_builder(kind, with_base_images=with_base_images)
+
+
 def doctor(*options: str, before: str = "") -> subprocess.CompletedProcess[str]:
     """Call the command, in a mount namespace in which something was done before."""
     script = f'{before}\nexec "$@"'
@@ -83,6 +142,17 @@ def test_this_host_has_all(folder: tuple[str, str]) -> None:
     }
     assert all(line.startswith("ok") for line in lines.values())
     assert os.uname().release in lines["kernel"]
+
+
+@pytest.mark.e2e
+def test_the_builder_that_is_named_is_looked_for(folder: tuple[str, str]) -> None:
+    said = doctor("--builds", "--builder", "img", "--json", *folder)
+    (need,) = (need for need in json.loads(said.stdout) if need["name"] == "builder")
+    assert said.returncode == 1
+    assert (need["how"], need["remedy"]) == (
+        "img is not on PATH",
+        "install img, or name another builder",
+    )
 
 
 LACKS = {

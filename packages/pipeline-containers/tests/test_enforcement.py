@@ -1,5 +1,8 @@
 """What is not enforced here is refused, each with its reason, unless it is allowed by name."""
 
+import subprocess
+import sys
+
 import pytest
 
 from pipeline_containers.errors import SandboxError
@@ -9,9 +12,11 @@ from pipeline_containers.sandbox.host.enforcement import (
     Enforcement,
     find_enforcement,
     open_files_of_job,
+    why_crashes_are_handled,
     why_files_run_out,
 )
 from pipeline_containers.sandbox.host.ids import OWN_ONLY, SUBORDINATE, host_range
+from pipeline_containers.sandbox.host.rights import may_set_limits_of_others
 from pipeline_containers.sandbox.limits import LEAST_OPEN_FILES, Limits
 from pipeline_containers.system.units import GIB
 
@@ -71,3 +76,33 @@ def test_a_host_that_lets_too_few_files_be_open_is_told_how_many_are_enough() ->
     assert why_files_run_out(enough, memory) == ""
     assert why_files_run_out(enough - 1, memory)
     assert why_files_run_out(2**63 - 1, memory) == "", "what systemd sets"
+
+
+@pytest.mark.parametrize(
+    ("ceilings", "pattern", "said"),
+    [
+        ({}, "|/usr/lib/handler %P\n", ""),
+        ({"RLIMIT_CORE": 1}, "|/usr/lib/handler %P\n", ""),
+        ({"RLIMIT_CORE": 0}, "core\n", ""),
+        ({"RLIMIT_CORE": 0}, "|/usr/lib/handler %P\n", "has /usr/lib/handler started"),
+        ({"RLIMIT_CORE": 1}, "@/run/core.socket\n", "is told to the socket /run/core.socket, "),
+    ],
+)
+def test_a_worker_that_cannot_keep_the_crash_handler_away_says_so(
+    ceilings: dict[str, int], pattern: str, said: str
+) -> None:
+    why = why_crashes_are_handled(ceilings, pattern)
+    assert said in why
+    assert bool(said) == bool(why)
+
+
+def test_a_limit_of_core_dumps_of_nothing_is_raised_where_it_may_be() -> None:
+    program = "from pipeline_containers.sandbox.host.enforcement import host_ceilings as read\n"
+    program += "print(read()['RLIMIT_CORE'])"
+    command = ["prlimit", "--core=0:0", "--", sys.executable, "-c", program]
+    without = ["setpriv", "--bounding-set=-sys_resource", *command[2:]]
+    raised, kept = (
+        subprocess.run(call, capture_output=True, text=True, check=True).stdout.strip()
+        for call in (command, ["prlimit", "--core=0:0", *without])
+    )
+    assert (raised, kept) == ("1" if may_set_limits_of_others() else "0", "0")

@@ -107,6 +107,9 @@ def test_a_fixture_within_a_fixture_is_its_input(tmp_path: Path, write: Write) -
         ("# docker run bin/run.sh 'leap' \n", "one"),
         ("slug='a b'\n", "one"),
         ("slug='leap\"\n", "one"),
+        ("slug=.hidden\n", "one"),
+        ("slug=-x\n", "one"),
+        ("slug=Two_Fer.v2\n", "Two_Fer.v2"),
     ],
 )
 @pytest.mark.parametrize("name", ["bin/run-tests.sh", "bin/smoke_test.sh"])
@@ -134,6 +137,16 @@ def test_a_slug_that_the_solution_has_with_it(
     write("tests/one/expected_results.json")
     write("tests/one/.exercism/metadata.json", text=metadata)
     assert found(tmp_path) == {"tests/one": slug}
+
+
+@pytest.mark.parametrize("slug", ["a b", "-x", "x" * 129, "größe"])
+def test_a_slug_that_no_job_can_have_is_said(tmp_path: Path, write: Write, slug: str) -> None:
+    write("tests/two_fer.v2/expected_results.json", f"tests/{slug}/expected_results.json")
+    all_found = find_fixtures(tmp_path, TOOLS["test_runner"])
+    assert {fixture.slug for fixture in all_found.fixtures} == {"two_fer.v2", slug}
+    assert [line for line in all_found.warnings if "no job can have" in line] == [
+        f"tests/{slug}: no job can have its slug {slug!r}"
+    ]
 
 
 def test_links_lead_to_no_fixtures(tmp_path: Path, write: Write) -> None:

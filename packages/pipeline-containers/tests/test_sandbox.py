@@ -19,6 +19,7 @@ from support.pace import paced
 from pipeline_containers.errors import ImageInvalid, RuntimeMissing, SandboxError
 from pipeline_containers.images.image import ImageConfig, StoredImage
 from pipeline_containers.sandbox.container.runtime import Runtime
+from pipeline_containers.sandbox.host.enforcement import most_processes, processes_of_jobs
 from pipeline_containers.sandbox.limits import Limits
 from pipeline_containers.sandbox.result.report import Ending, RunReport
 from pipeline_containers.sandbox.sandbox import Sandbox
@@ -167,6 +168,22 @@ def test_runs_in_parallel_do_not_see_each_other(run: Run) -> None:
     for slug, report in zip("abcd", reports, strict=True):
         assert report.stdout.split()[:2] == [slug, slug]
         assert int(report.stdout.split()[2]) < 6
+
+
+def test_all_jobs_together_leave_the_host_some_processes(sandbox: Sandbox, run: Run) -> None:
+    root = sandbox.cgroup_root
+    folder = root.hierarchies.folder("pids", root.cgroup)
+    assert folder is not None
+    bound = folder / "pids.max"
+    assert int(bound.read_text()) == processes_of_jobs(most_processes())
+    bound.write_text("24")
+    bomb = f"for _ in $(seq 40); do sleep 5 & done; ps | wc -l; kill $(jobs -p); {PASS}"
+    with ThreadPoolExecutor(2) as threads:
+        bombs = [threads.submit(run, bomb) for _ in range(2)]
+        while any(not one.done() for one in bombs):
+            assert int((folder / "pids.current").read_text()) <= 24
+            time.sleep(0.01)
+    assert not any(one.result().succeeded for one in bombs)
 
 
 def test_a_failing_fill_leaves_nothing(

@@ -46,6 +46,11 @@ def test_what_the_brief_writes() -> None:
     assert address == WorkerAddress(RouterAddress("localhost", 5555), "test_runners", ("ruby",))
 
 
+def test_a_channel_by_its_alias() -> None:
+    address = WorkerAddress.parse("tcp://h:1/static_analyzers?topic=ruby")
+    assert str(address) == "tcp://h:1/static_analysers?topic=ruby"
+
+
 def test_topics_keep_their_order_and_come_once() -> None:
     address = WorkerAddress.parse("tcp://h:1/recommenders?topic=b&topic=a&topic=b")
     assert address.topics == ("b", "a")

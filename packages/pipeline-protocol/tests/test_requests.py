@@ -9,8 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline_protocol import BadRequest, requests, status
+from pipeline_protocol.channels import ACTION_OF_ALIAS, CHANNEL_OF_ALIAS
 from pipeline_protocol.codec import decode_request, encode_json
-from pipeline_protocol.names import MAX_SEEN, FileName, Slug, Version
+from pipeline_protocol.names import MAX_SEEN, ExerciseSlug, FileName, Slug, Version
 
 SOLUTION = {
     "action": "test_solution",
@@ -145,6 +146,46 @@ def test_configure_worker_of_an_unknown_channel() -> None:
     )
 
 
+# --- aliases
+
+
+@pytest.mark.parametrize("alias", sorted(ACTION_OF_ALIAS))
+@pytest.mark.parametrize("fields", [{}, {"timeout_s": 5, "priority": "background"}])
+def test_an_action_by_its_alias_is_the_action(alias: str, fields: dict[str, Any]) -> None:
+    own, by_alias = (
+        decode_request(json.dumps({**SOLUTION, **fields, "action": action}).encode())
+        for action in (ACTION_OF_ALIAS[alias], alias)
+    )
+    assert type(by_alias) is type(own)
+    assert by_alias == own
+    assert encode_json(by_alias) == encode_json(own)
+
+
+@pytest.mark.parametrize("alias", sorted(ACTION_OF_ALIAS))
+@pytest.mark.parametrize(
+    ("field", "value"), [("id", None), ("track_slug", "Ruby"), ("exercise_slug", "a/b")]
+)
+def test_what_is_wrong_beside_an_alias_is_named(alias: str, field: str, value: Any) -> None:
+    error = refusal_of({**SOLUTION, "action": alias}, **{field: value})
+    assert error.code == status.MALFORMED
+    assert f"`{field}`" in str(error) or f"`$.{field}`" in str(error)
+
+
+@pytest.mark.parametrize("alias", sorted(CHANNEL_OF_ALIAS))
+@pytest.mark.parametrize(
+    "action", sorted(a for a, s in requests.ACTIONS.items() if "channel" in s.__struct_fields__)
+)
+def test_a_channel_by_its_alias_is_the_channel(action: str, alias: str) -> None:
+    message = {**EVERY_FIELD, "action": action, "channel": alias}
+    request: Any = decode_request(json.dumps(message).encode())
+    assert request.channel == CHANNEL_OF_ALIAS[alias]
+
+
+def test_what_is_cancelled_may_be_named_by_its_alias() -> None:
+    cancel = decode_request(b'{"action":"cancel","id":"1","of_action":"represent"}')
+    assert cancel == requests.Cancel(id="1", of_action="represent_solution")
+
+
 # --- fields
 
 
@@ -169,15 +210,35 @@ def test_missing_field_is_named(action: str) -> None:
             assert f"missing required field `{field.encode_name}`" in str(error)
 
 
-BAD_SLUGS = ["", "Ruby", "ruby\n", "-ruby", "r" * 65, "two_fer", "../x", "a/b", "a b", "é", "a\x00"]
+BAD_SLUGS = ["", "ruby\n", "-ruby", ".ruby", "r" * 129, "..", "../x", "a/b", "a b", "é", "a\x00"]
+BAD_TRACKS = [*BAD_SLUGS, "Ruby", "r" * 65, "c_sharp", "c.sharp"]
+"""No image and no repository has a name as each of these."""
+WORDS = {
+    "track_slug": "Expected a slug (1 to 64 small letters, digits and '-')",
+    "exercise_slug": "Expected an exercise's slug (1 to 128 letters, digits, '_', '.' and '-')",
+}
 
 
-@pytest.mark.parametrize("slug", BAD_SLUGS)
-@pytest.mark.parametrize("field", ["track_slug", "exercise_slug"])
+@pytest.mark.parametrize(
+    ("field", "slug"),
+    [
+        *(("track_slug", slug) for slug in BAD_TRACKS),
+        *(("exercise_slug", slug) for slug in BAD_SLUGS),
+    ],
+)
 def test_bad_slug(field: str, slug: str) -> None:
     error = refusal_of(SOLUTION, **{field: slug})
     assert error.code == status.MALFORMED
-    assert f"Expected a slug (1 to 64 small letters, digits and '-') - at `$.{field}`" in str(error)
+    assert f"{WORDS[field]} - at `$.{field}`" in str(error)
+
+
+@pytest.mark.parametrize(
+    "slug", ["two-fer", "two_fer", "two.fer", "_two-fer", "2-fer", "Two-Fer", "a..b", "x" * 128]
+)
+def test_slugs_that_exercises_and_fixtures_have(slug: str) -> None:
+    request = decode_request(json.dumps({**SOLUTION, "exercise_slug": slug}).encode())
+    assert isinstance(request, requests.TestSolution)
+    assert request.exercise_slug == slug
 
 
 @pytest.mark.parametrize(
@@ -215,8 +276,8 @@ def test_bad_field_is_named(field: str, value: Any) -> None:
 
 
 NAMES = {
-    "track_slug": (Slug, requests._slugs),
-    "exercise_slug": (Slug, requests._slugs),
+    "track_slug": (Slug, requests._tracks),
+    "exercise_slug": (ExerciseSlug, requests._exercises),
     "container_version": (Version, requests._versions),
 }
 NEARLY = st.text(st.sampled_from("aA0-_./\n"), max_size=4)
@@ -250,7 +311,7 @@ def test_names_that_were_seen_fill_no_memory() -> None:
     for number in range(3 * MAX_SEEN):
         made_up = {**SOLUTION, "exercise_slug": f"x{number}", "container_version": f"v{number}"}
         decode_request(json.dumps(made_up).encode())
-        assert len(requests._slugs) <= MAX_SEEN
+        assert len(requests._exercises) <= MAX_SEEN
         assert len(requests._versions) <= MAX_SEEN
 
 

@@ -5,7 +5,9 @@ import pytest
 
 from pipeline_protocol import CHANNELS, STATUSES, requests, status
 from pipeline_protocol.channels import (
+    ACTION_OF_ALIAS,
     CHANNEL_OF_ACTION,
+    CHANNEL_OF_ALIAS,
     channel_named,
     tool_channel_named,
 )
@@ -31,6 +33,24 @@ def test_tool_channel() -> None:
     assert tool_channel_named("representers") is channel_named("representers")
     with pytest.raises(ValueError, match="run no tool"):
         tool_channel_named("builders")
+
+
+def test_each_alias_means_one_thing_of_its_own_row() -> None:
+    names = [*CHANNELS, *(alias for row in CHANNELS.values() for alias in row.aliases)]
+    actions = [*requests.ACTIONS, *(a for row in CHANNELS.values() for a in row.action_aliases)]
+    assert len(set(names)) == len(names)
+    assert len(set(actions)) == len(actions)
+    for row in CHANNELS.values():
+        assert set(row.action_aliases.values()) <= set(row.actions)
+        assert all(channel_named(alias) is row for alias in row.aliases)
+
+
+def test_the_names_that_the_earlier_client_says() -> None:
+    assert CHANNEL_OF_ALIAS == {"static_analyzers": "static_analysers"}
+    assert ACTION_OF_ALIAS == {
+        "analyze_iteration": "analyse_solution",
+        "represent": "represent_solution",
+    }
 
 
 def test_unknown_channel_is_not_echoed_at_length() -> None:

@@ -93,6 +93,22 @@ channels:
     assert "validation" not in described["builders"], "they run no tool"
 
 
+def test_a_channel_may_be_configured_by_its_alias(write: Write) -> None:
+    config, entries = write(
+        f"""
+channels:
+  static_analyzers: {{tool: "{{track}}-analyser", limits: {{wall_s: 7}}}}
+{MARKER}
+versions:
+  static_analyzers: {{ruby: {{v1: {{}}}}}}
+"""
+    ).read()
+    assert config.channels["static_analysers"].tool == "{track}-analyser"
+    assert config.channels["static_analysers"].defaults.limits.wall_s == 7
+    assert "static_analyzers" not in config.channels
+    assert list(entries["static_analysers"]["ruby"]) == ["v1"]
+
+
 def test_what_is_loosened_is_off_unless_it_is_said_of_all_a_channel_or_a_track(
     write: Write,
 ) -> None:
@@ -244,6 +260,9 @@ BAD = {
         "channels.test_runner: unknown channel 'test_runner' (did you mean 'test_runners'?); "
         "channels are test_runners, static_analysers, recommenders, representers, builders"
     ),
+    "channels: {static_analysers: {}, static_analyzers: {}}": (
+        "channels.static_analyzers: static_analysers are there already, by another name"
+    ),
     "channels: {builders: {tool: x}}": "channels.builders.tool: builders run no tool",
     "channels: {builders: {tracks: {ruby: {}}}}": (
         "channels.builders.tracks.ruby: builders serve all tracks"
@@ -267,6 +286,9 @@ BAD = {
     f"{MARKER}\nrouter: {{}}": "router: belongs above the line below which the router writes",
     f"{MARKER}\nversions: {{builders: {{}}}}": (
         "versions.builders: channel 'builders' has no versions: its workers run no tool"
+    ),
+    f"{MARKER}\nversions: {{static_analysers: {{}}, static_analyzers: {{}}}}": (
+        "versions.static_analyzers: static_analysers are there already, by another name"
     ),
     f"{MARKER}\nversions: {{test_runners: {{ruby: {{1.5: {{}}}}}}}}": (
         "versions.test_runners.ruby.1.5: Expected `str`, got `float` (put it in quotes)"

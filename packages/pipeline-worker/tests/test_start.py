@@ -1,10 +1,14 @@
 """What a worker says when it does not start."""
 
+import os
+import subprocess
+import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from support.pace import paced
 
 from pipeline_containers.errors import ContainersError
 from pipeline_containers.sandbox.host.options import HostOptions
@@ -23,6 +27,26 @@ def folder() -> Iterator[WorkFolder]:
         opened = WorkFolder(Path(place, "work"), "worker-1")
         yield opened
         opened.release()
+
+
+@pytest.mark.e2e
+@pytest.mark.parametrize("by", ["option", "environment"])
+def test_a_builder_says_at_once_that_its_program_is_not_there(by: str) -> None:
+    with tempfile.TemporaryDirectory(prefix="pipeline-test-") as place:
+        Path(place).chmod(0o755)
+        command = [sys.executable, "-c", "from pipeline_worker.cli import main; main()"]
+        command += ["listen", "builder-1", "tcp://127.0.0.1:1/builders", f"{place}/work"]
+        if by == "option":
+            command += ["--builder", "img"]
+        environment = os.environ | ({"PIPELINE_BUILDER": "img"} if by == "environment" else {})
+        ended = subprocess.run(
+            command, env=environment, capture_output=True, text=True, timeout=paced(60), check=False
+        )
+    assert ended.returncode == 1
+    assert ended.stderr == (
+        "pipeline-worker: this host lacks what jobs need: "
+        "builder: img is not on PATH: install img, or name another builder\n"
+    )
 
 
 @pytest.mark.e2e

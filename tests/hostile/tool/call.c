@@ -21,7 +21,7 @@ static const struct { const char *name; long number; } CALLS[] = {
     CALL(migrate_pages), CALL(mknodat), CALL(mount), CALL(mount_setattr),
     CALL(move_mount), CALL(name_to_handle_at), CALL(open_by_handle_at), CALL(open_tree),
     CALL(perf_event_open), CALL(personality), CALL(pidfd_getfd), CALL(pivot_root), CALL(prctl),
-    CALL(process_vm_readv), CALL(process_vm_writev), CALL(ptrace), CALL(quotactl), CALL(reboot),
+    CALL(prlimit64),     CALL(process_vm_readv), CALL(process_vm_writev), CALL(ptrace), CALL(quotactl), CALL(reboot),
     CALL(request_key), CALL(sched_setscheduler), CALL(setdomainname), CALL(setgid), CALL(setxattr),
     CALL(sethostname), CALL(setns), CALL(setpriority), CALL(setuid), CALL(socket), CALL(swapon),
     CALL(settimeofday), CALL(sync), CALL(syslog), CALL(umount2), CALL(unshare), CALL(userfaultfd), CALL(vhangup),

@@ -14,6 +14,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from pipeline_containers.building.builders import find_builder
 from pipeline_containers.errors import PACKAGES, ContainersError
 from pipeline_containers.sandbox.container import runtimes
 from pipeline_containers.sandbox.container.identities import open_user_namespace
@@ -66,12 +67,16 @@ class Need:
         return self.is_required and not self.holds
 
 
-def examine(folder: Path, host: HostOptions, *, builds: bool = False) -> Iterator[Need]:
+def examine(
+    folder: Path, host: HostOptions, *, builds: bool = False, builder: str = "auto"
+) -> Iterator[Need]:
     """Look at each thing that is needed, by a worker that keeps its files in `folder`.
+
+    With `builds`, what they need too; `builder` is the kind that they are to be made by.
 
     In a process that has gone where jobs are run from (`rootless.enter`).
     """
-    needs = [_kernel(), *_programs(builds), _runtime(host.runtime), _seccomp()]
+    needs = [_kernel(), *_programs(builds, builder), _runtime(host.runtime), _seccomp()]
     needs += [_rights(), _proc()]
     yield from needs
     try:
@@ -122,18 +127,15 @@ def _kernel() -> Need:
     return Need("kernel", True, release)  # what else is wrong, `rights` or `layers` say
 
 
-def _programs(builds: bool) -> Iterator[Need]:
+def _programs(builds: bool, builder: str) -> Iterator[Need]:
     for name in ("skopeo", "unshare", "setpriv", *(_FOR_BUILDS if builds else ())):
         place = shutil.which(name)
         remedy = "" if place else f"apt install {PACKAGES.get(name, name)}"
         yield Need(name, place is not None, place or "is not on PATH", remedy)
     if builds:
-        builder = shutil.which("img") or shutil.which("buildah")
-        remedy = "" if builder else "apt install buildah"
-        yield Need(
-            "builder", builder is not None, builder or "neither img nor buildah is on PATH", remedy
-        )
-        if builder and builder.endswith("buildah") and _wants_netavark(builder):
+        need = _builder(builder)
+        yield need
+        if need.holds and need.how.endswith("/buildah") and _wants_netavark(need.how):
             found = next((place for place in _NETAVARK if place.exists()), None)
             how = "is not installed, and this buildah does not begin without it"
             remedy = "" if found else "apt install netavark"
@@ -144,6 +146,14 @@ def _programs(builds: bool) -> Iterator[Need]:
     there = BUSYBOX.exists()
     how = str(BUSYBOX) if there else f"{BUSYBOX} is missing"
     yield Need("busybox", there, how, "" if there else "apt install busybox-static")
+
+
+def _builder(kind: str) -> Need:
+    try:
+        return Need("builder", True, str(shutil.which(find_builder(kind))))
+    except ContainersError as error:
+        how, _, remedy = str(error).partition(": ")
+        return Need("builder", False, how, remedy)
 
 
 def _wants_netavark(buildah: str) -> bool:

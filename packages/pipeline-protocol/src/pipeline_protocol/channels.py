@@ -25,6 +25,10 @@ class Channel(Struct, frozen=True):
     """The row in the table of tools; None: its workers run no tool."""
     tool: str | None
     """The tool's usual name, ``{track}`` filled in; the configuration may say another."""
+    aliases: tuple[str, ...] = ()
+    """What clients, addresses and configurations may call it as well."""
+    action_aliases: Mapping[str, str] = MappingProxyType({})
+    """What clients may call its actions as well: to each of these names, the action."""
 
     @property
     def scopable(self) -> bool:
@@ -49,6 +53,8 @@ CHANNELS = MappingProxyType(
                 {"analyse_solution": 60.0},
                 "analyser",
                 "{track}-analyzer",
+                aliases=("static_analyzers",),
+                action_aliases={"analyze_iteration": "analyse_solution"},
             ),
             Channel(
                 "recommenders",
@@ -63,6 +69,7 @@ CHANNELS = MappingProxyType(
                 {"represent_solution": 60.0},
                 "representer",
                 "{track}-representer",
+                action_aliases={"represent": "represent_solution"},
             ),
             Channel(
                 "builders",
@@ -80,6 +87,16 @@ CHANNEL_OF_ACTION = MappingProxyType(
 )
 """Which channel serves an action; what is not here, the router answers itself."""
 
+CHANNEL_OF_ALIAS = MappingProxyType(
+    {alias: row.name for row in CHANNELS.values() for alias in row.aliases}
+)
+"""The channel's own name, by what else it may be called."""
+
+ACTION_OF_ALIAS = MappingProxyType(
+    {alias: name for row in CHANNELS.values() for alias, name in row.action_aliases.items()}
+)
+"""The action's own name, by what else it may be called."""
+
 TIMEOUT_S = MappingProxyType(
     {action: seconds for row in CHANNELS.values() for action, seconds in row.actions.items()}
 )
@@ -89,9 +106,12 @@ ROUTER_TIMEOUT_S = 10.0
 
 
 def channel_named(name: str) -> Channel:
-    """Return the row of that name; raises ValueError, with the nearest one, if there is none."""
+    """Return the row of that name, or alias.
+
+    Raises ValueError, with the nearest name, if there is none.
+    """
     try:
-        return CHANNELS[name]
+        return CHANNELS[CHANNEL_OF_ALIAS.get(name, name)]
     except KeyError:
         known = ", ".join(CHANNELS)
         raise ValueError(

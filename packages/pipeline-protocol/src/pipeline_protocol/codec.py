@@ -1,7 +1,7 @@
 """Bytes to structs and back; bytes that are of no use raise `BadRequest` or `BadMessage`."""
 
 from contextlib import suppress
-from typing import Any
+from typing import Any, Union
 
 import msgspec
 from msgspec import Raw, Struct
@@ -10,13 +10,13 @@ from pipeline_protocol import status
 from pipeline_protocol.link import PROTOCOL, FromWorker, ToWorker, mismatch
 from pipeline_protocol.names import Identity, described, nearest
 from pipeline_protocol.replies import Context, ProgressReply, Reply, StatusLine
-from pipeline_protocol.requests import ACTIONS, FileContent, Request
+from pipeline_protocol.requests import ACTIONS, ALIASES, FileContent, Request, named_once
 from pipeline_protocol.text import clean
 
 MAX_REQUEST_BYTES = 1 << 20
 
 # The annotations are for mypy, which cannot read a union from a decoder's argument.
-_request: msgspec.json.Decoder[Request] = msgspec.json.Decoder(Request)
+_request: msgspec.json.Decoder[Request] = msgspec.json.Decoder(Union[Request, *ALIASES.values()])
 _reply = msgspec.json.Decoder(Reply)
 _progress = msgspec.json.Decoder(ProgressReply)
 _from_worker: msgspec.msgpack.Decoder[FromWorker] = msgspec.msgpack.Decoder(FromWorker)
@@ -80,7 +80,7 @@ def decode_request(data: bytes | memoryview) -> Request:
     """Read a client's JSON; raises BadRequest if it is not one."""
     try:
         str(data, "utf-8")  # msgspec skips unknown fields unread
-        request = _request.decode(data)
+        request = named_once(_request.decode(data))
         request.match_names()
         return request
     except _UNREADABLE as error:
@@ -98,7 +98,7 @@ def _explain(data: bytes | memoryview, error: Exception) -> BadRequest:
         return BadRequest(status.MALFORMED, str(no_action))
     except _UNREADABLE:
         return BadRequest(status.MALFORMED, f"the request is not JSON: {error}")
-    if action not in ACTIONS:
+    if action not in ACTIONS and action not in ALIASES:
         known = f"unknown action {action[:64]!r}{nearest(action[:64], ACTIONS)}"
         return BadRequest(status.UNKNOWN_ACTION, known)
     return BadRequest(status.MALFORMED, _shortened(_naming_file(described(str(error)), data)))

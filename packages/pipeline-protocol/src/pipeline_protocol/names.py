@@ -16,7 +16,16 @@ Slug = Annotated[
         description="a slug (1 to 64 small letters, digits and '-')",
     ),
 ]
-"""A track's or an exercise's name: ``ruby``, ``two-fer``."""
+"""A track's name: ``ruby``. It is in the names of images and of repositories, so it is strict."""
+
+ExerciseSlug = Annotated[
+    str,
+    Meta(
+        pattern=r"\A[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}\Z",
+        description="an exercise's slug (1 to 128 letters, digits, '_', '.' and '-')",
+    ),
+]
+"""An exercise's name: ``two-fer``, ``two_fer``. No option, no path's ``..``, no hidden file."""
 
 Version = Annotated[
     str,
@@ -67,10 +76,13 @@ GitReference = Annotated[
 Not all that git itself would take: nothing that a shell or a terminal obeys, such as ``$(id)``.
 """
 
+BUCKET = r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]"
+"""A pattern: what S3 lets a bucket be called."""
+
 InputUri = Annotated[
     str,
     Meta(
-        pattern=r"\A(s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]/|file:///)[^\x00-\x1f\x7f]{0,1024}\Z",
+        pattern=rf"\A(s3://{BUCKET}/|file:///)[^\x00-\x1f\x7f]{{0,1024}}\Z",
         description="s3://BUCKET/PREFIX/ or file:///FOLDER/",
     ),
 ]
@@ -123,7 +135,10 @@ def unmatched(kind: Any) -> Meta:
 
 _DESCRIPTIONS = {
     f"`str` matching regex {meta.pattern!r}": meta.description or ""
-    for name in (Slug, Version, RequestId, Identity, Digest, GitReference, InputUri, FileName)
+    for name in (
+        *(Slug, ExerciseSlug, Version, RequestId, Identity),
+        *(Digest, GitReference, InputUri, FileName),
+    )
     for meta in get_args(name)[1:]
 }
 

@@ -2,16 +2,21 @@
 
 Fields that are not known are ignored, so that newer clients can talk to older routers.
 Every ValueError raised here reaches the sender as a 502 that names the field.
+
+Actions and channels may come by an alias of the table of channels. A request, once it is read, has
+the one name only.
 """
 
 from enum import StrEnum
 from types import MappingProxyType
 from typing import Annotated, ClassVar
 
-from msgspec import UNSET, Meta, Struct, UnsetType
+from msgspec import UNSET, Meta, Struct, UnsetType, defstruct
+from msgspec.structs import asdict, force_setattr
 
-from pipeline_protocol.channels import channel_named, tool_channel_named
+from pipeline_protocol.channels import ACTION_OF_ALIAS, channel_named, tool_channel_named
 from pipeline_protocol.names import (
+    ExerciseSlug,
     FileName,
     GitReference,
     Identity,
@@ -60,10 +65,12 @@ class _WorkerServed(_Action, frozen=True, kw_only=True):
     """Whether lines of output are wanted on the way; for DEALER sockets only."""
 
 
-_slugs, _versions, _file_names = Seen(Slug), Seen(Version), Seen(FileName)
+_tracks, _exercises = Seen(Slug), Seen(ExerciseSlug)
+_versions, _file_names = Seen(Version), Seen(FileName)
 
 # What nearly every request says again is left to `match_names`.
-_SeenSlug = Annotated[str, unmatched(Slug)]
+_SeenTrack = Annotated[str, unmatched(Slug)]
+_SeenExercise = Annotated[str, unmatched(ExerciseSlug)]
 _SeenVersion = Annotated[str, unmatched(Version)]
 _SeenFileName = Annotated[str, unmatched(FileName)]
 
@@ -79,8 +86,8 @@ FileContent = str | BinaryFile
 
 class _SolutionRequest(_WorkerServed, frozen=True, kw_only=True):
     id: RequestId
-    track_slug: _SeenSlug
-    exercise_slug: _SeenSlug
+    track_slug: _SeenTrack
+    exercise_slug: _SeenExercise
     container_version: _SeenVersion
     s3_uri: InputUri | UnsetType = UNSET
     files: (
@@ -96,10 +103,10 @@ class _SolutionRequest(_WorkerServed, frozen=True, kw_only=True):
             raise ValueError("exactly one of `s3_uri` and `files` is needed")
 
     def match_names(self) -> None:
-        if self.track_slug not in _slugs:
-            _slugs.admit(self.track_slug, "`$.track_slug`")
-        if self.exercise_slug not in _slugs:
-            _slugs.admit(self.exercise_slug, "`$.exercise_slug`")
+        if self.track_slug not in _tracks:
+            _tracks.admit(self.track_slug, "`$.track_slug`")
+        if self.exercise_slug not in _exercises:
+            _exercises.admit(self.exercise_slug, "`$.exercise_slug`")
         if self.container_version not in _versions:
             _versions.admit(self.container_version, "`$.container_version`")
         if self.files is not UNSET:
@@ -132,7 +139,7 @@ class BuildContainer(_WorkerServed, frozen=True, kw_only=True, tag="build_contai
     git_reference: GitReference
 
     def __post_init__(self) -> None:
-        tool_channel_named(self.channel)
+        force_setattr(self, "channel", tool_channel_named(self.channel).name)
 
 
 class ListAvailableContainers(
@@ -146,7 +153,7 @@ class ListAvailableContainers(
     """This one alone, and its digest."""
 
     def __post_init__(self) -> None:
-        tool_channel_named(self.channel)
+        force_setattr(self, "channel", tool_channel_named(self.channel).name)
 
 
 # --- served by the router
@@ -158,7 +165,7 @@ class _VersionedAction(_Action, frozen=True, kw_only=True):
     channel: str
 
     def __post_init__(self) -> None:
-        tool_channel_named(self.channel)
+        force_setattr(self, "channel", tool_channel_named(self.channel).name)
 
 
 class DeployContainerVersion(
@@ -220,6 +227,11 @@ class Cancel(_Action, frozen=True, kw_only=True, tag="cancel"):
     of_action: str | UnsetType = UNSET
     """The action that it was sent with; needed where one id is in flight under several."""
 
+    def __post_init__(self) -> None:
+        if self.of_action is not UNSET:
+            own = ACTION_OF_ALIAS.get(self.of_action, self.of_action)
+            force_setattr(self, "of_action", own)
+
 
 class RestartWorkers(_Action, frozen=True, kw_only=True, tag="restart_workers"):
     """Have every worker bootstrap again."""
@@ -259,9 +271,10 @@ class ConfigureWorker(_Action, frozen=True, kw_only=True, tag="configure_worker"
     """What it speaks on the link."""
 
     def __post_init__(self) -> None:
-        if self.topics and not channel_named(self.channel).scopable:
-            raise ValueError(f"{self.channel} serve all tracks: `topics` is not for them")
-        channel_named(self.channel)
+        channel = channel_named(self.channel)
+        if self.topics and not channel.scopable:
+            raise ValueError(f"{channel.name} serve all tracks: `topics` is not for them")
+        force_setattr(self, "channel", channel.name)
 
 
 SolutionRequest = TestSolution | AnalyseSolution | RecommendSolution | RepresentSolution
@@ -291,3 +304,27 @@ ACTIONS = MappingProxyType(
     }
 )
 """Action to struct."""
+
+ALIASES = MappingProxyType(
+    {
+        alias: defstruct(
+            f"{ACTIONS[action].__name__}Alias",
+            (),
+            bases=(ACTIONS[action],),
+            tag=alias,
+            frozen=True,
+            kw_only=True,
+            gc=False,
+        )
+        for alias, action in ACTION_OF_ALIAS.items()
+    }
+)
+"""Alias of an action to the struct that it is read into, before `named_once`."""
+
+_ALIASED = {struct: ACTIONS[ACTION_OF_ALIAS[alias]] for alias, struct in ALIASES.items()}
+
+
+def named_once(request: Request) -> Request:
+    """Return a request that came by an alias as one that came by the action's own name."""
+    own = _ALIASED.get(type(request))
+    return request if own is None else own(**asdict(request))

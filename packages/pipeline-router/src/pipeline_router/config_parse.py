@@ -10,7 +10,15 @@ from msgspec import UNSET, Meta, Struct, UnsetType
 from msgspec.structs import asdict, fields, replace
 
 from pipeline_protocol.channels import CHANNELS, channel_named, tool_channel_named
-from pipeline_protocol.names import Digest, Installation, Slug, Version, described, nearest
+from pipeline_protocol.names import (
+    BUCKET,
+    Digest,
+    Installation,
+    Slug,
+    Version,
+    described,
+    nearest,
+)
 from pipeline_protocol.settings import (
     CeilingSettings,
     InputSettings,
@@ -159,11 +167,13 @@ def _entries(sections: dict[Any, Any]) -> Entries:
     entries: Entries = {}
     for channel, tracks in _mapping(sections.get("versions"), "versions").items():
         path = f"versions.{channel}"
-        _checked(tool_channel_named, str(channel), path)
-        entries[channel] = {}
+        name = _checked(tool_channel_named, str(channel), path).name
+        if name in entries:
+            raise BadConfig(f"{path}: {name} are there already, by another name")
+        entries[name] = {}
         for track, versions in _mapping(tracks, path).items():
             _name(track, Slug, f"{path}.{track}")
-            entries[channel][track] = {
+            entries[name][track] = {
                 _name(version, Version, f"{path}.{track}.{version}"): _struct(
                     entry, Entry, f"{path}.{track}.{version}"
                 )
@@ -173,10 +183,14 @@ def _entries(sections: dict[Any, Any]) -> Entries:
 
 
 def _channels(data: dict[Any, Any], limits: LimitsText) -> dict[str, ChannelConfig]:
-    for name in data:
-        _checked(channel_named, str(name), f"channels.{name}")
+    said = {}
+    for name, content in data.items():
+        channel = _checked(channel_named, str(name), f"channels.{name}").name
+        if channel in said:
+            raise BadConfig(f"channels.{name}: {channel} are there already, by another name")
+        said[channel] = _struct(content, _Channel, f"channels.{name}")
     return {
-        name: _channel(name, default, _struct(data.get(name), _Channel, f"channels.{name}"), limits)
+        name: _channel(name, default, said.get(name, _Channel()), limits)
         for name, default in default_channels().items()
     }
 
@@ -237,7 +251,7 @@ _SIZES: Final = frozenset(
 )
 """Keys whose values are sizes."""
 _SIZE: Final = re.compile(r"(\d+(?:\.\d+)?) ?([A-Za-z]*)")
-_S3_PREFIX: Final = re.compile(r"s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]/(?:[^\x00-\x1f\x7f]*/)?")
+_S3_PREFIX: Final = re.compile(rf"s3://{BUCKET}/(?:[^\x00-\x1f\x7f]*/)?")
 
 
 def size(value: object) -> int:

@@ -14,7 +14,7 @@ import msgspec
 
 from pipeline_containers.building.builder import BuildOptions
 from pipeline_containers.cli.doctor import doctor
-from pipeline_containers.cli.options import on_builds, on_host
+from pipeline_containers.cli.options import BUILDER, on_builds, on_host
 from pipeline_containers.doctor import examine, explain
 from pipeline_containers.errors import ContainersError
 from pipeline_containers.sandbox.host.options import HostOptions
@@ -60,6 +60,7 @@ class _AddressType(click.ParamType[WorkerAddress]):
 def _common(command: Any) -> Any:
     for decorate in (
         on_builds,
+        BUILDER,
         on_host,
         click.option(
             "--wait",
@@ -126,6 +127,7 @@ def listen(
     git_credentials: Path | None,
     wait: float,
     host: HostOptions,
+    builder: str,
     options: BuildOptions,
     slots: int,
     file_inputs: Path | None,
@@ -145,7 +147,7 @@ def listen(
         slots,
         mode,
         wait,
-        Means(host, inputs, base_images, git_credentials, options, warm),
+        Means(host, inputs, base_images, git_credentials, builder, options, warm),
     )
     _work(start, work_folder)
 
@@ -160,10 +162,11 @@ def configure(
     git_credentials: Path | None,
     wait: float,
     host: HostOptions,
+    builder: str,
     options: BuildOptions,
 ) -> NoReturn:
     """Prepare the wanted versions, and exit."""
-    means = Means(host, None, base_images, git_credentials, options)
+    means = Means(host, None, base_images, git_credentials, builder, options)
     _work(Start(identity, address, 1, Mode.CONFIGURE, wait, means), work_folder)
 
 
@@ -218,7 +221,8 @@ def explained(error: ContainersError, start: Start, path: Path) -> str:
     is_builder = CHANNELS[start.address.channel].tool_kind is None
     try:
         (path / "tmp").chmod(0o711)  # containers of the self-test get through
-        needs = list(examine(path / "tmp", start.means.host, builds=is_builder))
+        means = start.means
+        needs = list(examine(path / "tmp", means.host, builds=is_builder, builder=means.builder))
     except (ContainersError, OSError):
         return str(error)
     return explain(needs, str(error))

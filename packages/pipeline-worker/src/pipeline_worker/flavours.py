@@ -10,7 +10,7 @@ from msgspec import Struct
 
 from pipeline_containers.building.build import Workshop
 from pipeline_containers.building.builder import BuildOptions
-from pipeline_containers.building.builders import open_builders
+from pipeline_containers.building.builders import find_builder, open_builders
 from pipeline_containers.building.cell.cell import BuildHost
 from pipeline_containers.building.source.git import GitSources
 from pipeline_containers.errors import SandboxError, ToolMissing
@@ -48,6 +48,8 @@ class Means(Struct, frozen=True):
     """An image store that builders may take base images from, without a registry."""
     git_credentials: Path | None = None
     """What builders get at private repositories by."""
+    builder: str = "auto"
+    """The program that builders build with, as the table of builders calls it."""
     builds: BuildOptions = BuildOptions()
     """What builders let a build reach and use; its time and memory, the router says."""
     warm: int | None = None
@@ -73,6 +75,8 @@ def open_flavour(
     """Open what the channel's workers need; raises ContainersError if the host lacks something."""
     kind = CHANNELS[channel].tool_kind
     _require(*(("git", "skopeo") if kind is None else ("skopeo",)), means.host.runtime)
+    if kind is None:
+        find_builder(means.builder, with_base_images=means.base_images is not None)
     most = slots if means.warm is None else min(means.warm, slots)
     with ExitStack() as opened:
         health_checker = HealthChecker(lambda: sandbox.prove())
@@ -99,7 +103,7 @@ def open_flavour(
         sandbox.self_test()
         if kind is None:
             builders = open_builders(
-                "auto", folder.folder("builder"), BuildHost.of(sandbox), means.base_images
+                means.builder, folder.folder("builder"), BuildHost.of(sandbox), means.base_images
             )
             builds = folder.folder("builds")
             sources = GitSources(builds / "clones", means.git_credentials)

@@ -17,12 +17,13 @@ from uuid import uuid4
 
 from pipeline_client.errors import error_of
 from pipeline_protocol import status
+from pipeline_protocol.names import BUCKET
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
 _AT_ONCE = 8
-_PREFIX = re.compile(r"s3://([a-z0-9][a-z0-9.-]{1,61}[a-z0-9])/([^\x00-\x1f\x7f]{0,900})")
+_PREFIX = re.compile(rf"s3://({BUCKET})/([^\x00-\x1f\x7f]{{0,900}})")
 
 
 def parse_prefix(text: str) -> tuple[str, str]:

@@ -15,12 +15,15 @@ from click.shell_completion import CompletionItem
 
 from pipeline_client._plans.uploads import parse_prefix
 from pipeline_protocol import BadAddress, RouterAddress
-from pipeline_protocol.channels import CHANNELS
+from pipeline_protocol.channels import CHANNEL_OF_ALIAS, CHANNELS
 from pipeline_protocol.names import nearest
 
 CHANNELS_WITH_TOOLS = tuple(row.name for row in CHANNELS.values() if row.scopable)
 
-_FLAVOURS = {row.flavour.replace("-", "_"): row.name for row in CHANNELS.values() if row.scopable}
+_ALSO = {
+    **{row.flavour.replace("-", "_"): row.name for row in CHANNELS.values() if row.scopable},
+    **CHANNEL_OF_ALIAS,
+}
 _URI_SCHEMES = ("s3://", "file://")
 
 
@@ -33,11 +36,11 @@ def router_address(text: str) -> RouterAddress:
 
 
 def channel_name(text: str) -> str:
-    """Take a channel's name, or what a worker of it is called: ``test-runner``."""
+    """Take a channel's name, an alias, or what a worker of it is called: ``test-runner``."""
     said = text.replace("-", "_")
-    channel = _FLAVOURS.get(said, said)
+    channel = _ALSO.get(said, said)
     if channel not in CHANNELS_WITH_TOOLS:
-        near = nearest(said, (*CHANNELS_WITH_TOOLS, *_FLAVOURS))
+        near = nearest(said, (*CHANNELS_WITH_TOOLS, *_ALSO))
         known = ", ".join(CHANNELS_WITH_TOOLS)
         raise click.BadParameter(f"unknown channel {text!r}{near}; channels are {known}")
     return channel

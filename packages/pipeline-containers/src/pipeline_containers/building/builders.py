@@ -8,7 +8,7 @@ from pathlib import Path
 
 from pipeline_containers.building.builder import Builder
 from pipeline_containers.building.cell.cell import BuildHost
-from pipeline_containers.errors import ContainersError
+from pipeline_containers.errors import PACKAGES, ContainersError
 from pipeline_containers.sandbox.host.folders import open_way
 
 
@@ -50,15 +50,34 @@ def open_builders(
 ) -> Builders:
     """Open builders of a kind with a state folder, on a host.
 
-    `auto` is the first that is installed. `base_images` is a containers-storage root that is only
-    read: `FROM` finds its images in it without any network. Only buildah can do that.
+    `base_images` is a containers-storage root that is only read: `FROM` finds its images in it
+    without any network. Only buildah can do that.
+
+    Raises ContainersError if that kind is not installed, or cannot do it.
+    """
+    kind = find_builder(kind, with_base_images=base_images is not None)
+    return Builders(folder, BUILDERS[kind](host, base_images))
+
+
+def find_builder(kind: str, *, with_base_images: bool = False) -> str:
+    """Return which builder a kind means on this host: `auto` is the first that is installed.
+
+    Raises ContainersError if none is: what is missing, a colon, and what to do.
     """
     if kind == "auto":
-        able = [name for name in BUILDERS if base_images is None or name == "buildah"]
-        kind = next((name for name in able if shutil.which(name)), "buildah")
+        able = [name for name in BUILDERS if name == "buildah" or not with_base_images]
+        found = next((name for name in able if shutil.which(name)), None)
+        if found is None:
+            missing = "neither img nor buildah is" if len(able) > 1 else "buildah is not"
+            raise ContainersError(f"{missing} on PATH: apt install buildah")
+        return found
     if kind not in BUILDERS:
         raise ContainersError(f"builder {kind!r} is not one of: auto, {', '.join(BUILDERS)}")
-    return Builders(folder, BUILDERS[kind](host, base_images))
+    if shutil.which(kind) is None:
+        package = PACKAGES.get(kind)
+        remedy = f"apt install {package}" if package else f"install {kind}"
+        raise ContainersError(f"{kind} is not on PATH: {remedy}, or name another builder")
+    return kind
 
 
 def _img(host: BuildHost, base_images: Path | None) -> Callable[[Path], Builder]:

@@ -27,16 +27,17 @@ ROOTS = ("tests", "test", "test_data")
 """Where repositories have fixtures."""
 OWN_SCRIPTS = ("bin/run-tests.sh", "bin/smoke_test.sh")
 """What repositories try their fixtures with."""
+SLUG = r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}"
+"""A pattern: the slugs that jobs can have. `tests/architecture` holds it to the protocol's."""
 
 _BASES = ("data", "fixtures")
 _PREFIX = "expected_"
 _DEPTH = 5
 _EXPECTED_BYTES = 4 * 1024 * 1024
 _SCRIPT_BYTES = 64 * 1024
-_SLUG = r"[A-Za-z0-9_.-]"
 _SLUG_OF_SCRIPT = re.compile(
-    rf"^[ \t]*slug=(?P<quote>[\"']?)(?P<slug>{_SLUG}+)(?P=quote)[ \t]*$|"
-    rf"^[ \t]*(?:\./)?bin/run\.sh[ \t]+(?P<mark>[\"'])(?P<given>{_SLUG}*)(?P=mark)[ \t]",
+    rf"^[ \t]*slug=(?P<quote>[\"']?)(?P<slug>{SLUG})(?P=quote)[ \t]*$|"
+    rf"^[ \t]*(?:\./)?bin/run\.sh[ \t]+(?P<mark>[\"'])(?P<given>(?:{SLUG})?)(?P=mark)[ \t]",
     re.MULTILINE,
 )
 
@@ -87,6 +88,8 @@ def find_fixtures(source: Path, kind: ToolKind) -> FoundFixtures:
                     return found
                 name = str(folder.relative_to(source))
                 slug = constant if constant is not None else _slug(source / root, folder)
+                if constant is None and not re.fullmatch(SLUG, slug):
+                    found.warnings.append(f"{name}: no job can have its slug {slug!r}")
                 expected = _expected(folder, name, kind, prefix, found.warnings)
                 found.fixtures.append(Fixture(name, slug, folder, expected))
         if found.fixtures:
@@ -145,7 +148,7 @@ def _slug(root: Path, folder: Path) -> str:
     with suppress(ValueError):
         metadata = parse_json(_read(folder, ".exercism/metadata.json", _SCRIPT_BYTES) or b"")
         exercise = metadata.get("exercise") if isinstance(metadata, dict) else None
-        if isinstance(exercise, str) and re.fullmatch(rf"{_SLUG}+", exercise):
+        if isinstance(exercise, str) and re.fullmatch(SLUG, exercise):
             return exercise
     first, *others = folder.relative_to(root).parts
     return others[0] if first in _BASES and others else first

@@ -11,7 +11,7 @@ import click
 from pipeline_containers.building.builder import BuildOptions
 from pipeline_containers.building.validation import Validation
 from pipeline_containers.cli.limits import LIMIT, LimitChanges, limits_with
-from pipeline_containers.cli.options import JSON, KIND, REGISTRY, WORK, on_builds, on_host
+from pipeline_containers.cli.options import BUILDER, JSON, KIND, REGISTRY, WORK, on_builds, on_host
 from pipeline_containers.cli.output import echo, print_result
 from pipeline_containers.cli.sandbox import command_sandbox
 from pipeline_containers.registries.registry import Registry
@@ -76,13 +76,7 @@ def _means(command: Callable[..., None]) -> Callable[..., None]:
             type=_FOLDER,
             help="A read-only containers-storage folder, for FROM without a registry.",
         ),
-        click.option(
-            "--builder",
-            type=click.Choice(["auto", "img", "buildah"]),
-            default="auto",
-            show_default=True,
-            help="The program that builds.",
-        ),
+        BUILDER,
         _VALIDATION,
         LIMIT,
         on_builds,

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from pipeline_containers.cli.options import JSON, WORK, on_host
+from pipeline_containers.cli.options import BUILDER, JSON, WORK, on_host
 from pipeline_containers.cli.output import echo
 from pipeline_containers.errors import SandboxError
 from pipeline_containers.sandbox.host.options import HostOptions
@@ -16,25 +16,26 @@ from pipeline_containers.sandbox.host.options import HostOptions
 
 @click.command()
 @click.option("--builds", is_flag=True, help="Look at what builders need, too.")
+@BUILDER
 @WORK
 @on_host
 @JSON
-def doctor(builds: bool, work: Path, host: HostOptions, as_json: bool) -> None:
+def doctor(builds: bool, builder: str, work: Path, host: HostOptions, as_json: bool) -> None:
     """Say whether this host can run jobs, what each need is met by, and what mends it.
 
     Exit status: 0 it can, 1 a worker would refuse to start.
     """
-    look(work, host, builds=builds, as_json=as_json)
+    look(work, host, builds=builds, builder=builder, as_json=as_json)
 
 
-def look(work: Path, host: HostOptions, *, builds: bool, as_json: bool) -> None:
+def look(work: Path, host: HostOptions, *, builds: bool, builder: str, as_json: bool) -> None:
     """Examine this host, print what is found, and exit."""
     from pipeline_containers.doctor import Need, examine
     from pipeline_containers.sandbox.host.rootless import enter
 
     try:
         enter()
-        needs = list(examine(work, host, builds=builds))
+        needs = list(examine(work, host, builds=builds, builder=builder))
     except SandboxError as error:
         how, _, remedy = str(error).partition(": ")
         needs = [Need("rights", False, how, remedy)]

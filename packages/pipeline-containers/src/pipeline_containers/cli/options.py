@@ -9,6 +9,7 @@ from typing import Any, Literal
 import click
 
 from pipeline_containers.building.builder import BuildOptions
+from pipeline_containers.building.builders import BUILDERS
 from pipeline_containers.building.cell.egress import parse_network
 from pipeline_containers.errors import RegistryError
 from pipeline_containers.registries.kinds import open_registry
@@ -203,6 +204,14 @@ def on_builds(command: Callable[..., Any]) -> Callable[..., Any]:
     return gathered
 
 
+BUILDER = click.option(
+    "--builder",
+    type=click.Choice(["auto", *BUILDERS]),
+    default="auto",
+    show_default=True,
+    envvar="PIPELINE_BUILDER",
+    help="The program that builds; auto is the first that is installed.",
+)
 KIND = click.option(
     "--kind",
     type=click.Choice(list(TOOLS)),

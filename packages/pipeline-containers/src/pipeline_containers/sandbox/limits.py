@@ -16,6 +16,9 @@ RLIMITS = (
     "RLIMIT_MSGQUEUE",
 )
 """The resource limits that are set beside the cgroup's."""
+NO_CORE_DUMP = 1
+"""The limit, in bytes, that has no core dump made, neither into a file nor by a crash handler of
+the host's, which the kernel starts whatever the limit is, but for this one: core(5)."""
 PENDING_SIGNALS = 1024
 """Queued signals and timers: the kernel counts those of all jobs for the host's root as well."""
 TERMINALS = 16

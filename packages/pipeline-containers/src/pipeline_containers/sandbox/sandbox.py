@@ -36,7 +36,10 @@ from pipeline_containers.sandbox.host.enforcement import (
     host_ceilings,
     memory_bytes,
     most_open_files,
+    most_processes,
     open_files_of_job,
+    processes_of_jobs,
+    why_crashes_are_handled,
     why_files_run_out,
 )
 from pipeline_containers.sandbox.host.file_locks import FileLockWatch
@@ -55,6 +58,7 @@ from pipeline_containers.sandbox.warm import WarmPool
 from pipeline_containers.system.mountinfo import mounts_below, unmount
 
 _log = logging.getLogger(__name__)
+_CORE_PATTERN = Path("/proc/sys/kernel/core_pattern")
 
 OnTrouble = Callable[[str], None]
 """Hears, on a thread of the sandbox's own, of what could not be cleared away."""
@@ -98,6 +102,9 @@ class Sandbox:
             root = self.cgroup_root = open_cgroup_root(name, cgroup_parent)
             self.enforcement = find_enforcement(root.missing, ids)
             self.enforcement.require(allow_unenforced)
+            if root.cgroup:
+                most = processes_of_jobs(most_processes())
+                cgroups.bound_processes(root.hierarchies, root.cgroup, most)
             self.background = Background(root.hierarchies, root.cgroup)
             self.is_rootless = not ids.is_of_host
             self._runtime = self._identified(runtime)
@@ -231,6 +238,8 @@ class Sandbox:
                 "lies on an overlay, and another cannot be made of one of it"
             )
         if why := why_files_run_out(most_open_files(), memory_bytes()):
+            notes.append(why)
+        if why := why_crashes_are_handled(self._host.ceilings, _CORE_PATTERN.read_text()):
             notes.append(why)
         return notes
 

@@ -11,7 +11,7 @@ import msgspec
 from msgspec import UNSET, Meta, Struct, UnsetType
 
 from pipeline_protocol import status
-from pipeline_protocol.names import Slug, Version, described
+from pipeline_protocol.names import ExerciseSlug, Slug, Version, described
 from pipeline_protocol.replies import Context
 from pipeline_protocol.status import STATUSES, Blame, Retry
 
@@ -36,7 +36,7 @@ class RunRecord(Struct, frozen=True, omit_defaults=True):
     track: Slug
     channel: str
     version: Version
-    exercise: Slug
+    exercise: ExerciseSlug
     solution: str
     """What the solution is called."""
     code: int

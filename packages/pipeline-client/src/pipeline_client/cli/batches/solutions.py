@@ -16,7 +16,7 @@ from msgspec import UNSET, Meta, Struct, UnsetType
 from pipeline_client._plans.folders import files_in, is_left_out
 from pipeline_client.errors import PipelineError, error_of
 from pipeline_protocol import status
-from pipeline_protocol.names import FileName, InputUri, Slug, described
+from pipeline_protocol.names import ExerciseSlug, FileName, InputUri, described
 from pipeline_protocol.requests import BinaryFile, FileContent
 
 MAX_LINE_BYTES = 16 * 1024 * 1024
@@ -32,7 +32,7 @@ class BadSolutions(ValueError):
 class SolutionLine(Struct, frozen=True):
     """A line of a file of solutions. Fields that are not known are the caller's own."""
 
-    exercise: Slug | UnsetType = UNSET
+    exercise: ExerciseSlug | UnsetType = UNSET
     """Needed, unless all are of one exercise that is named beside the file."""
     solution: _Name | UnsetType = UNSET
     """What it is called in the results; else its `s3_uri`, or an abbreviation of its content."""
@@ -110,7 +110,7 @@ def _of_folders(place: Path, exercise: str | None, left_out: dict[str, int]) -> 
         return
     for outer in _subfolders(place, left_out, strict=False):
         try:
-            slug = msgspec.convert(outer.name, Slug)
+            slug = msgspec.convert(outer.name, ExerciseSlug)
         except (msgspec.ValidationError, UnicodeEncodeError):
             why = f"{_shown(outer.name)!r} in {str(place)!r} is no exercise"
             raise BadSolutions(f"{why}: {_LAYOUT}") from None

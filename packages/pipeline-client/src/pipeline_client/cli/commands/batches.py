@@ -32,7 +32,7 @@ _OPTIONS = (
     ),
     option(
         "--exercise",
-        type=named(names.Slug),
+        type=named(names.ExerciseSlug),
         metavar="EXERCISE",
         help="Of all solutions: the folders are SOLUTION/ then, not EXERCISE/SOLUTION/.",
     ),

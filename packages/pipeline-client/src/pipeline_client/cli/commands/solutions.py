@@ -20,7 +20,7 @@ from pipeline_protocol.responses import Deployment, DeployState
 
 _TOOL = (
     TRACK,
-    click.argument("exercise", type=named(names.Slug)),
+    click.argument("exercise", type=named(names.ExerciseSlug)),
     click.argument("solution", type=values.solution, shell_complete=values.folders),
     option(
         "--version",

@@ -11,8 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from pipeline_containers.sandbox.container.seccomp import fixed_core_limit
 from pipeline_containers.sandbox.host.id_ranges import FIRST_HOST_ID
 from pipeline_containers.sandbox.host.ids import ID_COUNT
+from pipeline_containers.sandbox.limits import NO_CORE_DUMP
 from pipeline_containers.system.units import GIB, MIB
 
 FIRST_BUILD_ID = FIRST_HOST_ID - ID_COUNT
@@ -65,7 +67,7 @@ def cell_config(plan: CellPlan) -> dict[str, Any]:
     ids = [{"containerID": 0, "hostID": FIRST_BUILD_ID, "size": ID_COUNT}]
     namespaces = [{"type": kind} for kind in ("pid", "mount", "ipc", "uts", "cgroup", "user")]
     limits = {
-        "RLIMIT_CORE": 0,
+        "RLIMIT_CORE": NO_CORE_DUMP,
         "RLIMIT_FSIZE": plan.file_bytes,
         "RLIMIT_MSGQUEUE": 0,
         "RLIMIT_NOFILE": 65_536,
@@ -95,6 +97,7 @@ def cell_config(plan: CellPlan) -> dict[str, Any]:
             "uidMappings": ids,
             "gidMappings": ids,
             "resources": {"devices": [{"allow": False, "access": "rwm"}]},
+            "seccomp": fixed_core_limit(),
             "rootfsPropagation": "private",
             **({"cgroupsPath": plan.cgroup} if plan.cgroup else {}),
         },

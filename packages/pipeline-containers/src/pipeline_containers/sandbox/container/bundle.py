@@ -17,6 +17,7 @@ from pipeline_containers.sandbox.host.ids import IdMap
 from pipeline_containers.sandbox.limits import (
     CPU_PERIOD_US,
     LEAST_OPEN_FILES,
+    NO_CORE_DUMP,
     PENDING_SIGNALS,
     TERMINALS,
     Limits,
@@ -168,7 +169,7 @@ def resource_limits(limits: Limits, bundle: Bundle) -> dict[str, int]:
         "RLIMIT_NOFILE": min(
             limits.open_files, max(bundle.open_files // limits.pids, LEAST_OPEN_FILES)
         ),
-        "RLIMIT_CORE": 0,
+        "RLIMIT_CORE": NO_CORE_DUMP,
         "RLIMIT_MEMLOCK": 8 * 1024 * 1024,
         "RLIMIT_SIGPENDING": PENDING_SIGNALS,
         "RLIMIT_MSGQUEUE": 0,  # no tool wants any

@@ -108,8 +108,8 @@ class Container:
         self.identity = identity
         self.job_folder = folder / "job"
         self._root, self._devices = folder / "root", folder / "dev"
-        self._view = folder / "cgroup"
         self._changes, self._tmp = folder / "changes", folder / "tmp"
+        self._view = folder / "cgroup"
         self.cgroup = f"{host.cgroup_parent}/{self.name}" if host.cgroup_parent else ""
         self._host = host
         self._recipe = recipe

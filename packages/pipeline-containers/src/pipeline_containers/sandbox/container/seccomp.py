@@ -127,11 +127,14 @@ _COMMAND = 0xFFFFFFFF  # what the kernel takes of fcntl's argument; the rest may
 _F_OFD_SETLK, _F_OFD_SETLKW = 37, 38
 _F_COMMANDS = ((0, 31), (36, 0), (1024, 63))
 """Those that there are beside: each from a number on, as far as these bits go."""
+_RLIMIT_CORE = 4
+_OTHER_RESOURCES = ((0, 3), (5, 0), (6, 1), (8, 7))
+"""All below 16, in the same way."""
 _F_OTHER_COMMANDS = ((0, 3), (4, 1), (8, 7), (16, 15), (36, 0), (1024, 63))
 """The same without the two that lock records for a process."""
 _EPERM, _EINVAL, _ENOLCK, _ENOSYS, _EPROTONOSUPPORT, _EAFNOSUPPORT = 1, 22, 37, 38, 93, 97
 _ALLOW, _ERRNO = "SCMP_ACT_ALLOW", "SCMP_ACT_ERRNO"
-_OURS = REFUSED | {"clone", "clone3", "fcntl", "socket"}
+_OURS = REFUSED | {"clone", "clone3", "fcntl", "prlimit64", "setrlimit", "socket"}
 
 
 def translate(profile: Mapping[str, Any], machine: str, *, ptrace: bool = False) -> dict[str, Any]:
@@ -153,6 +156,19 @@ def translate(profile: Mapping[str, Any], machine: str, *, ptrace: bool = False)
         "defaultErrnoRet": profile.get("defaultErrnoRet", _ENOSYS),
         "architectures": [architecture],  # only: 32-bit calls would come in by the side
         "syscalls": rules + _own_rules(ptrace),
+    }
+
+
+def fixed_core_limit() -> dict[str, Any]:
+    """Make a filter that does nothing but hold a process to its limit of core dumps."""
+    machine = platform.machine()
+    others = {"x86_64": ["SCMP_ARCH_X86", "SCMP_ARCH_X32"], "aarch64": ["SCMP_ARCH_ARM"]}
+    if machine not in ARCHITECTURES:
+        raise SandboxError(f"no system call filter is known for {machine}: see seccomp.py")
+    return {
+        "defaultAction": _ALLOW,
+        "architectures": [ARCHITECTURES[machine][1], *others[machine]],
+        "syscalls": [rule for rule in _limit_rules() if rule["action"] == _ERRNO],
     }
 
 
@@ -184,6 +200,7 @@ def _own_rules(ptrace: bool) -> list[dict[str, Any]]:
         # Its flags lie in memory, where a filter cannot look: libc falls back to clone.
         _rule(["clone3"], _ERRNO, (), _ENOSYS),
         *_fcntl_rules(ptrace),
+        *_limit_rules(),
         *_socket_rules(),
     ]
 
@@ -221,6 +238,27 @@ def _fcntl_rules(ptrace: bool) -> list[dict[str, Any]]:
         ),
         *(_rule(["fcntl"], _ERRNO, command(number), _ENOLCK) for number in of_processes),
     ]
+
+
+def _limit_rules() -> list[dict[str, Any]]:
+    """Have the limit of core dumps stay as it is; who sets it is told that it was done.
+
+    With any other the kernel would start the host's crash handler, as root, for what strangers
+    wrote: core(5). Scripts that set 0 would stop at an error.
+    """
+    rules = []
+    for name, index in (("setrlimit", 0), ("prlimit64", 1)):
+        core = _argument(index, _COMMAND, "SCMP_CMP_MASKED_EQ", _RLIMIT_CORE)
+        if name == "prlimit64":
+            asked = _argument(2, 0, "SCMP_CMP_EQ")
+            rules.append(_rule([name], _ALLOW, (core, asked), None))
+            rules.append(_rule([name], _ERRNO, (core, asked | {"op": "SCMP_CMP_NE"}), 0))
+        else:
+            rules.append(_rule([name], _ERRNO, (core,), 0))
+        for first, bits in _OTHER_RESOURCES:
+            other = _argument(index, _COMMAND & ~bits, "SCMP_CMP_MASKED_EQ", first)
+            rules.append(_rule([name], _ALLOW, (other,), None))
+    return rules
 
 
 def _socket_rules() -> list[dict[str, Any]]:

@@ -252,6 +252,14 @@ def pin(hierarchies: Hierarchies, cgroup: str, processors: str) -> None:
     _write(hierarchies, "cpuset", cgroup, "cpuset.cpus", processors)
 
 
+def bound_processes(hierarchies: Hierarchies, cgroup: str, most: int) -> None:
+    """Let all below a cgroup have so many processes and threads, if it can hold them to that."""
+    folder = hierarchies.folder("pids", cgroup)
+    with contextlib.suppress(OSError):  # the controller was not handed over, or the bound is lower
+        if folder is not None:
+            (folder / "pids.max").write_text(str(most))
+
+
 def enter(hierarchies: Hierarchies, controller: str, cgroup: str, pid: int) -> None:
     """Move a process, and what it will start, into a cgroup that has the controller."""
     _write(hierarchies, controller, cgroup, "cgroup.procs", pid)

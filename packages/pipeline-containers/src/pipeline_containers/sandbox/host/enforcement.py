@@ -6,13 +6,14 @@ It depends on what the worker was given: cgroups with their controllers, ids for
 import os
 import resource
 from collections.abc import Collection, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from pipeline_containers.errors import SandboxError
 from pipeline_containers.sandbox.host.cgroup_root import CONTROLLERS
 from pipeline_containers.sandbox.host.ids import OWN_ONLY, IdMap
-from pipeline_containers.sandbox.limits import RLIMITS
+from pipeline_containers.sandbox.limits import NO_CORE_DUMP, RLIMITS
 
 OPEN_FILE_BYTES = 256
 """The least that an open file takes of the memory that is counted for a job."""
@@ -71,9 +72,34 @@ def find_enforcement(closed: Mapping[str, str], ids: IdMap) -> Enforcement:
 
 
 def host_ceilings() -> dict[str, int]:
-    """Read this process' hard limits: without CAP_SYS_RESOURCE nothing gets beyond them."""
+    """Read this process' hard limits: without CAP_SYS_RESOURCE nothing gets beyond them.
+
+    That of core dumps is raised to the jobs' own first, if it may be.
+    """
+    if resource.getrlimit(resource.RLIMIT_CORE)[1] == 0:
+        with suppress(ValueError, OSError):
+            resource.setrlimit(resource.RLIMIT_CORE, (NO_CORE_DUMP, NO_CORE_DUMP))
     limits = {name: resource.getrlimit(getattr(resource, name))[1] for name in RLIMITS}
     return {name: value for name, value in limits.items() if value != resource.RLIM_INFINITY}
+
+
+def why_crashes_are_handled(ceilings: Mapping[str, int], core_pattern: str) -> str:
+    """Say why this host's crash handler (core_pattern of /proc/sys/kernel) hears of jobs.
+
+    Nothing: it does not.
+    """
+    if core_pattern.startswith("@"):
+        return (
+            f"what crashes in a job is told to the socket {core_pattern[1:].strip()}, which no "
+            "limit prevents: have kernel.core_pattern be a file or a program"
+        )
+    if not core_pattern.startswith("|") or ceilings.get("RLIMIT_CORE") != 0:
+        return ""
+    return (
+        f"what crashes in a job has {core_pattern[1:].split()[0]} started, as this host's root: "
+        f"have this process' hard limit of core dumps be {NO_CORE_DUMP} byte or more "
+        "(LimitCORE=infinity in a unit), not 0"
+    )
 
 
 def open_files_of_job(most: int, jobs: int) -> int:
@@ -87,6 +113,20 @@ def open_files_of_job(most: int, jobs: int) -> int:
 def most_open_files() -> int:
     """Read how many files the host lets be open; its root may have more."""
     return int(Path("/proc/sys/fs/file-max").read_text())
+
+
+def processes_of_jobs(most: int) -> int:
+    """Give how many of the `most` processes and threads of a host all jobs of a worker may have.
+
+    A quarter: with several workers the host itself has some left.
+    """
+    return most // 4
+
+
+def most_processes() -> int:
+    """Read how many processes and threads the host can have."""
+    files = ("pid_max", "threads-max")
+    return min(int((Path("/proc/sys/kernel") / name).read_text()) for name in files)
 
 
 def memory_bytes() -> int:

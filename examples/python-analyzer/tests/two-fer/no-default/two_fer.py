@@ -1,0 +1,2 @@
+def two_fer(name):
+    return "One for %s, one for me." % name

@@ -1,0 +1,2 @@
+def unused(things=[]):
+    return things

@@ -1,0 +1,5 @@
+import greetings
+
+
+def two_fer(name="you"):
+    return greetings.FOR[name]
