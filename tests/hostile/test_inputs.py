@@ -33,9 +33,10 @@ NAMES = (
 SLUGS = (
     "../../etc",
     "a/b",
-    "Two-Fer",
+    "..",
+    ".two-fer",
     "",
-    "x" * 65,
+    "x" * 129,
     "-rf",
     "two-fer\n",
     "$(reboot)",
@@ -53,7 +54,7 @@ def requests() -> list[Any]:
     malformed: list[tuple[str, Mapping[str, Any]]] = [
         *((f"file {name[:20]!r}", {"files": {name: "x"}}) for name in NAMES),
         *((f"slug {slug!r:.20}", {"exercise_slug": slug}) for slug in SLUGS),
-        *((f"track {slug!r:.20}", {"track_slug": slug}) for slug in SLUGS),
+        *((f"track {slug!r:.20}", {"track_slug": slug}) for slug in (*SLUGS, "Ruby", "x" * 65)),
         *((f"version {version!r:.20}", {"container_version": version}) for version in VERSIONS),
         *((f"id {name!r:.20}", {"id": name}) for name in IDS),
         *((f"seconds {seconds!r}", {"execution_timeout": seconds}) for seconds in TIMES),

@@ -2,12 +2,14 @@
 
 import os
 import time
+from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from hostile.ordinary import User, worker_of
+from support.descriptors import open_descriptors
 from support.leftovers import sandbox_cgroups
 from support.pace import paced
 
@@ -24,9 +26,10 @@ class Traces:
     cgroups: int
     folders: int
     """Of live containers: their bundles, and the runtime's state."""
-    files: int
-    """In the worker's own folder, but for what is mounted there."""
-    descriptors: int
+    files: Counter[str]
+    """In the worker's own folder, by part, but for what is mounted there."""
+    descriptors: Counter[str]
+    """Of the worker, by what they lead to."""
 
 
 def find_traces(worker_folder: Path, worker: int, user: User | None = None) -> Traces:
@@ -47,7 +50,7 @@ def _count(worker_folder: Path, worker: int, user: User | None) -> Traces:
         cgroups=len(cgroups),
         folders=sum(len(list((run / name).glob("[!.]*"))) for name in ("jobs", "runtime")),
         files=_count_files(worker_folder, set(mounts)),
-        descriptors=_count_descriptors(worker),
+        descriptors=open_descriptors(worker),
     )
 
 
@@ -100,16 +103,11 @@ def _processes(cgroups: list[Path]) -> set[str]:
     return {pid for cgroup in cgroups for pid in (cgroup / "cgroup.procs").read_text().split()}
 
 
-def _count_descriptors(process: int) -> int:
-    try:
-        return len(os.listdir(f"/proc/{process}/fd"))
-    except FileNotFoundError:
-        return 0  # it is dead
-
-
-def _count_files(folder: Path, mounts: set[str]) -> int:
-    count = 0
+def _count_files(folder: Path, mounts: set[str]) -> Counter[str]:
+    """Count by the part of the folder that they are in: containers' own have names by chance."""
+    found: Counter[str] = Counter()
     for place, folders, files in os.walk(folder):
         folders[:] = [name for name in folders if f"{place}/{name}" not in mounts]
-        count += len(folders) + len(files)
-    return count
+        part = "/".join(Path(place).relative_to(folder).parts[:2])
+        found[part] += len(folders) + len(files)
+    return found

@@ -2,17 +2,18 @@
 
 import contextlib
 import fcntl
-import gc
 import os
 import shutil
 import subprocess
 import tempfile
 import threading
+from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from uuid import uuid4
 
 import pytest
+from support.descriptors import open_descriptors
 from support.hostile_registry import HostileRegistry, lying_registry
 from support.pace import paced
 from support.runtime import LAUNCHER, RUNTIME
@@ -187,13 +188,12 @@ def sandbox(
     work: Path, open_sandbox: Callable[..., Sandbox], traces: Callable[[Path], list[str]]
 ) -> Iterator[Sandbox]:
     """A sandbox that must leave nothing, whatever the test did in it."""
-    gc.collect()  # other tests' descriptors are not to vanish during this one
-    descriptors = len(os.listdir("/proc/self/fd"))
+    descriptors = open_descriptors()
     with open_sandbox() as opened:
         yield opened
         opened.settle()
         assert traces(opened.folder) == []
-    assert len(os.listdir("/proc/self/fd")) == descriptors
+    assert open_descriptors() - descriptors == Counter(), "what others had may go meanwhile"
 
 
 @pytest.fixture

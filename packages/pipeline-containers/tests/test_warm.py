@@ -4,12 +4,14 @@ import os
 import shutil
 import signal
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from support.descriptors import open_descriptors
 from support.pace import paced
 from support.runtime import RUNTIME
 
@@ -59,11 +61,11 @@ def warm(
     open_sandbox: Callable[..., Sandbox], traces: Callable[[Path], list[str]]
 ) -> Iterator[Sandbox]:
     """A sandbox that makes two containers ahead, and leaves nothing when it closes."""
-    descriptors = len(os.listdir("/proc/self/fd"))
+    descriptors = open_descriptors()
     with open_sandbox(2) as opened:
         yield opened
     assert traces(opened.folder) == []
-    assert len(os.listdir("/proc/self/fd")) == descriptors
+    assert open_descriptors() - descriptors == Counter()
 
 
 Twice = Callable[..., tuple[RunReport, RunReport]]
