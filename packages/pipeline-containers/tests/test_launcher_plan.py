@@ -255,6 +255,7 @@ REFUSED: dict[str, Callable[[dict[str, Any]], None]] = {
     "no program": put("process", "args", value=[]),
     "a variable": put("process", "env", value=["PATH"]),
     "NUL in an argument": put("process", "args", value=["/a\0b"]),
+    "half a character": put("process", "env", value=["A=\ud800"]),
     "NUL in the environment": put("process", "env", value=["A=b\0filter"]),
     "a sysctl": put("linux", "sysctl", value={}),
     "a device": put("linux", "devices", value=[]),

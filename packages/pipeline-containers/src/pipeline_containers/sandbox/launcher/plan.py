@@ -4,8 +4,8 @@ The launcher (launch.c) knows how each is done and nothing more. A step is writt
 its fields, each ended by NUL; Source: launch.c, the other half of this.
 """
 
-import dataclasses
 import re
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
@@ -28,12 +28,9 @@ class LaunchStep:
 
     def words(self) -> list[str]:
         """Return what it is written as."""
-        values = (getattr(self, field.name) for field in dataclasses.fields(self))
-        return [self.word, *(_text(value) for value in values)]
-
-
-def _text(value: object) -> str:
-    return str(int(value)) if isinstance(value, bool) else str(value)
+        names: Sequence[str] = self.__slots__
+        values = [getattr(self, name) for name in names]
+        return [self.word, *(v if isinstance(v, str) else str(int(v)) for v in values)]
 
 
 # --- on the host, before there is a container
@@ -289,19 +286,22 @@ class LaunchPlan:
         count, rest = divmod(len(instructions), INSTRUCTION_BYTES)
         if rest or not 0 < count <= MOST_INSTRUCTIONS:
             raise SandboxError(f"{len(instructions)} bytes are no filter of system calls")
+        counts = Counter(step.word for step in self.inside)
         for word, most in _MOST.items():
-            if sum(step.word == word for step in self.inside) > most:
+            if counts[word] > most:
                 raise SandboxError(f"the launcher takes {most} times {word!r} at most")
-        words = [
-            *(text for step in self.host for text in step.words()),
-            *("clone", str(self.namespaces)),
-            *(self.cwd, str(self.umask)),
-            *(text for step in self.inside for text in step.words()),
-            *("filter", str(count)),
-        ]
-        if any("\0" in text for text in words):
+        words = [word for step in self.host for word in step.words()]
+        words += ("clone", str(self.namespaces), self.cwd, str(self.umask))
+        for step in self.inside:
+            words += step.words()
+        words += ("filter", str(count), "")
+        said = "\0".join(words)
+        if said.count("\0") != len(words) - 1:
             raise SandboxError("a NUL in the container's configuration")
-        text = b"".join(text.encode("utf-8", "surrogateescape") + b"\0" for text in words)
+        try:
+            text = said.encode("utf-8", "surrogateescape")
+        except UnicodeEncodeError as error:
+            raise SandboxError(f"the container's configuration is no text: {error}") from error
         if len(text) + len(instructions) >= _MOST_BYTES:
             raise SandboxError(f"arguments and environment of {len(text)} bytes are too large")
         return text + instructions
