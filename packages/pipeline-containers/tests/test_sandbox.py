@@ -20,7 +20,7 @@ from support.runtime import LAUNCHER
 
 from pipeline_containers.errors import ImageInvalid, RuntimeMissing, SandboxError
 from pipeline_containers.images.image import ImageConfig, StoredImage
-from pipeline_containers.sandbox.container.runtime import Runtime
+from pipeline_containers.sandbox.container.runtime import Runtime, watch_orphans
 from pipeline_containers.sandbox.host.enforcement import most_processes, processes_of_jobs
 from pipeline_containers.sandbox.launcher.native import NativeRuntime
 from pipeline_containers.sandbox.limits import Limits
@@ -297,7 +297,7 @@ def test_what_a_dead_owner_left_is_cleared(
     work: Path,
     make_image: MakeImage,
     first_host_id: int,
-    open_sandbox: Callable[[], Sandbox],
+    open_sandbox: Callable[..., Sandbox],
     traces: Callable[[Path], list[str]],
 ) -> None:
     image = make_image(f"{PASS} [ $1 = quick ] || {{ echo started > $2/started; sleep 60; }}")
@@ -316,6 +316,7 @@ sandbox.run(ToolRun(image, TOOLS["test_runner"], "quick", lambda folder: None))
 sandbox.settle()
 sandbox.run(ToolRun(image, TOOLS["test_runner"], "slow", lambda folder: None))
 """
+    watch_orphans()  # the container is to become this process' own, not the first one's
     owner = subprocess.Popen([sys.executable, "-c", program])
     deadline = time.monotonic() + paced(10)
     while not list((work / "sandbox").glob("jobs/*/job/started")):
@@ -325,7 +326,7 @@ sandbox.run(ToolRun(image, TOOLS["test_runner"], "slow", lambda folder: None))
     owner.wait()
     assert traces(work / "sandbox")
     began = time.monotonic()
-    with open_sandbox() as sandbox:
+    with open_sandbox(launcher="runc") as sandbox:
         assert time.monotonic() - began < paced(1)
         reap_orphans()
         assert traces(sandbox.folder) == []
