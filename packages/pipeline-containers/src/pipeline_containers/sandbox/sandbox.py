@@ -20,7 +20,6 @@ from pipeline_containers.sandbox.container.container import Attach, Container, H
 from pipeline_containers.sandbox.container.environment import without_leak_check
 from pipeline_containers.sandbox.container.identities import (
     Identities,
-    Identity,
     open_user_namespace,
 )
 from pipeline_containers.sandbox.container.layers import LayerIds
@@ -56,10 +55,10 @@ from pipeline_containers.sandbox.host.pinning import usable_processors
 from pipeline_containers.sandbox.host.processors import Processors
 from pipeline_containers.sandbox.host.yama import lets_jobs_trace
 from pipeline_containers.sandbox.launcher.binary import open_launcher
-from pipeline_containers.sandbox.launcher.filters import Filters
 from pipeline_containers.sandbox.launcher.native import NativeRuntime
 from pipeline_containers.sandbox.launcher.started import end as end_noted
 from pipeline_containers.sandbox.launcher.started import noted
+from pipeline_containers.sandbox.limits import Limits
 from pipeline_containers.sandbox.program import can_wait_in_shell, check_program
 from pipeline_containers.sandbox.result.report import RunReport
 from pipeline_containers.sandbox.tool_run import ToolRun
@@ -346,32 +345,24 @@ class Sandbox:
 
     def _proved(self, launcher: int) -> NativeRuntime:
         """Make it; raises `SandboxError` that names what it does otherwise than runc."""
-        host, root = self._host, self.cgroup_root
         if self._runtime.family.name != RUNC:
             raise SandboxError(f"{self._runtime.family.name} is no reference for it, runc is")
-        filters = Filters()
-        own = NativeRuntime(launcher, self._folders.runtime, root.hierarchies, root.cgroup, filters)
+        root = self.cgroup_root
+        own = NativeRuntime(launcher, self._folders.runtime, root.hierarchies, root.cgroup)
         image = side_by_side.make_image(self._folders.self_test.with_name("side-by-side"))
         identity = self._identities.take()  # one after the other: ids and all are the same
-        try:
-            for limits in side_by_side.KINDS_OF_LIMITS:
-                job = ToolRun(image, self_test.KIND, self_test.SLUG, lambda _: None, limits)
-                recipe = self._recipe(job)
-                reference = self._look(host, recipe, identity)
-                if reference.instructions is not None:
-                    filters.put(host.filters[limits.ptrace], reference.instructions)
-                seen = self._look(replace(host, runtime=own), recipe, identity)
-                if found := side_by_side.differences(reference, seen):
-                    what = "; ".join(found)
-                    raise SandboxError(f"the native launcher differs from runc here, in {what}")
-        finally:
-            self._identities.give_back(identity)
-            self._roots.forget(image.digest)
-        return own
 
-    def _look(self, host: Host, recipe: Recipe, identity: Identity) -> side_by_side.View:
-        name = f"job-{next(self._numbers)}"
-        return side_by_side.look(Container(host, recipe, identity, self._folders.jobs / name))
+        def make(host: Host, limits: Limits) -> Container:
+            job = ToolRun(image, self_test.KIND, self_test.SLUG, lambda _: None, limits)
+            name = f"job-{next(self._numbers)}"
+            return Container(host, self._recipe(job), identity, self._folders.jobs / name)
+
+        try:
+            side_by_side.prove(self._host, own, make)
+        finally:
+            self._roots.forget(image.digest)
+        self._identities.give_back(identity)
+        return own
 
     def _closed_launcher(self) -> int:
         if self._launcher >= 0:

@@ -9,16 +9,18 @@ import os
 import re
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from pipeline_containers.errors import SandboxError
 from pipeline_containers.images.image import StoredImage
 from pipeline_containers.sandbox import self_test
-from pipeline_containers.sandbox.container.container import Container
+from pipeline_containers.sandbox.container.container import Container, Host
 from pipeline_containers.sandbox.host.hierarchies import find_cgroup_mounts, parse_own_cgroups
 from pipeline_containers.sandbox.launcher.installed_filter import installed_filter
+from pipeline_containers.sandbox.launcher.native import NativeRuntime
+from pipeline_containers.sandbox.limits import Limits
 
 SCRIPT = r"""#!/bin/busybox sh
 b=/bin/busybox
@@ -71,6 +73,8 @@ KINDS_OF_LIMITS = (
 """What jobs are held to, and all that can be loosened. No whole processor: a job has its own one,
 and which that is differs."""
 _PATIENCE_S = 20.0
+_TRIES = 3
+"""What differs by chance (a signal on its way) is the same at the next look."""
 _FILES = {
     "memory": ("memory.limit_in_bytes", "memory.memsw.limit_in_bytes", "memory.oom_control"),
     "pids": ("pids.max",),
@@ -124,6 +128,24 @@ def make_image(folder: Path) -> StoredImage:
     return StoredImage(digest="side-by-side", layers=image.layers)
 
 
+def prove(host: Host, own: NativeRuntime, make: Callable[[Host, Limits], Container]) -> None:
+    """See the launcher of our own do what a host's runtime does, with all kinds of limits.
+
+    Raises `SandboxError`, which names the differences. From then on it has the runtime's filters.
+    """
+    for limits in KINDS_OF_LIMITS:
+        for _ in range(_TRIES):
+            reference = look(make(host, limits))
+            if reference.instructions is not None:
+                own.filters.put(host.filters[limits.ptrace], reference.instructions)
+            seen = look(make(replace(host, runtime=own), limits))
+            if not (found := differences(reference, seen)):
+                break
+        else:
+            what = "; ".join(found)
+            raise SandboxError(f"the native launcher differs from runc here, in {what}")
+
+
 def look(container: Container) -> View:
     """Make a container of that image, run it, and look at it; it is discarded in any case."""
     try:
@@ -171,7 +193,9 @@ def _from_host(pid: int) -> dict[str, str]:
     seen["host's status"] = "".join(
         line
         for line in (folder / "status").read_text().splitlines(keepends=True)
-        if line.startswith(("Uid", "Gid", "Groups", "Cap", "Sig", "Shd", "NoNew", "Sec", "Spec"))
+        if line.startswith(
+            ("Uid", "Gid", "Groups", "Cap", "SigB", "SigI", "SigC", "NoNew", "Sec", "Spec")
+        )
     )
     own = Path("/proc/self/ns")
     seen["new namespaces"] = " ".join(

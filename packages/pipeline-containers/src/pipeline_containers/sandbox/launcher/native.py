@@ -68,14 +68,12 @@ class NativeRuntime:
 
     family = Family("native")
 
-    def __init__(
-        self, launcher: int, state: Path, hierarchies: Hierarchies, parent: str, filters: Filters
-    ) -> None:
+    def __init__(self, launcher: int, state: Path, hierarchies: Hierarchies, parent: str) -> None:
         """Of an open launcher; `parent` is the cgroup that containers' own lie below, if any.
 
         Raises `SandboxError` where it cannot do what runc does.
         """
-        self.filters = filters
+        self.filters = Filters()
         self._launcher = f"/proc/self/fd/{launcher}"
         self._state = state
         self._configs: dict[Path, Mapping[str, Any]] = {}
