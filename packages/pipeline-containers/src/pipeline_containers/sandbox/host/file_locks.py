@@ -11,8 +11,9 @@ import os
 import re
 import threading
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection
 from contextlib import suppress
+from functools import cache
 
 from pipeline_containers.sandbox.limits import FILE_LOCKS
 
@@ -20,6 +21,8 @@ LOOK_S = 0.05
 """The kernel lets nobody lock while it lists, and takes some ms to begin: not more often."""
 _LINES_BYTES = 4 * 1024 * 1024
 """No more is read of the list: 70,000 locks, the latest first."""
+_FEW_BYTES = 32 * FILE_LOCKS
+"""Fewer than so many locks: a line has more."""
 _HOLDER = re.compile(rb" (\d+) [0-9a-f]+:[0-9a-f]+:\d+ ")
 
 
@@ -28,12 +31,27 @@ def count_holders(text: bytes) -> Counter[int]:
     return Counter(map(int, _HOLDER.findall(text)))
 
 
-def sum_up(holders: Mapping[int, int], container_of: Callable[[int], str]) -> Counter[str]:
-    """Sum up the locks of containers, by what `container_of` says of a process."""
-    found: Counter[str] = Counter()
-    for pid, count in holders.items():
-        found[container_of(pid)] += count
-    return found
+class LockCount:
+    """Counts the locks of containers while the list is read, to stop when one has too many.
+
+    `container_of` says which container a process is of.
+    """
+
+    def __init__(self, container_of: Callable[[int], str]) -> None:
+        self._container_of = cache(container_of)
+        self._rest = b""
+        self.of: Counter[str] = Counter()
+        """By container."""
+
+    def add(self, text: bytes) -> None:
+        """Count what was read next, which may end within a line."""
+        lines, newline, self._rest = (self._rest + text).rpartition(b"\n")
+        for pid, count in count_holders(lines + newline).items():
+            self.of[self._container_of(pid)] += count
+
+    def over(self, containers: Collection[str]) -> set[str]:
+        """Return which of these have more than `FILE_LOCKS`."""
+        return {name for name in containers if self.of[name] > FILE_LOCKS}
 
 
 class FileLockWatch:
@@ -82,20 +100,26 @@ class FileLockWatch:
                 self._changed.wait_for(lambda: self._followed or self._is_closed)
                 if self._changed.wait_for(lambda: self._is_closed, LOOK_S):
                     return
-            holders = count_holders(_read_list())
-            if holders.total() > FILE_LOCKS:
-                found = sum_up(holders, _pid_namespace)
-                with self._changed:
-                    over = {name for name, count in found.items() if count > FILE_LOCKS}
-                    self._over |= over & self._followed.keys()
+                followed = set(self._followed)
+            over = _look(followed)
+            with self._changed:
+                self._over |= over & self._followed.keys()
 
 
-def _read_list() -> bytes:
-    text = bytearray()
+def _look(followed: Collection[str]) -> set[str]:
+    """Read the list until some of these have too many, or to its end; which those are.
+
+    The kernel gives a page at a time, and each costs it a turn of all processors: with a million
+    locks on the host, whoever read on would be seconds late.
+    """
+    count, read = LockCount(_pid_namespace), 0
     with suppress(OSError), open("/proc/locks", "rb", buffering=0) as file:  # hidden: none
-        while len(text) < _LINES_BYTES and (some := file.read(65_536)):
-            text += some
-    return bytes(text)
+        while read < _LINES_BYTES and (some := file.read(65_536)):
+            read += len(some)
+            count.add(some)
+            if read > _FEW_BYTES and (over := count.over(followed)):
+                return over
+    return set()
 
 
 def _pid_namespace(pid: int) -> str:
