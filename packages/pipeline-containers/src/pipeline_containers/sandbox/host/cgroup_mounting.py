@@ -9,6 +9,7 @@ import contextlib
 from pathlib import Path
 
 from pipeline_containers.sandbox.host.hierarchies import (
+    OWN,
     PLACE,
     UNIFIED,
     find_cgroup_mounts,
@@ -36,9 +37,12 @@ def mount_hidden_cgroups() -> None:
                 if seen is not None:
                     syscalls.umount(str(PLACE))
                 _mount_version_2(PLACE)
-    elif own and not mounts:
+    elif own and not any(
+        name in mounts and mounts[name].folder(path) for name, path in own.items()
+    ):
         with contextlib.suppress(OSError):
             _go_apart()
+            _unmount_parts()
             syscalls.mount("cgroup", str(PLACE), "tmpfs", _FLAGS, "mode=755")
             for line in Path("/proc/self/cgroup").read_text().splitlines():
                 _mount_hierarchy(line.split(":")[1])
@@ -47,6 +51,16 @@ def mount_hidden_cgroups() -> None:
 def _go_apart() -> None:
     syscalls.unshare(syscalls.CLONE_NEWNS)
     syscalls.mount("none", "/", "", syscalls.MS_REC | syscalls.MS_SLAVE, "")
+
+
+def _unmount_parts() -> None:
+    """Unmount, for this process alone, what others show their containers of their cgroups.
+
+    A runtime would take the first that it finds for the whole.
+    """
+    for mount in parse_mounts(OWN.read_text()):
+        if mount.kind == "cgroup":
+            syscalls.umount(str(mount.place))
 
 
 def _mount_hierarchy(names: str) -> None:
