@@ -9,14 +9,13 @@ import contextlib
 from pathlib import Path
 
 from pipeline_containers.sandbox.host.hierarchies import (
-    OWN,
     PLACE,
     UNIFIED,
     find_cgroup_mounts,
     find_own,
 )
 from pipeline_containers.system import syscalls
-from pipeline_containers.system.mountinfo import parse_mounts
+from pipeline_containers.system.mountinfo import OWN, parse_mounts
 
 _FLAGS = syscalls.MS_NOSUID | syscalls.MS_NODEV | syscalls.MS_NOEXEC
 
