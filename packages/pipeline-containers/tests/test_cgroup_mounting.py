@@ -38,7 +38,7 @@ def cgroup_mounts() -> list[str]:
 def a_containers_view(work: Path) -> Iterator[None]:
     """Show a part of each hierarchy somewhere, as a worker does for its containers."""
     own, mounts = find_own(), find_cgroup_mounts()
-    parts = []
+    parts: list[tuple[Path, Path]] = []
     for name in own.keys() & mounts.keys():
         part = mounts[name].place / work.name
         part.mkdir(exist_ok=True)
