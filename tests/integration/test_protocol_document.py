@@ -178,7 +178,7 @@ def test_each_limit_is_the_one_in_force() -> None:
         "replies that a client does not read": (
             f"{sockets.PIPE_MESSAGES}, and {sockets.BOUNDS.each // MIB} MiB"
         ),
-        "a message that is not whole": f"{sockets.BOUNDS.each // MIB} MiB in all its frames",
+        "a message that is not whole": f"{sockets.BOUNDS.unfinished // MIB} MiB in all its frames",
         "a connection that takes nothing in": f"{sockets.UNACKNOWLEDGED_MS // 1000} s",
     }
 

@@ -3,7 +3,7 @@
 from pipeline_router.backlog import DEAF_S, MOST_IN_MEMORY, Account, Bounds, TcpState, excess, weigh
 
 MIB = 1 << 20
-BOUNDS = Bounds(each=10 * MIB, all=30 * MIB)
+BOUNDS = Bounds(each=10 * MIB, all=30 * MIB, unfinished=5 * MIB)
 
 
 def accounts(*bytes_unread: int) -> tuple[list[Account], dict[int, TcpState]]:
@@ -17,6 +17,18 @@ def ended(*bytes_unread: int, grown: int = 0) -> set[int]:
 
 def test_what_is_above_its_bound_is_ended() -> None:
     assert ended(9 * MIB, 11 * MIB, 0, 12 * MIB) == {1, 3}
+
+
+def test_a_message_without_end_is_ended_sooner() -> None:
+    (account,), states = accounts(8 * MIB)
+
+    def is_ended() -> bool:
+        return bool(excess(weigh([account], states, 0.0), BOUNDS, 0))
+
+    account.read = 1
+    assert [is_ended() for _ in range(3)] == [False, False, True]
+    account.read += MIB
+    assert [is_ended() for _ in range(2)] == [False, False], "something was read: it had an end"
 
 
 def test_of_too_much_in_all_the_largest_are_ended() -> None:

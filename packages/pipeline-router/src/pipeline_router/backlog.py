@@ -18,6 +18,7 @@ MOST_IN_MEMORY = 22.0
 """How many times what it is on the wire a message may be in memory: its frames have one byte."""
 BEAT = 16
 """Both ends' heartbeats of a second; a request has more bytes."""
+UNMOVED_LOOKS = 2
 DEAF_S = 5.0
 """After this long nobody will read what came of a connection."""
 
@@ -27,6 +28,8 @@ class Bounds(Struct, frozen=True):
 
     each: int
     all: int
+    unfinished: int
+    """For one connection of which nothing could be read any more: its message has no end yet."""
 
 
 class TcpState(Struct, frozen=True, gc=False):
@@ -47,6 +50,7 @@ class Account:
 
     __slots__ = (
         "_counted",
+        "_read_at_look",
         "_read_before",
         "_unread_since",
         "cookie",
@@ -59,6 +63,7 @@ class Account:
         "rival",
         "sent",
         "since",
+        "unmoved_looks",
     )
 
     def __init__(self, fd: int, cookie: int, since: float) -> None:
@@ -77,12 +82,16 @@ class Account:
         """Whether this router has ended it."""
         self.rival: Account | None = None
         """The connection that took its name over."""
-        self._read_before = self._counted = 0
+        self.unmoved_looks = 0
+        """How many looks in a row found that nothing was read since the one before."""
+        self._read_before = self._read_at_look = self._counted = 0
         self._unread_since: float | None = None
 
     def unread(self, state: TcpState, now: float) -> int:
-        """Return what has come, but was not read: a message that is not whole above all."""
+        """Look at what has come, but was not read: a message that is not whole above all."""
         self.read = min(self.read, state.received)
+        self.unmoved_looks = self.unmoved_looks + 1 if self.read == self._read_at_look else 0
+        self._read_at_look = self.read
         spare = SPARE_BYTES + int((now - self.since) * SPARE_BYTES_S)
         return max(0, state.received - self.read - spare)
 
@@ -116,6 +125,15 @@ class Waiting(Struct, frozen=True):
         """All of it."""
         return self.unread + self.untaken
 
+    def most(self, bounds: Bounds) -> int:
+        """Return how much may wait for it alone.
+
+        The router reads of each connection in every turn, and looks in between: where it read
+        nothing for two looks, there is no whole message.
+        """
+        is_unfinished = self.account.unmoved_looks >= UNMOVED_LOOKS and self.unread > self.untaken
+        return bounds.unfinished if is_unfinished else bounds.each
+
     @property
     def why(self) -> str:
         """What its peer does."""
@@ -146,8 +164,9 @@ def excess(waiting: Sequence[Waiting], bounds: Bounds, grown: int) -> Sequence[W
     """
     total = sum(one.bytes for one in waiting)
     factor = min(MOST_IN_MEMORY, max(1.0, grown / total)) if total else 1.0
-    for number, one in enumerate(waiting):
-        if one.bytes * factor <= bounds.each and total * factor <= bounds.all:
-            return waiting[:number]
-        total -= one.bytes
-    return waiting
+    ended = []
+    for one in waiting:
+        if one.bytes * factor > one.most(bounds) or total * factor > bounds.all:
+            ended.append(one)
+            total -= one.bytes
+    return ended

@@ -37,7 +37,7 @@ MESSAGES_AHEAD = 1000
 """Read of a peer before it has to wait for the router: with 50, a job costs a quarter more."""
 UNACKNOWLEDGED_MS = 30_000
 """So long the other end of a connection may take nothing in, while something waits for it."""
-BOUNDS = Bounds(each=256 << 20, all=512 << 20)
+BOUNDS = Bounds(each=256 << 20, all=512 << 20, unfinished=64 << 20)
 """What may wait at a socket; at a worker, every slot may end at once."""
 AUTOMATIC = 0
 """The first byte of the names that ZeroMQ makes, and of no other."""

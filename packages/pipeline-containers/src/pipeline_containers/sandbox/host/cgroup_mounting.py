@@ -15,7 +15,7 @@ from pipeline_containers.sandbox.host.hierarchies import (
     find_own,
 )
 from pipeline_containers.system import syscalls
-from pipeline_containers.system.mountinfo import parse_mounts
+from pipeline_containers.system.mountinfo import OWN, parse_mounts
 
 _FLAGS = syscalls.MS_NOSUID | syscalls.MS_NODEV | syscalls.MS_NOEXEC
 
@@ -36,9 +36,12 @@ def mount_hidden_cgroups() -> None:
                 if seen is not None:
                     syscalls.umount(str(PLACE))
                 _mount_version_2(PLACE)
-    elif own and not mounts:
+    elif own and not any(
+        name in mounts and mounts[name].folder(path) for name, path in own.items()
+    ):
         with contextlib.suppress(OSError):
             _go_apart()
+            _unmount_parts()
             syscalls.mount("cgroup", str(PLACE), "tmpfs", _FLAGS, "mode=755")
             for line in Path("/proc/self/cgroup").read_text().splitlines():
                 _mount_hierarchy(line.split(":")[1])
@@ -47,6 +50,16 @@ def mount_hidden_cgroups() -> None:
 def _go_apart() -> None:
     syscalls.unshare(syscalls.CLONE_NEWNS)
     syscalls.mount("none", "/", "", syscalls.MS_REC | syscalls.MS_SLAVE, "")
+
+
+def _unmount_parts() -> None:
+    """Unmount, for this process alone, what others show their containers of their cgroups.
+
+    A runtime would take the first that it finds for the whole.
+    """
+    for mount in parse_mounts(OWN.read_text()):
+        if mount.kind == "cgroup":
+            syscalls.umount(str(mount.place))
 
 
 def _mount_hierarchy(names: str) -> None:
