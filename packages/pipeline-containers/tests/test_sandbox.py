@@ -1,6 +1,7 @@
 """Runs with the real runtime: what an honest tool may do, and how its run is accounted for."""
 
 import contextlib
+import hashlib
 import json
 import os
 import re
@@ -28,6 +29,7 @@ from pipeline_containers.sandbox.result.report import Ending, RunReport
 from pipeline_containers.sandbox.sandbox import Sandbox
 from pipeline_containers.sandbox.tool_run import ToolRun
 from pipeline_containers.sandbox.tools import TOOLS
+from pipeline_containers.store.garbage import mounts_by_hand
 
 pytestmark = pytest.mark.e2e
 
@@ -237,6 +239,24 @@ def test_forgotten_images_are_unmounted(
     sandbox.forget(image.digest)
     assert not any((sandbox.folder / "roots").glob("*-*"))
     assert sandbox.run(run).succeeded
+
+
+def test_a_forgotten_image_is_not_kept_by_a_container_that_is_still_there(
+    sandbox: Sandbox, make_image: MakeImage, quick_limits: Limits
+) -> None:
+    digest = f"sha256:{hashlib.sha256(str(sandbox.folder).encode()).hexdigest()}"
+    image = replace(make_image(f"sleep 1; {PASS}"), digest=digest)
+    run = ToolRun(image, TOOLS["test_runner"], "a", lambda _: None, quick_limits)
+    with ThreadPoolExecutor(1) as thread:
+        running = thread.submit(sandbox.run, run)
+        while not any((sandbox.folder / "jobs").glob("*/root/opt")):
+            assert not running.done()
+            time.sleep(0.01)
+        assert digest in mounts_by_hand()
+        sandbox.forget(digest)
+        assert any((sandbox.folder / "jobs").glob("*/root/opt"))
+        assert digest not in mounts_by_hand()
+        assert running.result().succeeded
 
 
 def test_a_clean_up_that_fails_is_told_and_the_result_stands(

@@ -149,7 +149,7 @@ class Container:
             changes = self._changes
             changes.mkdir(mode=0o700)
             mounts.mount_changes(changes, recipe.limits, ids.root, ids.root)
-        mount_root(root.layers, self._root, self.identity.mapping, root.source, changes)
+        mount_root(root.layers, self._root, self.identity.mapping, changes=changes)
         self.job_folder.mkdir(mode=0o700)
         mounts.mount_job_folder(self.job_folder, recipe.limits, self._uid, self._gid)
         owner = (self._uid, self._gid)

@@ -42,12 +42,11 @@ _VOLUMES = ".volumes"
 class ImageRoot:
     """A root folder: its layers, the top one first, and where they are to be looked at together.
 
-    `source` is what the host lists mounts of it by. `volumes` can be bound over folders of it.
+    `volumes` can be bound over folders of it.
     """
 
     place: Path
     layers: tuple[Path, ...]
-    source: str
     volumes: tuple[WritablePlace, ...] = ()
 
 
@@ -117,9 +116,10 @@ class Roots:
         elif self._owned.exists():  # by a kernel that could not map them
             for layer in (skeleton, *own):
                 take_layer_back(layer, self._ids)
-        # listed by its digest: whoever collects images by hand sees that it is in use
+        # Listed by its digest: whoever collects images by hand sees that it is in use. Containers
+        # are not: one that is being cleared away would keep an image that was forgotten.
         source = image.digest if is_digest(image.digest) else "overlay"
-        root = ImageRoot(self._folder / key, (skeleton, *image.layers), source)
+        root = ImageRoot(self._folder / key, (skeleton, *image.layers))
         root.place.mkdir(exist_ok=True)
         try:
             mount_root(root.layers, root.place, None, source)
