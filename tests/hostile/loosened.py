@@ -155,6 +155,8 @@ INSTEAD: dict[str, dict[str, dict[str, Any]]] = {
         "a place of the root file system": {"says": ("^tried$",), "hides": ("Read-only",)},
     },
     "privileges": {
+        # what it writes over them is this job's alone, as all of its root is
+        "names of hosts": {"says": ("^tried$",), "hides": ()},
         # the first process that it traces is its own: it stops itself
         "other processes": {"program": _CALLS.program, "says": _CALLS.says},
         "identities that nobody has": {
@@ -178,7 +180,7 @@ INSTEAD: dict[str, dict[str, dict[str, Any]]] = {
     },
     "neighbours": {
         f"a lock of a record, of {what}": _NO_RECORDS
-        for what in ("files of the image", "other places", "devices")
+        for what in ("files of the image", "other places", "devices", "its cgroup")
     },
 }
 """By family and name, what of a case is other."""
