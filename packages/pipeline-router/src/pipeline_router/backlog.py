@@ -19,6 +19,7 @@ MOST_IN_MEMORY = 22.0
 BEAT = 16
 """Both ends' heartbeats of a second; a request has more bytes."""
 UNMOVED_LOOKS = 2
+"""In a row, after which what waits of a connection is taken for a message without end."""
 DEAF_S = 5.0
 """After this long nobody will read what came of a connection."""
 
@@ -88,7 +89,10 @@ class Account:
         self._unread_since: float | None = None
 
     def unread(self, state: TcpState, now: float) -> int:
-        """Look at what has come, but was not read: a message that is not whole above all."""
+        """Return what has come, but was not read: a message that is not whole above all.
+
+        To be asked once a look, which it counts.
+        """
         self.read = min(self.read, state.received)
         self.unmoved_looks = self.unmoved_looks + 1 if self.read == self._read_at_look else 0
         self._read_at_look = self.read
