@@ -37,6 +37,10 @@ class Role(StrEnum):
     OPERATOR = "operator"
     WORKER = "worker"
 
+    def may_act_as(self, needed: "Role") -> bool:
+        """Return whether a key of this role is good for what needs that one."""
+        return self is needed or (self is Role.OPERATOR and needed is Role.CLIENT)
+
 
 class Priority(StrEnum):
     """Interactive work first; background work when no interactive work waits."""

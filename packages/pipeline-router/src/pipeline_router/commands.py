@@ -7,6 +7,7 @@ from msgspec import Struct
 from pipeline_protocol.link import Hello, ToWorker
 from pipeline_router.config import Sts, Versions
 from pipeline_router.events import Envelope
+from pipeline_router.principals import Sender
 
 Level = Literal["info", "warning", "error"]
 
@@ -40,6 +41,8 @@ class Probe(Struct, frozen=True):
     message: ToWorker
     newcomer: bytes
     hello: Hello
+    sender: Sender = None
+    """The newcomer's."""
 
 
 class Save(Struct, frozen=True):

@@ -30,6 +30,7 @@ from pipeline_router.dispatch import Dispatcher
 from pipeline_router.events import (
     ConfigRead,
     Event,
+    KeysRead,
     Minted,
     PeerGone,
     Probed,
@@ -43,6 +44,7 @@ from pipeline_router.events import (
 )
 from pipeline_router.model import Work, Worker
 from pipeline_router.operations import Operations
+from pipeline_router.roles import why_not
 from pipeline_router.sessions import Sessions
 
 HEARTBEAT_S = 1.0
@@ -119,6 +121,7 @@ class RouterCore:
             Saved: self._saved,
             ReloadAsked: self._reload_asked,
             ConfigRead: self._config_read,
+            KeysRead: self._keys_read,
             Minted: self._minted,
             StopAsked: self._stop_asked,
             Tick: self._tick,
@@ -160,6 +163,10 @@ class RouterCore:
     # --- clients
 
     def _requested(self, event: Requested, now: float) -> None:
+        refusal = None if event.sender is None else why_not(event.sender, event.request)
+        if refusal is not None:
+            self._operations.refuse(event, refusal)
+            return
         served = SERVED.get(type(event.request))
         if served is not None:
             self._admission.accept(event, served, now)
@@ -171,11 +178,11 @@ class RouterCore:
 
     def _worker_said(self, event: WorkerSaid, now: float) -> None:
         if isinstance(event.message, Hello):
-            self.sessions.hello(event.peer, event.message, now)
+            self.sessions.hello(event.peer, event.message, now, event.sender)
             self._save_if_due()
             return
         worker = self.sessions.presence.at(event.peer)
-        if worker is None:
+        if worker is None or not worker.is_with(event.sender):
             error = "this router has no session with you: say hello"
             self._out.append(Tell(event.peer, Refused(RefusalReason.UNKNOWN_SESSION, error)))
             return
@@ -211,7 +218,7 @@ class RouterCore:
         if event.other:
             refusal = Refused(RefusalReason.PROTOCOL, event.error)
             self.sessions.refuse(event.peer, refusal, event.other)
-        elif worker is None:
+        elif worker is None or not worker.is_with(event.sender):
             self._out.append(Tell(event.peer, Refused(RefusalReason.MALFORMED, event.error)))
         else:
             self._out.append(Note("warning", "%s: %s", (worker, event.error)))
@@ -229,7 +236,7 @@ class RouterCore:
                 self.dispatcher.again(work, now)
 
     def _probed(self, event: Probed, now: float) -> None:
-        self.sessions.probed(event.newcomer, event.hello, now, alive=event.alive)
+        self.sessions.probed(event.newcomer, event.hello, now, event.sender, alive=event.alive)
         self._save_if_due()
 
     # --- versions and configuration
@@ -260,6 +267,11 @@ class RouterCore:
     def _config_read(self, event: ConfigRead, now: float) -> None:
         self._adopt(event.config)
         self.sessions.configure(self.dispatcher.schedulers)
+
+    def _keys_read(self, event: KeysRead, now: float) -> None:
+        self.sessions.recheck(event.principals, now)
+        self.dispatcher.keep({sender.name for sender in event.principals.values()}, now)
+        self._save_if_due()
 
     def _adopt(self, config: configuration.Config) -> None:
         if config.role != self.sessions.config.role:

@@ -1,6 +1,6 @@
 """Jobs to workers, results to clients: what becomes of every accepted request."""
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 from pipeline_protocol.channels import CHANNELS
 from pipeline_protocol.link import CancelJob, Job, Result, ResultAck
@@ -187,14 +187,18 @@ class Dispatcher:
             body = b'{"progress":{"lines":%b}}' % lines
             self._out.extend(SendReply(envelope, body) for envelope in work.envelopes)
 
-    def lose(self, worker: Worker, now: float, *, suspect: bool) -> None:
-        """Have the jobs of a worker that is gone done by others; alone, if one may be to blame."""
+    def lose(self, worker: Worker, now: float, *, suspect: bool, believed: bool = True) -> None:
+        """Have the jobs of a worker that is gone done by others; alone, if one may be to blame.
+
+        Unless it is not `believed`, what it brings to an end yet may still win.
+        """
         self.schedulers[worker.channel].leave(worker)
         running, worker.running = worker.running, {}
         self.unreserve(worker, now)
         for (_, attempt), held in running.items():
             if isinstance(held, Work):
-                held.lend(worker, attempt)
+                if believed:
+                    held.lend(worker, attempt)
                 held.alone = held.alone or suspect
                 held.lost += suspect
                 if held.lost >= self.options.max_attempts:
@@ -217,6 +221,12 @@ class Dispatcher:
         if not work.attempt:
             self.taken_back[work.key] = now + self.options.liveness_s
         self.end(work, refusals.TAKEN_BACK, now)
+
+    def keep(self, owners: Collection[str], now: float) -> None:
+        """End what others than these have asked for: their keys are good for nothing any more."""
+        for work in list(self.inflight.works.values()):
+            if work.owner and work.owner not in owners and work.job in self.inflight.works:
+                self.end(work, refusals.REVOKED, now)
 
     def end(self, work: Work, why: Refusal, now: float) -> None:
         """Answer work before a worker did."""

@@ -9,6 +9,7 @@ from pipeline_protocol.link import FromWorker, Hello, ToWorker
 from pipeline_protocol.requests import Request
 from pipeline_protocol.settings import Credentials
 from pipeline_router.config import Config, Sts
+from pipeline_router.principals import Principals, Sender
 
 Envelope = tuple[bytes, ...]
 """The frames before the empty one: the peer, and what it put there to know the reply by."""
@@ -21,8 +22,7 @@ class Requested(Struct, frozen=True, gc=False):
     request: Request
     body: bytes
     """The request as it came, to be handed on untouched."""
-    sender: str = ""
-    """The name of the sender's key; empty where there are no keys."""
+    sender: Sender = None
 
 
 class WorkerSaid(Struct, frozen=True, gc=False):
@@ -31,6 +31,7 @@ class WorkerSaid(Struct, frozen=True, gc=False):
     peer: bytes
     message: FromWorker
     body: bytes = b""
+    sender: Sender = None
 
 
 class WorkerGarbled(Struct, frozen=True):
@@ -40,6 +41,7 @@ class WorkerGarbled(Struct, frozen=True):
     error: str
     other: str = ""
     """The identity of a worker whose hello is unreadable because it speaks another protocol."""
+    sender: Sender = None
 
 
 class PeerGone(Struct, frozen=True):
@@ -55,6 +57,8 @@ class Probed(Struct, frozen=True):
     alive: bool
     newcomer: bytes
     hello: Hello
+    sender: Sender = None
+    """The newcomer's."""
 
 
 class Saved(Struct, frozen=True):
@@ -73,6 +77,12 @@ class ConfigRead(Struct, frozen=True):
     """The configuration file was read again."""
 
     config: Config
+
+
+class KeysRead(Struct, frozen=True):
+    """Other keys are good from now on; from those that are not, nothing comes any more."""
+
+    principals: Principals
 
 
 class Minted(Struct, frozen=True):
@@ -99,6 +109,7 @@ Event = (
     | Saved
     | ReloadAsked
     | ConfigRead
+    | KeysRead
     | Minted
     | StopAsked
     | Tick

@@ -6,20 +6,21 @@ from heapq import heapify, heappop, heappush
 
 from pipeline_router.events import Requested
 from pipeline_router.model import Name, Work
+from pipeline_router.principals import Sender
 
 KEY_BYTES = 16
 
 
-def key_of(sender: str, body: bytes) -> bytes:
+def key_of(sender: Sender, body: bytes) -> bytes:
     """Return what the same request, sent again by the same sender, is known by."""
-    if not sender:
+    if sender is None:
         return blake2b(body, digest_size=KEY_BYTES).digest()
-    return blake2b(body, digest_size=KEY_BYTES, key=sender.encode()[:64]).digest()
+    return blake2b(body, digest_size=KEY_BYTES, key=sender.name.encode()[:64]).digest()
 
 
 def owner_of(event: Requested) -> str:
     """Return whose the requests are that come so: a key's, or without keys a connection's."""
-    return event.sender or event.envelope[0].hex()
+    return event.envelope[0].hex() if event.sender is None else event.sender.name
 
 
 class Inflight:

@@ -225,7 +225,7 @@ class RouterLoop:
 
     def _probe(self, command: Probe) -> None:
         alive = self._link.tell(command.peer, encode_link(command.message))
-        self._events.append(Probed(alive, command.newcomer, command.hello))
+        self._events.append(Probed(alive, command.newcomer, command.hello, command.sender))
 
     def _save(self, command: Save) -> None:
         self._helper.submit(self._write, command.versions)

@@ -21,6 +21,7 @@ from pipeline_protocol.requests import (
     ForgetImages,
     Ping,
     RestartWorkers,
+    Role,
     UnloadContainerVersion,
     UpdateContainerVersions,
 )
@@ -75,11 +76,15 @@ class Operations:
         """Answer a request, at once or when its change is saved."""
         reply = HANDLERS[type(event.request)](self, event, event.request, now)
         if isinstance(reply, Refusal):
-            action = str(event.request.__struct_config__.tag)
-            self._dispatcher.refused.count(reply.code, action, reply.error)
-            self._out.append(SendReply(event.envelope, reply.reply()))
+            self.refuse(event, reply)
         elif reply is not None:
             self._out.append(SendReply(event.envelope, answer(reply)))
+
+    def refuse(self, event: Requested, why: Refusal) -> None:
+        """Answer a request that is not served."""
+        action = str(event.request.__struct_config__.tag)
+        self._dispatcher.refused.count(why.code, action, why.error)
+        self._out.append(SendReply(event.envelope, why.reply()))
 
     # --- versions
 
@@ -187,7 +192,11 @@ class Operations:
             return Refusal(status.MALFORMED, error + nearest(of_action[:64], CHANNEL_OF_ACTION))
         inflight = self._dispatcher.inflight
         actions = [of_action] if of_action else list(CHANNEL_OF_ACTION)
-        works = inflight.called(owner_of(event), actions, request.id)
+        owner = owner_of(event)
+        works = inflight.called(owner, actions, request.id)
+        may_cancel_all = event.sender is None or event.sender.role is Role.OPERATOR
+        if not may_cancel_all and any(work.owner != owner for work in works):
+            return refusals.anothers(request.id)
         if len(works) > 1:
             error = (
                 f"several requests are called {request.id!r}: name the one meant by `of_action`, "

@@ -21,8 +21,10 @@ from pipeline_router.commands import Command, Level, Note, Probe, Tell, TellAll
 from pipeline_router.config import Config
 from pipeline_router.deployments import Deployments
 from pipeline_router.dispatch import Dispatcher
-from pipeline_router.model import Inquiry, Orphan, State, Work, Worker
+from pipeline_router.model import Inquiry, Orphan, Process, State, Work, Worker, process_of
 from pipeline_router.presence import Presence, check_hello
+from pipeline_router.principals import Principals, Sender
+from pipeline_router.roles import why_not_serve
 
 
 class Sessions:
@@ -53,16 +55,17 @@ class Sessions:
 
     # --- beginning
 
-    def hello(self, peer: bytes, hello: Hello, now: float) -> None:
+    def hello(self, peer: bytes, hello: Hello, now: float, sender: Sender = None) -> None:
         """Let a worker in, refuse it, or look first whether its name's owner is alive."""
-        refusal = check_hello(hello)
+        refusal = check_hello(hello, sender)
         owner = self.presence.called(hello.identity)
         if refusal is not None:
             self.refuse(peer, refusal, hello.identity)
-        elif owner is None or owner.peer == peer or owner.instance == hello.instance:
-            self.welcome(peer, hello, now)
+        elif owner is None or owner.peer == peer or owner.process == _process(hello, sender):
+            self.welcome(peer, hello, now, sender)
         else:
-            self._out.append(Probe(owner.peer, RouterHeartbeat(self._epoch), peer, hello))
+            beat = RouterHeartbeat(self._epoch)
+            self._out.append(Probe(owner.peer, beat, peer, hello, sender))
 
     def refuse(self, peer: bytes, refusal: Refused, identity: str) -> None:
         """Keep a worker out, in words on both sides."""
@@ -71,19 +74,21 @@ class Sessions:
         self._dispatcher.refused.count_other(kind, "link", error)
         self._out.append(Tell(peer, refusal))
 
-    def probed(self, peer: bytes, hello: Hello, now: float, *, alive: bool) -> None:
+    def probed(
+        self, peer: bytes, hello: Hello, now: float, sender: Sender = None, *, alive: bool
+    ) -> None:
         """Refuse a newcomer whose name's owner is connected, else let it in."""
         owner = self.presence.called(hello.identity)
         if alive and owner is not None and owner.peer != peer:
             error = f"a worker called {hello.identity} is alive: choose another name, or stop it"
             self.refuse(peer, Refused(RefusalReason.IDENTITY_ALIVE, error), hello.identity)
         else:
-            self.welcome(peer, hello, now)
+            self.welcome(peer, hello, now, sender)
 
-    def welcome(self, peer: bytes, hello: Hello, now: float) -> None:
+    def welcome(self, peer: bytes, hello: Hello, now: float, sender: Sender = None) -> None:
         """Begin a session, or begin it anew, with what the worker has and runs."""
-        before = self._end_earlier(peer, hello, now)
-        worker = Worker(peer, hello, now)
+        before = self._end_earlier(peer, _process(hello, sender), now)
+        worker = Worker(peer, hello, now, sender)
         worker.restarting = before is not None and before.restarting
         worker.draining = hello.draining and not worker.restarting
         self.presence.add(worker)
@@ -107,13 +112,13 @@ class Sessions:
         self._dispatcher.refuse_unready(worker.failed, now)
         self._note("info", "%s is there: %s, slots: %d", worker, worker.channel, worker.slots)
 
-    def _end_earlier(self, peer: bytes, hello: Hello, now: float) -> Worker | None:
+    def _end_earlier(self, peer: bytes, process: Process, now: float) -> Worker | None:
         """End the sessions that a hello replaces; return the same process's own, its jobs kept."""
         own = None
-        for worker in {self.presence.at(peer), self.presence.called(hello.identity)}:
+        for worker in {self.presence.at(peer), self.presence.called(process[0])}:
             if worker is None:
                 continue
-            if (worker.instance, worker.identity) == (hello.instance, hello.identity):
+            if worker.process == process:
                 own = worker
                 self.presence.remove(worker)
                 self._dispatcher.schedulers[worker.channel].leave(worker)
@@ -248,14 +253,37 @@ class Sessions:
         self._dispatcher.lose(worker, now, suspect=True)
         self._note("warning", "%s is lost (%s); jobs: %d", worker, why, jobs)
 
+    # --- keys
+
+    def recheck(self, principals: Principals, now: float) -> None:
+        """End the sessions of workers whose keys are revoked, or are good for others by now."""
+        for worker in list(self.presence):
+            if worker.sender is None:
+                continue
+            sender = principals.get(worker.sender.key)
+            if sender and not why_not_serve(sender, worker.identity, worker.channel):
+                worker.sender = sender
+            else:
+                self._shut_out(worker, now)
+
+    def _shut_out(self, worker: Worker, now: float) -> None:
+        """Have a worker's jobs done by others, and believe nothing of what it has made of them."""
+        self.presence.remove(worker)
+        jobs = len(worker.running)
+        self._dispatcher.lose(worker, now, suspect=False, believed=False)
+        error = "its key is revoked, or is not for it any more"
+        self._out.append(Tell(worker.peer, Refused(RefusalReason.ROLE, error)))
+        self._note("warning", "%s is shut out (%s); jobs: %d", worker, error, jobs)
+
     def _note(self, level: Level, text: str, *arguments: object) -> None:
         self._out.append(Note(level, text, arguments))
+
+
+def _process(hello: Hello, sender: Sender) -> Process:
+    return process_of(hello.identity, hello.instance, sender)
 
 
 def _is_on(work: Work, worker: Worker) -> bool:
     """Whether a request was given to that process, by this router."""
     owner = work.worker
-    return owner is not None and (owner.identity, owner.instance) == (
-        worker.identity,
-        worker.instance,
-    )
+    return owner is not None and owner.process == worker.process
