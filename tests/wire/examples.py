@@ -193,7 +193,12 @@ RESPONSES: dict[str, Struct] = {
         ),
     ),
     "WorkerStatus": responses.WorkerStatus(
-        {"test_runners": responses.ChannelStatus(2, 4, 3, 1, unready_slots=2, missing=1, keeping=1)}
+        {
+            "test_runners": responses.ChannelStatus(
+                2, 4, 3, 1, unready_slots=2, missing=1, keeping=1
+            )
+        },
+        {"a connection with an unknown key": 3},
     ),
     "Workers": responses.Workers(
         (_WORKER,),

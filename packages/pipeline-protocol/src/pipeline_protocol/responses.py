@@ -125,6 +125,8 @@ class WorkerStatus(Struct, frozen=True):
     """Of current_worker_status."""
 
     channels: dict[str, ChannelStatus]
+    turned_away: dict[str, int] = {}
+    """Connections that were not let in since the router's start, by why: strangers' with keys."""
 
 
 class WorkerDescription(Struct, frozen=True):

@@ -58,7 +58,7 @@ class Admission:
         self._out = out
         self._dispatcher = dispatcher
         self._jobs = epoch << COUNTER_BITS
-        self._refuses_from = refuses_from
+        self.refuses_from = refuses_from
         """Before, nothing is refused for want of workers: they may not have said hello yet."""
 
     def accept(self, event: Requested, served: Served, now: float) -> None:
@@ -157,7 +157,7 @@ class Admission:
     def _why_not_wait(self, scheduler: Scheduler, work: Work, now: float) -> Refusal | None:
         dispatcher = self._dispatcher
         options = dispatcher.options
-        if now >= self._refuses_from:
+        if now >= self.refuses_from:
             refusal = refusals.no_possible_worker(scheduler, work.lane, dispatcher.address)
             if refusal is not None:
                 return refusal

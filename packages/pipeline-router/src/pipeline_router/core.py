@@ -39,6 +39,7 @@ from pipeline_router.events import (
     Saved,
     StopAsked,
     Tick,
+    TurnedAway,
     WorkerGarbled,
     WorkerSaid,
 )
@@ -82,6 +83,8 @@ class RouterCore:
         self._next_heartbeat = now
         self._next_check = self._last_check = now
         self._stop_by: float | None = None
+        self._rekeyed_until = now
+        """Before, a connection that is gone tells nothing of its worker: all had to come anew."""
         self.dispatcher = Dispatcher(self._out, config.router, address)
         self.deployments = Deployments(versions)
         self.sessions = Sessions(
@@ -122,6 +125,7 @@ class RouterCore:
             ReloadAsked: self._reload_asked,
             ConfigRead: self._config_read,
             KeysRead: self._keys_read,
+            TurnedAway: self._turned_away,
             Minted: self._minted,
             StopAsked: self._stop_asked,
             Tick: self._tick,
@@ -227,13 +231,14 @@ class RouterCore:
         worker = self.sessions.presence.at(event.peer)
         if worker is None:
             return
+        if now < self._rekeyed_until:
+            self.sessions.await_back(worker, _unsent(worker, event), now)
+            return
         # what never left did not run: its worker's end is not its doing
-        fences = [(m.job, m.attempt) for m in event.undelivered if isinstance(m, Job)]
-        unsent = [worker.running.pop(fence, None) for fence in fences]
+        unsent = _unsent(worker, event)
         self.sessions.lose(worker, "its connection is gone", now)
         for work in unsent:
-            if isinstance(work, Work):
-                self.dispatcher.again(work, now)
+            self.dispatcher.again(work, now)
 
     def _probed(self, event: Probed, now: float) -> None:
         self.sessions.probed(event.newcomer, event.hello, now, event.sender, alive=event.alive)
@@ -269,9 +274,17 @@ class RouterCore:
         self.sessions.configure(self.dispatcher.schedulers)
 
     def _keys_read(self, event: KeysRead, now: float) -> None:
+        if event.rekeyed:
+            self._rekeyed_until = now + self.dispatcher.options.liveness_s
+            self._admission.refuses_from = max(self._admission.refuses_from, self._rekeyed_until)
         self.sessions.recheck(event.principals, now)
         self.dispatcher.keep({sender.name for sender in event.principals.values()}, now)
         self._save_if_due()
+
+    def _turned_away(self, event: TurnedAway, _now: float) -> None:
+        self.dispatcher.refused.count_other(event.what, event.where, event.last, event.times)
+        counts = self._operations.turned_away
+        counts[event.what] = counts.get(event.what, 0) + event.times
 
     def _adopt(self, config: configuration.Config) -> None:
         if config.role != self.sessions.config.role:
@@ -336,3 +349,10 @@ class RouterCore:
             return
         self._out.extend(self.dispatcher.refused.due(now))
         self._out.append(Finish())
+
+
+def _unsent(worker: Worker, event: PeerGone) -> list[Work]:
+    """Take the jobs from a worker that never left for it, and return them."""
+    fences = [(m.job, m.attempt) for m in event.undelivered if isinstance(m, Job)]
+    unsent = [worker.running.pop(fence, None) for fence in fences]
+    return [work for work in unsent if isinstance(work, Work)]

@@ -83,6 +83,18 @@ class KeysRead(Struct, frozen=True):
     """Other keys are good from now on; from those that are not, nothing comes any more."""
 
     principals: Principals
+    rekeyed: bool = False
+    """Whether the router has another key itself, and all have to connect anew."""
+
+
+class TurnedAway(Struct, frozen=True):
+    """Connections were not let in, `times` of one kind since this was last told."""
+
+    what: str
+    where: str
+    times: int
+    last: str = ""
+    """Which key the last one had, and where it came from."""
 
 
 class Minted(Struct, frozen=True):
@@ -110,6 +122,7 @@ Event = (
     | ReloadAsked
     | ConfigRead
     | KeysRead
+    | TurnedAway
     | Minted
     | StopAsked
     | Tick

@@ -34,9 +34,11 @@ from pipeline_router.config_file import ConfigFile
 from pipeline_router.config_parse import BadConfig
 from pipeline_router.core import RouterCore
 from pipeline_router.credentials import Minter
+from pipeline_router.door import Door
 from pipeline_router.events import (
     ConfigRead,
     Event,
+    KeysRead,
     PeerGone,
     Probed,
     ReloadAsked,
@@ -49,6 +51,8 @@ from pipeline_router.sockets import FrontEnd, WorkerLink
 
 MESSAGES_A_TURN = 300
 """Read from one socket before the other has its turn."""
+LISTEN_AGAIN_S = 0.005
+"""Until a port that was let go is tried again."""
 CLOSE_LINGER_MS = 1000
 """That the last replies may take to leave."""
 
@@ -100,7 +104,9 @@ class RouterLoop:
         link: WorkerLink,
         file: ConfigFile,
         memory_max: int | None = None,
+        door: Door | None = None,
     ) -> None:
+        """Without a door, there are no keys."""
         self._core = core
         self._front = front
         self._link = link
@@ -113,6 +119,9 @@ class RouterLoop:
         self._guard = MemoryGuard((front, link), memory_max, monotonic())
         self._out_of_memory = False
         self._finished = False
+        self._door = door
+        if door is not None:
+            door.report_to(self._mailbox.post)
         self._gone: dict[bytes, list[ToWorker]] = {}
         self._carry: dict[type, Callable[[Any], None]] = {
             Tell: self._tell,
@@ -132,8 +141,10 @@ class RouterLoop:
         self._mailbox.post(StopAsked())
 
     def reload(self) -> None:
-        """Ask for the configuration file to be read again."""
+        """Ask for the configuration file to be read again, and the file of keys."""
         self._mailbox.post(ReloadAsked())
+        if self._door is not None:
+            self._door.read_again()
 
     # --- the thread itself
 
@@ -149,11 +160,15 @@ class RouterLoop:
         try:
             while not self._finished:
                 wake_at = min(self._core.wake_at(), self._guard.wake_at())
+                if not self._listens():
+                    wake_at = min(wake_at, monotonic() + LISTEN_AGAIN_S)
                 wait_s = wake_at - monotonic()
                 self._turn(dict(poller.poll(max(0, ceil(wait_s * 1000)))))
         finally:
             self._minter.close()
             self._helper.shutdown()
+            if self._door is not None:
+                self._door.close()
             self._front.close(CLOSE_LINGER_MS)
             self._link.close(CLOSE_LINGER_MS)
             self._mailbox.close()
@@ -165,6 +180,8 @@ class RouterLoop:
         now = monotonic()
         if self._mailbox.reader in ready:
             for event in self._mailbox.take():
+                if type(event) is KeysRead and self._door is not None:
+                    self._door.enforce()
                 take_in(event, now)
         if self._link.socket in ready:
             for said in self._link.messages(MESSAGES_A_TURN):
@@ -181,6 +198,10 @@ class RouterLoop:
         while self._events or self._gone:
             self._tell_the_core(now)
             self._carry_out()
+
+    def _listens(self) -> bool:
+        """Have both sockets listen; a port is free a moment after it was let go."""
+        return all([self._link.listen_again(), self._front.listen_again()])
 
     def _look_at_memory(self, now: float) -> None:
         why = self._guard.look(now)

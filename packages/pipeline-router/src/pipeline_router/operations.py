@@ -71,6 +71,8 @@ class Operations:
         self._link_port = link_port
         self._version = version
         self._started = now
+        self.turned_away: dict[str, int] = {}
+        """Why connections were not let in, and how many, since the start."""
 
     def serve(self, event: Requested, now: float) -> None:
         """Answer a request, at once or when its change is saved."""
@@ -157,7 +159,7 @@ class Operations:
                     one.worker.channel == name for one in self._sessions.presence.missing.values()
                 ),
             )
-        return WorkerStatus(channels)
+        return WorkerStatus(channels, dict(self.turned_away))
 
     def _describe(self, event: Requested, request: DescribeWorkers, now: float) -> object:
         presence = self._sessions.presence

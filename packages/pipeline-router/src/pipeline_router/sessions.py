@@ -238,6 +238,13 @@ class Sessions:
             scheduler.leave(worker)
         self._dispatcher.fill(worker, now)
 
+    def await_back(self, worker: Worker, unsent: Iterable[Work], now: float) -> None:
+        """Give a worker no more jobs until it says hello again on another connection."""
+        self._dispatcher.schedulers[worker.channel].leave(worker)
+        self._dispatcher.fill(worker, now)
+        for work in unsent:
+            self._dispatcher.again(work, now)
+
     def goodbye(self, worker: Worker, now: float) -> None:
         """End a session whose worker leaves of its own: what it was still sent never ran."""
         self.presence.remove(worker)

@@ -22,10 +22,23 @@ from pipeline_protocol.codec import (
     decode_request,
     refusal,
 )
+from pipeline_protocol.keys import in_short
 from pipeline_protocol.link import MAX_LINK_BYTES, Progress, Result
+from pipeline_protocol.requests import Role
 from pipeline_router import tcp
-from pipeline_router.backlog import Account, Bounds, TcpState, excess, weigh
+from pipeline_router.backlog import (
+    CURVE_BYTES,
+    FRAME_BYTES,
+    SPARE_BYTES_S,
+    SPARE_CURVE_BYTES_S,
+    Account,
+    Bounds,
+    TcpState,
+    excess,
+    weigh,
+)
 from pipeline_router.events import Envelope, Requested, WorkerGarbled, WorkerSaid
+from pipeline_router.principals import Principal, Principals
 from pipeline_router.refusal_log import RefusalLog
 
 MAX_ENVELOPE_FRAMES = 8
@@ -41,6 +54,7 @@ BOUNDS = Bounds(each=256 << 20, all=512 << 20, unfinished=64 << 20)
 """What may wait at a socket; at a worker, every slot may end at once."""
 AUTOMATIC = 0
 """The first byte of the names that ZeroMQ makes, and of no other."""
+NAMED = "with keys a connection gives itself no routing id: leave it to ZeroMQ"
 ZERO_COPY_BYTES = 100_000
 """From this size on, a frame is cheaper to lend to libzmq than to copy."""
 
@@ -57,12 +71,14 @@ class PeerSocket:
     itself, its name and its connection's number: so what was asked by one connection is never
     answered to another that calls itself the same.
 
-    Each frame that is read counts with the most that the wire has before one, 9 bytes, each that is
-    sent without: the account makes that good, and to tell them apart would cost every job.
+    Each frame that is read counts with the most that the wire has beside it, each that is sent
+    without: the account makes that good, and to tell them apart would cost every job.
     """
 
     kind: ClassVar[str]
     """Whose socket it is, for the log."""
+    roles: ClassVar[frozenset[Role]] = frozenset(Role)
+    """Whose keys are good here."""
 
     def __init__(self, context: zmq.Context[zmq.Socket[bytes]], max_frame_bytes: int) -> None:
         self.socket = context.socket(zmq.ROUTER)
@@ -77,10 +93,16 @@ class PeerSocket:
         self.socket.set(zmq.SNDHWM, PIPE_MESSAGES)
         self.socket.set(zmq.RCVHWM, MESSAGES_AHEAD)
         self.socket.set(zmq.LINGER, 0)
+        self._max_frame_bytes = max_frame_bytes
         self.port = 0
         """Where it listens."""
         self.refused = RefusalLog()
         """What was refused here; the loop has it be the core's own."""
+        self._principals: Principals | None = None
+        """Who may connect; None: there are no keys."""
+        self._before_frame = FRAME_BYTES
+        self._bind_again = ""
+        """Where to listen again, if it could not be done yet."""
         self._accounts: dict[bytes, Account] = {}
         """By handle: of the connections of which a message was read."""
         self._named: dict[bytes, Account] = {}
@@ -111,6 +133,83 @@ class PeerSocket:
         """Stop listening; what was sent may take so long to leave."""
         self.socket.close(linger_ms)
 
+    # --- keys
+
+    def encrypt(self, secret: bytes, principals: Principals, io_thread: int) -> None:
+        """Let in only who has a key; before it is bound. `io_thread`: of the context's, from 0.
+
+        A name that a peer gives itself is another one's as soon as that has taken it over, which
+        nobody tells. So with keys it is taken over by nobody, and nobody is answered by it.
+        """
+        self.socket.set(zmq.CURVE_SERVER, 1)
+        self.socket.set(zmq.CURVE_SECRETKEY, secret)
+        self.socket.set(zmq.ZAP_DOMAIN, self.kind.encode())
+        self.socket.set(zmq.ROUTER_HANDOVER, 0)
+        self.socket.set(zmq.AFFINITY, 1 << io_thread)
+        self.socket.set(zmq.MAXMSGSIZE, self._max_frame_bytes + CURVE_BYTES)
+        self._before_frame = FRAME_BYTES + CURVE_BYTES
+        self._principals = principals
+
+    def admit(self, principals: Principals) -> None:
+        """End the connections of all keys but these; what comes with another is not read."""
+        self._principals = principals
+        for account in self._accounts.values():
+            if account.key and not self._is_good(principals.get(account.key)):
+                self._shut(account.fd, account.cookie, account.key)
+
+    def rekey(self, secret: bytes) -> None:
+        """Have another key; every connection ends, and comes anew.
+
+        ZeroMQ gives each connection the key that its socket had when it was bound.
+        """
+        self.socket.set(zmq.CURVE_SECRETKEY, secret)
+        endpoint = self.socket.get(zmq.LAST_ENDPOINT)
+        assert isinstance(endpoint, bytes)  # noqa: S101 # pyzmq types all options alike
+        self.socket.unbind(endpoint.decode())
+        self._bind_again = endpoint.decode()
+        self.listen_again()
+
+    def listen_again(self) -> bool:
+        """Listen where it did before, if it is not done yet; False: it has to be tried again."""
+        if self._bind_again:
+            try:
+                self.socket.bind(self._bind_again)
+            except zmq.ZMQError as error:
+                if error.errno != zmq.EADDRINUSE:
+                    raise
+                return False
+            self._before_frame = FRAME_BYTES
+        self._bind_again = ""
+        return True
+
+    def _is_good(self, sender: Principal | None) -> bool:
+        return sender is not None and sender.role in self.roles
+
+    def _sender(self, frame: zmq.Frame, account: Account) -> Principal | None:
+        """Return who sent a frame, by the key of the connection that it came on; None: nobody.
+
+        Who connected with a key that is revoked by now is shut out, as is who has a name that is
+        ZeroMQ's to give, once it was another's.
+        """
+        key = _property(frame, "User-Id")
+        sender = self._principals.get(key) if self._principals is not None else None
+        if sender is not None and account.key == key and sender.role in self.roles:
+            return sender
+        if self._is_good(sender) and not account.key:
+            account.key = key
+            return sender
+        fd = _descriptor(frame)
+        self._shut(fd, tcp.cookie_of(fd), key)
+        return None
+
+    def _shut(self, fd: int, cookie: int, key: str) -> None:
+        address = tcp.cut(fd, cookie)
+        self.refused.count_other(
+            "a key that is not good any more",
+            self.kind,
+            f"{in_short(key)} at {address or 'a connection that is gone'}",
+        )
+
     # --- connections
 
     def look_at_connections(self, states: Mapping[int, TcpState], grown: int, now: float) -> int:
@@ -122,7 +221,7 @@ class PeerSocket:
         for fd, state in states.items():
             known = self._connections.get(fd)
             if known is None or known.cookie != state.cookie:
-                self._connections[fd] = Account(fd, state.cookie, now)
+                self._connections[fd] = self._new_account(fd, state.cookie, now)
         for account in list(self._connections.values()):
             if account.fd not in states:
                 del self._connections[account.fd]
@@ -157,7 +256,7 @@ class PeerSocket:
     def _account(self, peer: bytes, frame: zmq.Frame) -> Account:
         """Return the account of a connection that is new, or has named itself."""
         fd = _descriptor(frame)
-        if peer[0] == AUTOMATIC:
+        if peer[0] == AUTOMATIC or self._principals is not None:
             return self._open(peer, peer, fd)
         cookie = tcp.cookie_of(fd)
         account = self._named.get(peer)
@@ -176,12 +275,16 @@ class PeerSocket:
                 )
         return account
 
+    def _new_account(self, fd: int, cookie: int, now: float) -> Account:
+        keyed = self._principals is not None
+        return Account(fd, cookie, now, SPARE_CURVE_BYTES_S if keyed else SPARE_BYTES_S)
+
     def _open(self, handle: bytes, peer: bytes, fd: int) -> Account:
         cookie = tcp.cookie_of(fd)
         account = self._connections.get(fd)
         if account is None or account.cookie != cookie or account.handle:
             registered = account is not None and account.cookie == cookie
-            account = Account(fd, cookie, monotonic())
+            account = self._new_account(fd, cookie, monotonic())
             if cookie and not registered:
                 self._connections[fd] = account
         account.handle, account.peer = handle, peer
@@ -193,7 +296,7 @@ class PeerSocket:
     def _skip_after(self, frame: zmq.Frame, account: Account) -> None:
         while frame.more:
             frame = self._receive()
-            account.read += len(frame.bytes) + 9
+            account.read += len(frame.bytes) + self._before_frame
 
     def _begin(self, handle: bytes) -> Account | None:
         """Begin a message to a peer; None if it is gone, or does not read."""
@@ -212,12 +315,20 @@ class PeerSocket:
         return account
 
 
+_property = cast("Callable[[zmq.Frame, str], str]", zmq.backend.Frame.get)
+"""Half as dear as pyzmq's own way to it."""
+
+
 def _descriptor(frame: zmq.Frame) -> int:
     """Return the descriptor that a frame came by; -1 if its connection went at its beginning."""
     try:
         return int(frame.get(zmq.SRCFD))
     except zmq.ZMQError:
         return -1
+
+
+def _is_named(peer: bytes) -> bool:
+    return peer[0] != AUTOMATIC
 
 
 class FrontEnd(PeerSocket):
@@ -256,24 +367,32 @@ class FrontEnd(PeerSocket):
         receive = self._receive
         frame = receive()
         account = self._accounts.get(peer) or self._account(peer, frame)
+        sender = None
+        if self._principals is not None:
+            sender = self._sender(frame, account)
+            if sender is None or _is_named(peer):
+                self._skip_after(frame, account)
+                if sender is not None:
+                    self._refuse([account.handle], NAMED)
+                return None
         envelope = [account.handle]
         while (part := frame.bytes) and frame.more:
             size = len(part)
-            account.read += size + 9
+            account.read += size + self._before_frame
             envelope.append(part)
             if size > MAX_ENVELOPE_FRAME_BYTES or len(envelope) > MAX_ENVELOPE_FRAMES + 1:
                 self._skip_after(frame, account)
                 return None
             frame = receive()
         if not frame.more:
-            account.read += len(part) + 9
+            account.read += len(part) + self._before_frame
             missing = "an empty frame before the JSON" if part else "a JSON frame"
             self._refuse(envelope, f"{missing} is missing")
             return None
         frame = receive()
         body = frame.bytes
         size = len(body)
-        account.read += size + 18
+        account.read += size + 2 * self._before_frame
         if frame.more:
             self._skip_after(frame, account)
             self._refuse(envelope, "there are frames after the JSON")
@@ -282,7 +401,7 @@ class FrontEnd(PeerSocket):
             self._refuse(envelope, f"the request is larger than {MAX_REQUEST_BYTES} bytes")
             return None
         try:
-            return Requested(tuple(envelope), decode_request(body), body)
+            return Requested(tuple(envelope), decode_request(body), body, sender)
         except BadRequest as error:
             self._refuse(envelope, str(error), error.code)
             return None
@@ -296,6 +415,7 @@ class WorkerLink(PeerSocket):
     """Where workers serve."""
 
     kind = "workers"
+    roles = frozenset({Role.WORKER})
 
     def __init__(self, context: zmq.Context[zmq.Socket[bytes]]) -> None:
         super().__init__(context, MAX_LINK_BYTES)
@@ -310,29 +430,39 @@ class WorkerLink(PeerSocket):
                 return
             frame = receive()
             account = accounts.get(peer) or self._account(peer, frame)
+            sender = None
+            if self._principals is not None:
+                sender = self._sender(frame, account)
+                if sender is None or _is_named(peer):
+                    self._skip_after(frame, account)
+                    if sender is not None:
+                        yield WorkerGarbled(account.handle, NAMED, sender=sender)
+                    continue
             peer = account.handle
             header, body = frame.bytes, None
-            account.read += len(header) + 9
+            account.read += len(header) + self._before_frame
             if frame.more:
                 frame = receive()
                 body = frame.bytes
-                account.read += len(body) + 9
+                account.read += len(body) + self._before_frame
                 if frame.more:
                     self._skip_after(frame, account)
-                    yield WorkerGarbled(peer, "a message has a header, and one body at most")
+                    error = "a message has a header, and one body at most"
+                    yield WorkerGarbled(peer, error, sender=sender)
                     continue
             try:
                 message = decode_from_worker(header)
-            except OtherProtocol as error:
-                yield WorkerGarbled(peer, str(error), error.identity)
+            except OtherProtocol as other:
+                yield WorkerGarbled(peer, str(other), other.identity, sender)
                 continue
-            except BadMessage as error:
-                yield WorkerGarbled(peer, str(error))
+            except BadMessage as bad:
+                yield WorkerGarbled(peer, str(bad), sender=sender)
                 continue
             if (body is not None) is not (type(message) in _WITH_BODY):
-                yield WorkerGarbled(peer, "a body is for results and progress, and needed there")
+                error = "a body is for results and progress, and needed there"
+                yield WorkerGarbled(peer, error, sender=sender)
                 continue
-            yield WorkerSaid(peer, message, body if body is not None else b"")
+            yield WorkerSaid(peer, message, body if body is not None else b"", sender)
 
     def tell(self, peer: bytes, header: bytes, body: bytes | None = None) -> bool:
         """Send a message to a worker; False if it is not there, or does not read."""
