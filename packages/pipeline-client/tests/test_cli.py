@@ -432,9 +432,17 @@ def test_tests_that_fail_are_4_and_still_an_answer() -> None:
         assert (result.exit_code, json.loads(result.stdout)["response"]) == (4, failing)
 
 
+def test_a_key_that_may_not_ask_for_it_is_an_error_of_the_call() -> None:
+    with FakeRouter().failing("test_solution", 403, "needs a key of the role client") as router:
+        result = run(router)
+        assert (result.exit_code, result.stdout) == (1, "")
+        assert "needs a key of the role client" in result.stderr
+        assert "PIPELINE_KEYS" in result.stderr
+
+
 @pytest.mark.parametrize("code", [401, 402, 403, 513, 514])
 def test_a_tool_that_fails_or_passes_a_limit_is_4_and_shows_what_it_printed(code: int) -> None:
-    logs = Context(logs=Logs("last words\n", "\x1b]0;owned\x07trace"), exit_status=3)
+    logs = Context(logs=Logs("last words\n", "\x1b]0;owned\x07trace"), exit_status=3, worker="w")
     with FakeRouter().failing("test_solution", code, "it was so", context=logs) as router:
         result = run(router)
         assert (result.exit_code, result.stdout) == (4, "")
