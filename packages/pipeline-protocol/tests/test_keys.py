@@ -92,6 +92,11 @@ def test_the_key_that_the_router_has_is_kept() -> None:
         ((ONE,), [HandshakeFailure.HUNG_UP] * 3, "has another key"),
         ((ONE, TWO), [HandshakeFailure.HUNG_UP] * 2, ""),
         ((), [HandshakeFailure.OTHER], "is not a pipeline router"),
+        (
+            (ONE,),
+            [HandshakeFailure.MECHANISM, *[HandshakeFailure.HUNG_UP] * 4],
+            "has no keys, and this side has",
+        ),
     ],
 )
 def test_what_is_wrong_is_said(

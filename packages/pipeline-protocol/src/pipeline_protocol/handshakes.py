@@ -41,6 +41,8 @@ class Handshakes:
         self._at = 0
         self._failed = 0
         self._hung_up = 0
+        self._is_sure = False
+        """Whether what is wrong is told by more than a hang-up."""
         self.trouble = ""
         """What is wrong, in words; empty: nothing that is known."""
 
@@ -57,6 +59,7 @@ class Handshakes:
     def made(self) -> None:
         """Know of a connection."""
         self._failed = self._hung_up = 0
+        self._is_sure = False
         self.trouble = ""
 
     def failed(self, why: HandshakeFailure, chance: float) -> float:
@@ -71,17 +74,21 @@ class Handshakes:
                 self._at = (self._at + 1) % len(self._routers)
             if self._hung_up < len(self._routers):
                 return AT_ONCE_S
-            if self._hung_up >= max(_IN_A_ROW, len(self._routers)):
+            if self._hung_up >= max(_IN_A_ROW, len(self._routers)) and not self._is_sure:
                 self.trouble = self._other_key() if self._routers else self._needs_keys()
-        elif why is HandshakeFailure.KEY_REFUSED:
-            self.trouble = self._key_refused()
-        elif why is HandshakeFailure.MECHANISM:
-            self.trouble = self._has_no_keys() if self._routers else self._needs_keys()
         else:
-            self.trouble = f"what answers at {self._address} is not a pipeline router"
+            self._is_sure = True
+            self.trouble = self._why(why)
         return min(_MOST_S, _LEAST_S * 2.0 ** min(self._failed - 1, 10)) * (0.5 + chance / 2)
 
     # --- in words
+
+    def _why(self, why: HandshakeFailure) -> str:
+        if why is HandshakeFailure.KEY_REFUSED:
+            return self._key_refused()
+        if why is HandshakeFailure.MECHANISM:
+            return self._has_no_keys() if self._routers else self._needs_keys()
+        return f"what answers at {self._address} is not a pipeline router"
 
     def _key_refused(self) -> str:
         return (

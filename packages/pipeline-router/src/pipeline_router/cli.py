@@ -64,12 +64,12 @@ class _Size(click.ParamType[int]):
 class _RouterOrKeys(click.Command):
     """The router; or, where the first word is `keys`, what is done about its keys."""
 
-    def main(self, args: Any = None, *more: Any, **extra: Any) -> Any:
+    def main(self, args: Any = None, prog_name: Any = None, *more: Any, **extra: Any) -> Any:
         """Run one of the two."""
         args = list(sys.argv[1:] if args is None else args)
         if args[:1] == ["keys"]:
-            return keys_command.main(args[1:], "pipeline-router keys", **extra)
-        return super().main(args, *more, **extra)
+            return keys_command.main(args[1:], "pipeline-router keys", *more, **extra)
+        return super().main(args, prog_name, *more, **extra)
 
 
 @click.command(cls=_RouterOrKeys, context_settings={"help_option_names": ["-h", "--help"]})

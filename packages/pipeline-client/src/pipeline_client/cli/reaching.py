@@ -16,7 +16,7 @@ from pipeline_client._plans.options import ClientOptions
 from pipeline_client._transport.connection import Connection
 from pipeline_client.errors import error_of
 from pipeline_protocol import RouterAddress, status
-from pipeline_protocol.handshakes import no_keys_here
+from pipeline_protocol.handshakes import no_keys_here, no_keys_there
 
 _GREETING = b"\xff" + bytes(7) + b"\x01\x7f\x03"
 """ZMTP 3.0's first bytes: whoever speaks it answers with all of its own, the mechanism in it."""
@@ -63,8 +63,10 @@ def _shake_hands(address: RouterAddress, seconds: float, keys: Path) -> None:
                 pass
             if connection.is_made:
                 return
-            if connection.handshakes.trouble:
-                raise error_of(status.CLIENT_TIMED_OUT, connection.handshakes.trouble)
+            if trouble := connection.handshakes.trouble:
+                if _mechanism(address, seconds) == b"NULL":  # a hang-up alone does not say so
+                    trouble = no_keys_there(str(address))
+                raise error_of(status.CLIENT_TIMED_OUT, trouble)
             if not looked and now >= began + _TELLING_S:
                 looked = True
                 _mechanism(address, seconds)

@@ -179,6 +179,13 @@ def router_line(address: str, pong: Pong) -> str:
     return f"router {cell(pong.version)} at {address}, up for {span(pong.uptime_s)}"
 
 
+def turned_away_lines(counts: dict[str, int]) -> list[str]:
+    """Return who was not let in since the router's start, if anybody was."""
+    if not counts:
+        return []
+    return ["", *(f"turned away: {cell(why)}, times: {times}" for why, times in counts.items())]
+
+
 def channel_lines(channels: dict[str, ChannelStatus]) -> list[str]:
     """Return a table of channels, in numbers."""
     rows: list[tuple[Cell, ...]] = []
