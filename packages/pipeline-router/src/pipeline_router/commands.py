@@ -56,9 +56,9 @@ class Reload(Struct, frozen=True):
 
 
 class Mint(Struct, frozen=True):
-    """Keep credentials of this role fresh, off the loop; None: no more. `Minted` tells."""
+    """Keep credentials of these roles fresh, off the loop, and of no other. `Minted` tells."""
 
-    sts: Sts | None
+    roles: frozenset[Sts]
 
 
 class Note(Struct, frozen=True):

@@ -20,7 +20,6 @@ from pipeline_protocol.link import (
     Versions,
     WorkerHeartbeat,
 )
-from pipeline_protocol.settings import NOT_YET_MINTED
 from pipeline_router import config as configuration
 from pipeline_router.admission import SERVED, Admission
 from pipeline_router.commands import Command, Finish, Mint, Note, Reload, Save, Tell, TellAll
@@ -111,8 +110,8 @@ class RouterCore:
             version=version,
             now=now,
         )
-        if config.role is not None:
-            self._mint(config.role)
+        if config.roles:
+            self._out.append(Mint(config.roles))
         for channel in versions:
             self._operations.sync_lanes(channel, now)
         self._handlers: dict[type, Callable[[Any, float], None]] = {
@@ -287,19 +286,16 @@ class RouterCore:
         counts[event.what] = counts.get(event.what, 0) + event.times
 
     def _adopt(self, config: configuration.Config) -> None:
-        if config.role != self.sessions.config.role:
-            self._mint(config.role)
+        before = self.sessions.config.roles
         self.sessions.config = config
         self.dispatcher.options = config.router
-
-    def _mint(self, role: configuration.Sts | None) -> None:
-        """Have credentials minted by another role, or none; until then nobody's are to be used."""
-        self.sessions.credentials = None if role is None else NOT_YET_MINTED
-        self._out.append(Mint(role))
+        if config.roles != before:
+            self.sessions.forget_credentials()
+            self._out.append(Mint(config.roles))
 
     def _minted(self, event: Minted, now: float) -> None:
-        if event.sts == self.sessions.config.role:
-            self.sessions.credentials = event.credentials
+        if event.sts in self.sessions.config.roles:
+            self.sessions.credentials[event.sts] = event.credentials
             self.sessions.configure(self.dispatcher.schedulers)
 
     # --- time

@@ -29,7 +29,7 @@ from pipeline_router.commands import (
     Tell,
     TellAll,
 )
-from pipeline_router.config import Versions
+from pipeline_router.config import Sts, Versions
 from pipeline_router.config_file import ConfigFile
 from pipeline_router.config_parse import BadConfig
 from pipeline_router.core import RouterCore
@@ -114,7 +114,7 @@ class RouterLoop:
         front.refused = link.refused = core.dispatcher.refused
         self._mailbox = Mailbox()
         self._helper = ThreadPoolExecutor(1, "configuration")
-        self._minter = Minter(self._mailbox.post)
+        self._minters: dict[Sts, Minter] = {}
         self._events: deque[Event] = deque()
         self._guard = MemoryGuard((front, link), memory_max, monotonic())
         self._out_of_memory = False
@@ -165,7 +165,8 @@ class RouterLoop:
                 wait_s = wake_at - monotonic()
                 self._turn(dict(poller.poll(max(0, ceil(wait_s * 1000)))))
         finally:
-            self._minter.close()
+            for minter in self._minters.values():
+                minter.close()
             self._helper.shutdown()
             if self._door is not None:
                 self._door.close()
@@ -255,7 +256,11 @@ class RouterLoop:
         self._helper.submit(self._reread)
 
     def _mint(self, command: Mint) -> None:
-        self._minter.want(command.sts)
+        for sts in self._minters.keys() - command.roles:
+            self._minters.pop(sts).close()
+        for sts in command.roles - self._minters.keys():
+            self._minters[sts] = Minter(self._mailbox.post)
+            self._minters[sts].want(sts)
 
     def _note(self, command: Note) -> None:
         _log.log(_LEVELS[command.level], command.text, *command.arguments)

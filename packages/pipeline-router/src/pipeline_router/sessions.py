@@ -15,10 +15,10 @@ from pipeline_protocol.link import (
     VersionState,
     Welcome,
 )
-from pipeline_protocol.settings import Credentials
+from pipeline_protocol.settings import NOT_YET_MINTED, Credentials
 from pipeline_router.admission import COUNTER_BITS
 from pipeline_router.commands import Command, Level, Note, Probe, Tell, TellAll
-from pipeline_router.config import Config
+from pipeline_router.config import Config, Sts
 from pipeline_router.deployments import Deployments
 from pipeline_router.dispatch import Dispatcher
 from pipeline_router.model import Inquiry, Orphan, Process, State, Work, Worker, process_of
@@ -43,8 +43,9 @@ class Sessions:
     ) -> None:
         self.presence = Presence()
         self.config = config
-        self.credentials: Credentials | None = None
-        """What workers are to use instead of their hosts' own."""
+        self.credentials: dict[Sts, Credentials] = {}
+        """What workers are to use instead of their hosts' own, by the role that minted it:
+        no worker is sent those of another channel's."""
         self._out = out
         self._dispatcher = dispatcher
         self._deployments = deployments
@@ -223,7 +224,16 @@ class Sessions:
     def _configure(self, channel: str, topics: frozenset[str]) -> Configure:
         wanted = self._deployments.of_channel(channel)
         settings = self.config.settings(channel, topics, wanted)
-        return Configure(settings, self.credentials)
+        return Configure(settings, self._credentials_of(channel))
+
+    def _credentials_of(self, channel: str) -> Credentials | None:
+        role = self.config.role_of(channel)
+        return None if role is None else self.credentials.get(role, NOT_YET_MINTED)
+
+    def forget_credentials(self) -> None:
+        """Keep only what is minted by roles that are still wanted."""
+        roles = self.config.roles
+        self.credentials = {sts: own for sts, own in self.credentials.items() if sts in roles}
 
     # --- ending
 
