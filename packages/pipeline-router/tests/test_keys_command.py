@@ -189,6 +189,13 @@ def test_a_file_of_no_use_is_said_to_be_and_kept(keys: Command, text: str, said:
     assert keys.path.read_text() == text
 
 
+def test_a_file_behind_a_link_stays_there(keys: Command, tmp_path: Path) -> None:
+    (tmp_path / "link.keys").symlink_to(keys.path)
+    keys.done("rotate", "--keys", str(tmp_path / "link.keys"))
+    assert (tmp_path / "link.keys").is_symlink()
+    assert mode(keys.path) == 0o600
+
+
 def test_two_keys_of_one_name_are_refused(keys: Command) -> None:
     keys.member("alice", "--role", "client")
     data = json.loads(keys.path.read_text())

@@ -5,6 +5,7 @@ anybody is asked: its monitor tells. Whoever was turned away is counted, and tol
 times a second at most, however many there are.
 """
 
+import logging
 import struct
 import threading
 from collections.abc import Callable
@@ -25,6 +26,7 @@ TELL_S = 0.25
 """How often the core is told at most."""
 
 _VERSION = b"1.0"
+_UNJUDGED = (b"500", b"", b"")
 _PUBLIC_BYTES = 32
 _FAILED = int(zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL)
 _WENT = int(zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL)
@@ -39,6 +41,8 @@ UNKNOWN_KEY = "a connection with an unknown key"
 NOT_OURS = "a connection that is none of ours"
 NOT_FOR_THE_LINK = "a connection to the link with a key that is no worker's"
 _OF_FAILURE = {_MECHANISM: NO_KEY, _CRYPTOGRAPHIC: OTHER_ROUTER_KEY}
+
+_log = logging.getLogger("pipeline_router")
 
 Tell = Callable[[TurnedAway], None]
 
@@ -100,7 +104,7 @@ class Gate:
             if self._told_to_end in ready:
                 break
             if self._asked in ready:
-                self._answer()
+                self._take_question()
             for monitor, kind in self._monitors.items():
                 if monitor in ready:
                     self._look(monitor, kind)
@@ -113,24 +117,28 @@ class Gate:
         for socket in (self._asked, self._told_to_end, *self._monitors):
             socket.close(0)
 
-    def _answer(self) -> None:
-        """Answer one question: version, request, domain, address, server, mechanism, key."""
+    def _take_question(self) -> None:
         frames = self._asked.recv_multipart()
+        try:
+            answer = self._answer(frames)
+        except Exception:  # a gate that is gone would let nobody in for ever
+            _log.exception("a connection could not be judged")
+            answer = _UNJUDGED
+        self._asked.send_multipart([_VERSION, *frames[1:2], *answer, b""])
+
+    def _answer(self, frames: list[bytes]) -> tuple[bytes, bytes, bytes]:
+        """Answer one question: version, request, domain, address, server, mechanism, key."""
         is_good = len(frames) == 7 and frames[0] == _VERSION and frames[5] == b"CURVE"
         if not is_good or len(frames[6]) != _PUBLIC_BYTES:
-            self._asked.send_multipart([_VERSION, frames[1], b"500", b"", b"", b""])
-            return
+            return _UNJUDGED
         key, domain = frames[6].hex(), frames[2].decode(errors="replace")
         sender = self._principals.get(key)
         why = why_turned_away(sender, domain)
         if why:
             who = f"{sender.name!r}, {in_short(key)}" if sender else in_short(key)
             self._count(why, domain, f"{who} at {frames[3].decode(errors='replace')}")
-            code, text, user = b"400", b"", b""
-        else:
-            # the key, not the name: a name can be given to another one later
-            code, text, user = b"200", b"", key.encode()
-        self._asked.send_multipart([_VERSION, frames[1], code, text, user, b""])
+            return b"400", b"", b""
+        return b"200", b"", key.encode()  # not the name: that can be given to another one later
 
     def _look(self, monitor: "zmq.Socket[bytes]", kind: str) -> None:
         with suppress(zmq.Again):

@@ -53,6 +53,7 @@ def write_secret(path: Path, data: bytes, *, anew: bool = False) -> None:
 
     With `anew` there must be none; raises BadKeys then, and Unwritable.
     """
+    path = Path(os.path.realpath(path))
     aside = path.with_name(f".{path.name}.new")
     try:
         aside.unlink(missing_ok=True)
@@ -85,7 +86,11 @@ def write_secret(path: Path, data: bytes, *, anew: bool = False) -> None:
 @contextmanager
 def changing(path: Path) -> Iterator[Callable[[RouterKeys], None]]:
     """Keep others from changing a router's file of keys; give what writes it anew."""
-    lock = os.open(f"{path}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, SECRET_MODE)
+    beside = Path(f"{os.path.realpath(path)}.lock")
+    try:
+        lock = os.open(beside, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, SECRET_MODE)
+    except OSError as error:
+        raise Unwritable(beside, error) from None
     try:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield lambda keys: write_secret(path, written(keys))

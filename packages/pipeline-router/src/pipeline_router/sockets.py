@@ -55,6 +55,8 @@ BOUNDS = Bounds(each=256 << 20, all=512 << 20, unfinished=64 << 20)
 AUTOMATIC = 0
 """The first byte of the names that ZeroMQ makes, and of no other."""
 NAMED = "with keys a connection gives itself no routing id: leave it to ZeroMQ"
+HANDSHAKE_MS = 30_000
+"""With keys: ten thousand that come back at once take ten seconds of one thread."""
 ZERO_COPY_BYTES = 100_000
 """From this size on, a frame is cheaper to lend to libzmq than to copy."""
 
@@ -145,6 +147,7 @@ class PeerSocket:
         self.socket.set(zmq.CURVE_SECRETKEY, secret)
         self.socket.set(zmq.ZAP_DOMAIN, self.kind.encode())
         self.socket.set(zmq.ROUTER_HANDOVER, 0)
+        self.socket.set(zmq.HANDSHAKE_IVL, HANDSHAKE_MS)
         self.socket.set(zmq.AFFINITY, 1 << io_thread)
         self.socket.set(zmq.MAXMSGSIZE, self._max_frame_bytes + CURVE_BYTES)
         self._before_frame = FRAME_BYTES + CURVE_BYTES

@@ -29,7 +29,7 @@ _log = logging.getLogger(__name__)
 
 _HEARTBEAT_MS = 1000
 _DEAD_HOST_MS = 5000
-_HANDSHAKE_MS = 10_000
+_HANDSHAKE_MS = 20_000
 """A router to which a thousand workers come back may take so long over one."""
 _MADE = int(zmq.EVENT_HANDSHAKE_SUCCEEDED)
 _FAILURES = {

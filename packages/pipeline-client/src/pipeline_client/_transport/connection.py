@@ -40,6 +40,8 @@ _FAILURES = {
 _MECHANISM = 0x11000002
 """ZeroMQ's own number of two mechanisms that are not the same."""
 _HEARD = sum(_FAILURES, _MADE | _LOST)
+_HANDSHAKE_MS = 20_000
+"""With keys: a router to which thousands come back may take so long over one."""
 _MAX_SOCKETS = 16_384
 """ZeroMQ's own 1023 would end sooner than file descriptors do."""
 
@@ -79,7 +81,7 @@ class Connection(Generic[W]):
         socket.set(zmq.IMMEDIATE, 1)  # what a lost connection did not take is sent again by us
         socket.set(zmq.RECONNECT_IVL, 100)
         socket.set(zmq.RECONNECT_IVL_MAX, 2_000)
-        socket.set(zmq.HANDSHAKE_IVL, max(1_000, silence_ms))
+        socket.set(zmq.HANDSHAKE_IVL, max(_HANDSHAKE_MS if keys else 1_000, silence_ms))
         socket.set(zmq.CONNECT_TIMEOUT, max(1_000, silence_ms))
         socket.set(zmq.TCP_MAXRT, max(1_000, silence_ms))
         socket.set(zmq.HEARTBEAT_IVL, max(1_000, silence_ms))
