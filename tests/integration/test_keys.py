@@ -18,7 +18,13 @@ from support.keyring import Keyring
 from support.pace import paced
 from support.processes import BIN, Machine, Process, machine
 
-from pipeline_client import AsyncPipelineClient, LimitError, PipelineClient, PipelineError
+from pipeline_client import (
+    AsyncPipelineClient,
+    LimitError,
+    PipelineClient,
+    PipelineError,
+    PlatformError,
+)
 from pipeline_protocol.keys import BadKeys
 
 TESTS = Path(__file__).parents[1]
@@ -171,6 +177,46 @@ def test_a_client_deploys_nothing(lab: KeyedLab) -> None:
     assert error.value.is_forbidden
     done = lab.command("deploy", "ruby", "test_runners", "v2", "--no-wait", keys="olga")
     assert done.returncode == 0, done.stderr
+
+
+def test_a_quota_is_used_up_and_the_client_asks_again(lab: KeyedLab) -> None:
+    lab.keys.add("few", "client", "--quota", "1")
+    lab.worker("worker-1")
+    with lab.client("few", retries=None) as first, lab.client("few") as patient:
+        going = threading.Thread(target=lab.run, args=(first, "long", "sleep 2"))
+        going.start()
+        await_that(lambda: "few" in lab.command("status", keys="olga").stdout)
+        with pytest.raises(PlatformError, match="'few' has 1 requests in flight") as refused:
+            lab.run(first, "refused")
+        assert (refused.value.code, refused.value.retry_after_s) == (429, 1)
+        shown = json.loads(lab.command("status", "--json", keys="olga").stdout)
+        assert shown["clients"] == {"few": {"running": 1, "waiting": 0, "quota": 1}}
+        assert lab.run(patient, "later") == "worker-1", "when the first one has ended"
+        going.join()
+
+
+def test_what_operators_do_is_recorded_and_shown(lab: KeyedLab) -> None:
+    lab.worker("worker-1")
+    assert lab.command("unload", "ruby", "test_runners", "v1", keys="olga").returncode == 0
+    assert lab.command("drain", "worker-1", keys="olga").returncode == 0
+    lab.keys.revoke("bob")
+
+    def changes() -> list[list[Any]]:
+        done = lab.command("audit", "--json", keys="olga")
+        assert done.returncode == 0, done.stderr
+        entries = json.loads(done.stdout)["entries"]
+        fields = ("principal", "action", "before", "after")
+        return [[entry[field] for field in fields] for entry in entries]
+
+    await_that(lambda: len(changes()) >= 3, "a record of the key")
+    assert changes() == [
+        ["olga", "unload_container_version", ["v1"], []],
+        ["olga", "drain_worker", ["serving"], ["draining"]],
+        [None, "keys_changed", ["bob"], []],
+    ]
+    lines = (lab.folder / "pipeline.yml.audit").read_bytes().splitlines()
+    assert len(lines) == 3
+    assert lab.command("audit", keys="alice").returncode == 1
 
 
 @pytest.mark.parametrize(

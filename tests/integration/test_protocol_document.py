@@ -287,6 +287,7 @@ ASKED: list[dict[str, Any]] = [
     {"action": "restart_workers"},
     {"action": "drain_worker", "identity": "worker-1"},
     {"action": "dismiss_worker", "identity": "worker-2"},
+    {"action": "read_audit", "limit": 5},
 ]
 
 

@@ -23,7 +23,19 @@ from pipeline_protocol.link import (
     WorkerHeartbeat,
 )
 from pipeline_protocol.replies import Reply
-from pipeline_router.commands import Command, Finish, Note, Probe, Save, SendReply, Tell, TellAll
+from pipeline_protocol.responses import AuditEntry
+from pipeline_router.commands import (
+    Command,
+    FetchAudit,
+    Finish,
+    Note,
+    Probe,
+    Record,
+    Save,
+    SendReply,
+    Tell,
+    TellAll,
+)
 from pipeline_router.config import Config, RouterOptions
 from pipeline_router.core import RouterCore
 from pipeline_router.events import (
@@ -121,6 +133,8 @@ class RouterHarness:
         self.saves: list[Save] = []
         self.saves_at_once = True
         self.notes: list[str] = []
+        self.records: list[AuditEntry] = []
+        self.fetched: list[FetchAudit] = []
         self.finished = False
         self._asked = 0
         versions: dict[str, dict[str, str | None]] = {}
@@ -160,6 +174,10 @@ class RouterHarness:
                 return [Saved()] if self.saves_at_once else []
             case Note(_, text, arguments):
                 self.notes.append(text % arguments)
+            case Record(entry):
+                self.records.append(entry)
+            case FetchAudit():
+                self.fetched.append(command)
             case Finish():
                 self.finished = True
         return []

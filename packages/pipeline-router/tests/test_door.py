@@ -17,6 +17,7 @@ from pipeline_protocol.codec import decode_to_worker, encode_link
 from pipeline_protocol.keys import in_bytes
 from pipeline_protocol.link import Hello, Job, Readiness, Result, VersionState, Welcome
 from pipeline_protocol.requests import Role
+from pipeline_router.audit_file import AuditFile
 from pipeline_router.config_file import MARKER, ConfigFile
 from pipeline_router.core import RouterCore
 from pipeline_router.door import Door
@@ -62,7 +63,7 @@ class Running:
         self.front, self.link = front.bind("127.0.0.1", 0), link.bind("127.0.0.1", 0)
         file = ConfigFile(config)
         core = RouterCore(*file.read(), epoch=5, now=monotonic())
-        self.loop = RouterLoop(core, front, link, file, door=door)
+        self.loop = RouterLoop(core, front, link, file, AuditFile(folder / "audit"), door=door)
         self.thread = threading.Thread(target=self.loop.run)
         self.thread.start()
         self.others: zmq.Context[Socket] = zmq.Context()

@@ -562,7 +562,7 @@ class KeyedRouterMachine(RouterMachine):
 
     def read_keys(self, *, rekeyed: bool = False) -> None:
         good = {one.key: one for one in self.principals.values()}
-        self.do(KeysRead(good, rekeyed))
+        self.do(KeysRead(good, rekeyed=rekeyed))
 
     def give_anew(self, name: str) -> None:
         """Revoke somebody's key; then there is another of that name."""

@@ -93,6 +93,7 @@ class AsyncPipelineClient:
     drain_worker = _carrying_out(operations.drain_worker)
     forget_images = _carrying_out(operations.forget_images)
     dismiss_worker = _carrying_out(operations.dismiss_worker)
+    audit = _carrying_out(operations.audit)
 
     async def close(self) -> None:
         """Let go of the connection; calls under way in other tasks end with 499."""

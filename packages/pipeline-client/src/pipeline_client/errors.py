@@ -52,7 +52,7 @@ class ToolError(PipelineError):
 
 
 class PlatformError(PipelineError):
-    """The system could not do it now (500, 503, 504, 510, 511, 512)."""
+    """The system could not do it now (429, 500, 503, 504, 510, 511, 512)."""
 
 
 class CallerError(PipelineError):

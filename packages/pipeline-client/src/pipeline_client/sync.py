@@ -107,6 +107,7 @@ class PipelineClient:
     drain_worker = _carrying_out(operations.drain_worker)
     forget_images = _carrying_out(operations.forget_images)
     dismiss_worker = _carrying_out(operations.dismiss_worker)
+    audit = _carrying_out(operations.audit)
 
     def close(self) -> None:
         """Let go of the connection; calls under way in other threads end with 499."""

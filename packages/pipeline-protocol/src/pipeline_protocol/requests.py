@@ -265,6 +265,13 @@ class DismissWorker(_Action, frozen=True, kw_only=True, tag="dismiss_worker"):
     identity: Identity
 
 
+class ReadAudit(_Action, frozen=True, kw_only=True, tag="read_audit"):
+    """Ask what was changed lately, and by whom."""
+
+    role: ClassVar[Role] = Role.OPERATOR
+    limit: Annotated[int, Meta(ge=1, le=1000)] = 100
+
+
 class ConfigureWorker(_Action, frozen=True, kw_only=True, tag="configure_worker"):
     """A worker's first question: where the link is."""
 
@@ -297,6 +304,7 @@ RouterServed = (
     | DrainWorker
     | ForgetImages
     | DismissWorker
+    | ReadAudit
     | ConfigureWorker
 )
 Request = WorkerServed | RouterServed

@@ -72,6 +72,10 @@ class Admission:
             if self._met(key, event.envelope, served, now):
                 return
             name = (owner, served.action, request.id)
+        quota = None if event.sender is None else event.sender.quota
+        if quota is not None and dispatcher.inflight.of_owner(owner) >= quota:
+            self._refuse(event.envelope, served, refusals.quota_used(owner, quota))
+            return
         lane = self._admit(scheduler, request, name)
         if isinstance(lane, Refusal):
             self._refuse(event.envelope, served, lane)
@@ -90,6 +94,7 @@ class Admission:
             name=name,
             rank=_rank(request),
             progress=request.progress,
+            quota=quota,
         )
         orphan = dispatcher.orphans.pop(key, None)
         if orphan is not None and orphan.worker.channel == served.channel:

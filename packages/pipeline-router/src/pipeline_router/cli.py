@@ -20,6 +20,7 @@ import zmq
 
 from pipeline_protocol.keys import BadKeys
 from pipeline_protocol.log_format import LogFormatter
+from pipeline_router.audit_file import AuditFile
 from pipeline_router.config_file import ConfigFile, ConfigLocked
 from pipeline_router.config_parse import BadConfig, size
 from pipeline_router.core import EPOCHS, RouterCore
@@ -118,6 +119,13 @@ class _RouterOrKeys(click.Command):
     help="File of keys: all is encrypted, and only who has one of these is let in.",
 )
 @click.option(
+    "--audit",
+    type=click.Path(path_type=Path, dir_okay=False),
+    envvar="PIPELINE_AUDIT",
+    show_envvar=True,
+    help="File of what was changed, and by whom; CONFIG.audit if it is not said.",
+)
+@click.option(
     "--memory-max",
     type=_Size(),
     envvar="PIPELINE_MEMORY_MAX",
@@ -134,6 +142,7 @@ def main(
     link_port: int,
     insecure: bool,
     keys: Path | None,
+    audit: Path | None,
     memory_max: int | None,
 ) -> None:
     """Run the router on the configuration file CONFIG.
@@ -158,6 +167,7 @@ def main(
             force_worker_restart=force_worker_restart,
             memory_max=memory_max,
             keys=keys,
+            audit=AuditFile(audit or Path(f"{config}.audit")),
         )
     except MemoryError:
         raise Failure("there is no memory left: start it again") from None
@@ -176,6 +186,7 @@ def _run(
     force_worker_restart: bool,
     memory_max: int | None,
     keys: Path | None,
+    audit: AuditFile,
 ) -> None:
     router_keys = None if keys is None else _read_keys(keys)
     try:
@@ -213,7 +224,7 @@ def _run(
             installation=file.installation,
             version=version("pipeline-router"),
         )
-        loop = RouterLoop(core, front, link, file, memory_max, door)
+        loop = RouterLoop(core, front, link, file, audit, memory_max, door)
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: loop.stop())
         signal.signal(signal.SIGHUP, lambda *_: loop.reload())

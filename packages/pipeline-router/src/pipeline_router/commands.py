@@ -5,6 +5,7 @@ from typing import Literal
 from msgspec import Struct
 
 from pipeline_protocol.link import Hello, ToWorker
+from pipeline_protocol.responses import AuditEntry
 from pipeline_router.config import Sts, Versions
 from pipeline_router.events import Envelope
 from pipeline_router.principals import Sender
@@ -69,8 +70,23 @@ class Note(Struct, frozen=True):
     arguments: tuple[object, ...] = ()
 
 
+class Record(Struct, frozen=True):
+    """Append a change to the audit file, off the loop; its time is that of the writing."""
+
+    entry: AuditEntry
+
+
+class FetchAudit(Struct, frozen=True):
+    """Read the latest changes from the audit file, off the loop; `AuditRead` tells."""
+
+    envelope: Envelope
+    limit: int
+
+
 class Finish(Struct, frozen=True):
     """End the loop: nothing is left to do."""
 
 
-Command = SendReply | Tell | TellAll | Probe | Save | Reload | Mint | Note | Finish
+Command = (
+    SendReply | Tell | TellAll | Probe | Save | Reload | Mint | Note | Record | FetchAudit | Finish
+)

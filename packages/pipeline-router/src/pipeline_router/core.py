@@ -8,6 +8,8 @@ What happened comes in as `events`, what is to be done goes out as `commands`. W
 from collections.abc import Callable, Iterable
 from typing import Any
 
+from pipeline_protocol import status
+from pipeline_protocol.codec import answer
 from pipeline_protocol.link import (
     Goodbye,
     Hello,
@@ -20,14 +22,28 @@ from pipeline_protocol.link import (
     Versions,
     WorkerHeartbeat,
 )
+from pipeline_protocol.responses import Audit
+from pipeline_router import audit
 from pipeline_router import config as configuration
 from pipeline_router.admission import SERVED, Admission
-from pipeline_router.commands import Command, Finish, Mint, Note, Reload, Save, Tell, TellAll
+from pipeline_router.commands import (
+    Command,
+    Finish,
+    Mint,
+    Note,
+    Reload,
+    Save,
+    SendReply,
+    Tell,
+    TellAll,
+)
 from pipeline_router.deployments import Deployments
 from pipeline_router.digests import Digests
 from pipeline_router.dispatch import Dispatcher
 from pipeline_router.events import (
+    AuditRead,
     ConfigRead,
+    ConfigUnusable,
     Event,
     KeysRead,
     Minted,
@@ -44,6 +60,7 @@ from pipeline_router.events import (
 )
 from pipeline_router.model import Work, Worker
 from pipeline_router.operations import Operations
+from pipeline_router.refusals import Refusal
 from pipeline_router.roles import why_not
 from pipeline_router.sessions import Sessions
 
@@ -123,6 +140,8 @@ class RouterCore:
             Saved: self._saved,
             ReloadAsked: self._reload_asked,
             ConfigRead: self._config_read,
+            ConfigUnusable: self._config_unusable,
+            AuditRead: self._audit_read,
             KeysRead: self._keys_read,
             TurnedAway: self._turned_away,
             Minted: self._minted,
@@ -259,6 +278,7 @@ class RouterCore:
             self._out.append(Note("error", "configuration not saved: %s", (event.error,)))
         if event.config is not None:
             self._out.append(Note("info", "configuration read again: it was changed meanwhile"))
+            self._out.append(audit.of_config(ConfigRead(event.config)))
             self._adopt(event.config)
             concerned = self.dispatcher.schedulers
         if concerned:
@@ -269,10 +289,23 @@ class RouterCore:
         self._out.append(Reload())
 
     def _config_read(self, event: ConfigRead, now: float) -> None:
+        self._out.append(audit.of_config(event))
         self._adopt(event.config)
         self.sessions.configure(self.dispatcher.schedulers)
 
+    def _config_unusable(self, event: ConfigUnusable, now: float) -> None:
+        self._out.append(audit.of_config(event))
+
+    def _audit_read(self, event: AuditRead, now: float) -> None:
+        if event.error:
+            reply = Refusal(status.SETUP_FAILED, event.error).reply()
+        else:
+            reply = answer(Audit(event.entries))
+        self._out.append(SendReply(event.envelope, reply))
+
     def _keys_read(self, event: KeysRead, now: float) -> None:
+        if event.added or event.revoked or event.rekeyed:
+            self._out.append(audit.of_keys(event))
         if event.rekeyed:
             self._rekeyed_until = now + self.dispatcher.options.liveness_s
             self._admission.refuses_from = max(self._admission.refuses_from, self._rekeyed_until)

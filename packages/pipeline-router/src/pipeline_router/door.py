@@ -17,6 +17,7 @@ from pipeline_router.events import KeysRead, TurnedAway
 from pipeline_router.gate import Gate
 from pipeline_router.keys import RouterKeys
 from pipeline_router.keys_file import read_router_file
+from pipeline_router.principals import Principals
 from pipeline_router.sockets import FrontEnd, WorkerLink
 
 LOOK_S = 0.2
@@ -107,10 +108,16 @@ class Door:
             _log.error("keys not read again, the last good ones stay: %s", error)
             return
         rekeyed = keys.router[0].secret != self._read.router[0].secret
+        before, principals = self._read.principals(), keys.principals()
         self._read = keys
-        principals = keys.principals()
+        added = _names(principals, before)
         _log.info("keys read again; good ones: %d", len(principals))
-        self._post(KeysRead(principals, rekeyed))
+        self._post(KeysRead(principals, added, _names(before, principals), rekeyed))
+
+
+def _names(these: Principals, others: Principals) -> tuple[str, ...]:
+    """Name those that the others do not have, or have otherwise."""
+    return tuple(one.name for key, one in these.items() if others.get(key) != one)
 
 
 def _look(path: Path) -> tuple[int, int, int, int] | None:

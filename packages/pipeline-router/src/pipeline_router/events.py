@@ -7,6 +7,7 @@ from msgspec import Struct
 
 from pipeline_protocol.link import FromWorker, Hello, ToWorker
 from pipeline_protocol.requests import Request
+from pipeline_protocol.responses import AuditEntry
 from pipeline_protocol.settings import Credentials
 from pipeline_router.config import Config, Sts
 from pipeline_router.principals import Principals, Sender
@@ -79,10 +80,28 @@ class ConfigRead(Struct, frozen=True):
     config: Config
 
 
+class ConfigUnusable(Struct, frozen=True):
+    """The configuration file was read again, and is of no use: the last good one stays."""
+
+    error: str
+
+
+class AuditRead(Struct, frozen=True):
+    """The latest changes that the audit file has, the last one last."""
+
+    envelope: Envelope
+    entries: tuple[AuditEntry, ...] = ()
+    error: str = ""
+    """Why they could not be read."""
+
+
 class KeysRead(Struct, frozen=True):
     """Other keys are good from now on; from those that are not, nothing comes any more."""
 
     principals: Principals
+    added: tuple[str, ...] = ()
+    revoked: tuple[str, ...] = ()
+    """Names of keys; one that is changed is in both."""
     rekeyed: bool = False
     """Whether the router has another key itself, and all have to connect anew."""
 
@@ -121,6 +140,8 @@ Event = (
     | Saved
     | ReloadAsked
     | ConfigRead
+    | ConfigUnusable
+    | AuditRead
     | KeysRead
     | TurnedAway
     | Minted

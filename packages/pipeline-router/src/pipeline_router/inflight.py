@@ -35,6 +35,8 @@ class Inflight:
         self._by_key: dict[bytes, Work] = {}
         self._by_name: dict[Name, Work] = {}
         self._deadlines: list[tuple[float, int]] = []
+        self._of_owner: dict[str, int] = {}
+        """How many there are of each owner that has a quota."""
 
     def __len__(self) -> int:
         return len(self.works)
@@ -45,6 +47,8 @@ class Inflight:
         if work.name is not None:
             self._by_key[work.key] = work
             self._by_name[work.name] = work
+        if work.quota is not None:
+            self._of_owner[work.owner] = self._of_owner.get(work.owner, 0) + 1
         deadlines = self._deadlines
         if len(deadlines) > 4 * len(self.works) + 1024:
             deadlines[:] = [entry for entry in deadlines if entry[1] in self.works]
@@ -57,6 +61,14 @@ class Inflight:
         if work.name is not None:
             del self._by_key[work.key]
             del self._by_name[work.name]
+        if work.quota is not None:
+            self._of_owner[work.owner] -= 1
+            if not self._of_owner[work.owner]:
+                del self._of_owner[work.owner]
+
+    def of_owner(self, owner: str) -> int:
+        """Return how many requests an owner with a quota has in flight."""
+        return self._of_owner.get(owner, 0)
 
     def rename(self, work: Work, job: int) -> None:
         """Know it by the job that an earlier router gave it."""

@@ -18,11 +18,14 @@ import zmq
 
 from pipeline_protocol.codec import encode_link
 from pipeline_protocol.link import ToWorker
+from pipeline_router.audit_file import AuditFile
 from pipeline_router.commands import (
+    FetchAudit,
     Finish,
     Mint,
     Note,
     Probe,
+    Record,
     Reload,
     Save,
     SendReply,
@@ -36,7 +39,9 @@ from pipeline_router.core import RouterCore
 from pipeline_router.credentials import Minter
 from pipeline_router.door import Door
 from pipeline_router.events import (
+    AuditRead,
     ConfigRead,
+    ConfigUnusable,
     Event,
     KeysRead,
     PeerGone,
@@ -103,6 +108,7 @@ class RouterLoop:
         front: FrontEnd,
         link: WorkerLink,
         file: ConfigFile,
+        audit: AuditFile,
         memory_max: int | None = None,
         door: Door | None = None,
     ) -> None:
@@ -111,6 +117,7 @@ class RouterLoop:
         self._front = front
         self._link = link
         self._file = file
+        self._audit = audit
         front.refused = link.refused = core.dispatcher.refused
         self._mailbox = Mailbox()
         self._helper = ThreadPoolExecutor(1, "configuration")
@@ -131,6 +138,8 @@ class RouterLoop:
             Reload: self._reload,
             Mint: self._mint,
             Note: self._note,
+            Record: self._record,
+            FetchAudit: self._fetch_audit,
             Finish: self._finish,
         }
 
@@ -265,6 +274,12 @@ class RouterLoop:
     def _note(self, command: Note) -> None:
         _log.log(_LEVELS[command.level], command.text, *command.arguments)
 
+    def _record(self, command: Record) -> None:
+        self._helper.submit(self._append, command)
+
+    def _fetch_audit(self, command: FetchAudit) -> None:
+        self._helper.submit(self._read_audit, command)
+
     def _finish(self, command: Finish) -> None:
         self._finished = True
 
@@ -284,9 +299,24 @@ class RouterLoop:
             config = self._file.reread()
         except (BadConfig, OSError) as error:
             _log.error("configuration not read again, the last good one stays: %s", error)
+            self._mailbox.post(ConfigUnusable(str(error)))
         else:
             _log.info("configuration read again")
             self._mailbox.post(ConfigRead(config))
+
+    def _append(self, command: Record) -> None:
+        try:
+            self._audit.append(command.entry)
+        except OSError as error:
+            _log.error("a change is not in the audit file: %s; it was: %s", error, command.entry)
+
+    def _read_audit(self, command: FetchAudit) -> None:
+        try:
+            entries = tuple(self._audit.latest(command.limit))
+            self._mailbox.post(AuditRead(command.envelope, entries))
+        except OSError as error:
+            why = f"the audit file cannot be read: {error}"
+            self._mailbox.post(AuditRead(command.envelope, error=why))
 
 
 _LEVELS = {"info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}

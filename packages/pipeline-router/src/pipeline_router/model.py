@@ -80,6 +80,8 @@ class Work(Struct, eq=False):
     order: int = 0
     state: State = State.WAITING
     worker: Worker | None = None
+    quota: int | None = None
+    """How many requests its owner may have in flight, if that is bounded."""
     inquiry: Inquiry | None = None
     """What the router itself wants to know by it; then nobody else is answered."""
     earlier: tuple[tuple[int, Process], ...] = ()

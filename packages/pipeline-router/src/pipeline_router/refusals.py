@@ -124,6 +124,16 @@ def crowded_out(scheduler: Scheduler, lane: Lane) -> Refusal:
     )
 
 
+def quota_used(owner: str, quota: int) -> Refusal:
+    """429: the owner has as many requests in flight as it may."""
+    return Refusal(
+        status.QUOTA_USED,
+        f"{owner!r} has {quota} requests in flight, which is its quota: send this one again when "
+        "one of them is answered",
+        Context(retry_after_s=RETRY_AFTER_S),
+    )
+
+
 def overdue(lane: Lane, worker: Worker | None) -> Refusal:
     """504, or 511 if it waited for a version that no worker has ready."""
     if worker is not None:

@@ -29,6 +29,8 @@ _HINTS = MappingProxyType(
         status.CLIENT_TIMED_OUT: "another router is named by --address or PIPELINE_ADDRESS",
         status.TIMED_OUT: "--execution-timeout asks for more, up to the track's ceiling",
         status.NO_WORKER: "`pipeline workers` shows who is there, `pipeline status` what waits",
+        status.QUOTA_USED: "`pipeline status` shows who has how many, "
+        "`pipeline-router keys add --quota` sets how many may be",
         status.DEADLINE_PASSED: "--timeout waits longer; `pipeline status` shows what is waiting",
         status.UNKNOWN_VERSION: "`pipeline versions TRACK` shows what there is, "
         "`pipeline deploy TRACK CHANNEL VERSION` deploys one",

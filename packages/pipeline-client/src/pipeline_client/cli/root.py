@@ -32,6 +32,7 @@ COMMANDS = MappingProxyType(
         "restart": "fleet",
         "forget-images": "fleet",
         "cancel": "fleet",
+        "audit": "audit",
         "ping": "fleet",
         "completion": "completion",
     }

@@ -11,6 +11,7 @@ from pipeline_client.cli.session import Session
 from pipeline_client.cli.values import Seconds, named
 from pipeline_client.cli.views.roster import (
     channel_lines,
+    client_lines,
     keeping_lines,
     roster_data,
     roster_lines,
@@ -48,8 +49,14 @@ def status(session: Session) -> None:
     lines = [router_line(str(session.address), pong), "", *channel_lines(channels)]
     if is_undecided:
         lines += ["", *keeping_lines(session.client.workers().workers)]
+    lines += client_lines(found.clients)
     lines += turned_away_lines(found.turned_away)
-    data = {"router": pong, "channels": channels, "turned_away": found.turned_away}
+    data = {
+        "router": pong,
+        "channels": channels,
+        "clients": found.clients,
+        "turned_away": found.turned_away,
+    }
     session.out.result(data, lines)
     if is_undecided:
         click.get_current_context().exit(exits.UNDECIDED)
