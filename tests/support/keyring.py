@@ -1,10 +1,22 @@
 """A router's file of keys and the files that it gives out, made by the command itself."""
 
 from pathlib import Path
+from typing import Any
 
+import zmq
 from click.testing import CliRunner
 
+from pipeline_protocol.keys import in_bytes, read_member_keys
 from pipeline_router.cli import main
+
+
+def show_key(socket: "zmq.Socket[Any]", file: Path | None) -> None:
+    """Have a socket that is not connected yet show the key of a file; without one, none."""
+    if file is not None:
+        keys = read_member_keys(file.read_bytes(), str(file))
+        socket.set(zmq.CURVE_PUBLICKEY, in_bytes(keys.public))
+        socket.set(zmq.CURVE_SECRETKEY, in_bytes(keys.secret))
+        socket.set(zmq.CURVE_SERVERKEY, in_bytes(keys.routers[0]))
 
 
 class Keyring:

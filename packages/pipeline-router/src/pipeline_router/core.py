@@ -185,10 +185,11 @@ class RouterCore:
     # --- clients
 
     def _requested(self, event: Requested, now: float) -> None:
-        refusal = None if event.sender is None else why_not(event.sender, event.request)
-        if refusal is not None:
-            self._operations.refuse(event, refusal)
-            return
+        if event.sender is not None:
+            refusal = why_not(event.sender, event.request)
+            if refusal is not None:
+                self._operations.refuse(event, refusal)
+                return
         served = SERVED.get(type(event.request))
         if served is not None:
             self._admission.accept(event, served, now)
@@ -204,7 +205,9 @@ class RouterCore:
             self._save_if_due()
             return
         worker = self.sessions.presence.at(event.peer)
-        if worker is None or not worker.is_with(event.sender):
+        if worker is None or (
+            worker.sender is not event.sender and not worker.is_with(event.sender)
+        ):
             error = "this router has no session with you: say hello"
             self._out.append(Tell(event.peer, Refused(RefusalReason.UNKNOWN_SESSION, error)))
             return

@@ -169,7 +169,7 @@ class RouterLoop:
         try:
             while not self._finished:
                 wake_at = min(self._core.wake_at(), self._guard.wake_at())
-                if not self._listens():
+                if self._door is not None and not self._listens():
                     wake_at = min(wake_at, monotonic() + LISTEN_AGAIN_S)
                 wait_s = wake_at - monotonic()
                 self._turn(dict(poller.poll(max(0, ceil(wait_s * 1000)))))

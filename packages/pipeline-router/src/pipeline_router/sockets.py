@@ -367,7 +367,7 @@ class FrontEnd(PeerSocket):
         account.sent += size
 
     def _read(self, peer: bytes) -> Requested | None:
-        receive = self._receive
+        receive, before = self._receive, self._before_frame
         frame = receive()
         account = self._accounts.get(peer) or self._account(peer, frame)
         sender = None
@@ -381,21 +381,21 @@ class FrontEnd(PeerSocket):
         envelope = [account.handle]
         while (part := frame.bytes) and frame.more:
             size = len(part)
-            account.read += size + self._before_frame
+            account.read += size + before
             envelope.append(part)
             if size > MAX_ENVELOPE_FRAME_BYTES or len(envelope) > MAX_ENVELOPE_FRAMES + 1:
                 self._skip_after(frame, account)
                 return None
             frame = receive()
         if not frame.more:
-            account.read += len(part) + self._before_frame
+            account.read += len(part) + before
             missing = "an empty frame before the JSON" if part else "a JSON frame"
             self._refuse(envelope, f"{missing} is missing")
             return None
         frame = receive()
         body = frame.bytes
         size = len(body)
-        account.read += size + 2 * self._before_frame
+        account.read += size + 2 * before
         if frame.more:
             self._skip_after(frame, account)
             self._refuse(envelope, "there are frames after the JSON")
@@ -426,6 +426,7 @@ class WorkerLink(PeerSocket):
     def messages(self, limit: int) -> Iterator[WorkerSaid | WorkerGarbled]:
         """Read what has come, up to a number of messages."""
         receive_peer, receive, accounts = self._receive_peer, self._receive, self._accounts
+        before = self._before_frame
         for _ in range(limit):
             try:
                 peer = receive_peer()
@@ -443,11 +444,11 @@ class WorkerLink(PeerSocket):
                     continue
             peer = account.handle
             header, body = frame.bytes, None
-            account.read += len(header) + self._before_frame
+            account.read += len(header) + before
             if frame.more:
                 frame = receive()
                 body = frame.bytes
-                account.read += len(body) + self._before_frame
+                account.read += len(body) + before
                 if frame.more:
                     self._skip_after(frame, account)
                     error = "a message has a header, and one body at most"
