@@ -8,6 +8,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from support.processes import BIN, Machine, Process, machine
 
 from pipeline_client import (
     AsyncPipelineClient,
+    CallerError,
     LimitError,
     PipelineClient,
     PipelineError,
@@ -183,16 +185,23 @@ def test_a_quota_is_used_up_and_the_client_asks_again(lab: KeyedLab) -> None:
     lab.keys.add("few", "client", "--quota", "1")
     lab.worker("worker-1")
     with lab.client("few", retries=None) as first, lab.client("few") as patient:
-        going = threading.Thread(target=lab.run, args=(first, "long", "sleep 2"))
-        going.start()
-        await_that(lambda: "few" in lab.command("status", keys="olga").stdout)
-        with pytest.raises(PlatformError, match="'few' has 1 requests in flight") as refused:
+        jobs = ThreadPoolExecutor(2)
+        long = jobs.submit(lab.run, first, "long", "sleep 60")
+        one = {"few": {"running": 1, "waiting": 0, "quota": 1}}
+
+        def in_flight() -> Any:
+            return json.loads(lab.command("status", "--json", keys="olga").stdout)["clients"]
+
+        await_that(lambda: in_flight() == one)
+        with pytest.raises(PlatformError, match="as its quota allows, 1:") as refused:
             lab.run(first, "refused")
         assert (refused.value.code, refused.value.retry_after_s) == (429, 1)
-        shown = json.loads(lab.command("status", "--json", keys="olga").stdout)
-        assert shown["clients"] == {"few": {"running": 1, "waiting": 0, "quota": 1}}
-        assert lab.run(patient, "later") == "worker-1", "when the first one has ended"
-        going.join()
+        assert in_flight() == one
+        later = jobs.submit(lab.run, patient, "later")
+        first.cancel("long")
+        with pytest.raises(CallerError):
+            long.result()
+        assert later.result() == "worker-1", "it asks again until there is room"
 
 
 def test_what_operators_do_is_recorded_and_shown(lab: KeyedLab) -> None:

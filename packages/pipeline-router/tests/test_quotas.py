@@ -23,7 +23,7 @@ def test_who_has_its_quota_in_flight_is_refused_in_words_and_told_when_to_ask_ag
     first, second = harness.ask("1", key=FEW), harness.ask("2", key=FEW)
     third = harness.ask("3", key=FEW)
     assert harness.code(third) == 429
-    assert "'few' has 2 requests in flight, which is its quota" in harness.error(third)
+    assert "'few' has as many requests in flight as its quota allows, 2:" in harness.error(third)
     assert harness.reply(third).context.retry_after_s == 1
     assert harness.code(harness.ask("4", key=MANY)) is None, "a quota is one client's"
     worker.finish()

@@ -128,8 +128,8 @@ def quota_used(owner: str, quota: int) -> Refusal:
     """429: the owner has as many requests in flight as it may."""
     return Refusal(
         status.QUOTA_USED,
-        f"{owner!r} has {quota} requests in flight, which is its quota: send this one again when "
-        "one of them is answered",
+        f"{owner!r} has as many requests in flight as its quota allows, {quota}: send this one "
+        "again when one of them is answered",
         Context(retry_after_s=RETRY_AFTER_S),
     )
 
