@@ -90,6 +90,7 @@ class Admission:
             now,
             now + min(timeout_s, dispatcher.options.max_timeout_s),
             key=key,
+            action=served.action,
             owner=owner,
             name=name,
             rank=_rank(request),
@@ -103,6 +104,8 @@ class Admission:
         elif not dispatcher.place(work, now):
             refusal = self._why_not_wait(scheduler, work, now)
             if refusal is not None:
+                if refusal.wants_slot:
+                    dispatcher.counters.lack(lane)
                 self._refuse(event.envelope, served, refusal)
                 return
             scheduler.put(work)
@@ -137,11 +140,13 @@ class Admission:
         if work is not None:
             if not work.attach(envelope):
                 self._refuse(envelope, served, refusals.TOO_MANY_SENDERS)
+                return True
         else:
             reply = dispatcher.stored.get(key, now)
             if reply is None:
                 return False
             self._out.append(SendReply(envelope, reply))
+        dispatcher.counters.repeated[served.channel] += 1
         return True
 
     def _admit(
@@ -178,6 +183,7 @@ class Admission:
 
     def _refuse(self, envelope: Envelope, served: Served, why: Refusal) -> None:
         self._dispatcher.refused.count(why.code, served.channel, why.error)
+        self._dispatcher.counters.answer(served.action, why.code)
         self._out.append(SendReply(envelope, why.reply()))
 
 

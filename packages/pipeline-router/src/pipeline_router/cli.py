@@ -6,6 +6,7 @@ import resource
 import secrets
 import signal
 import sys
+from collections.abc import Callable
 from functools import partial
 from importlib.metadata import version
 from ipaddress import ip_address
@@ -18,6 +19,7 @@ from typing import Any
 import click
 import zmq
 
+from pipeline_monitor.feed import Feed
 from pipeline_protocol.keys import BadKeys
 from pipeline_protocol.log_format import LogFormatter
 from pipeline_router.audit_file import AuditFile
@@ -31,6 +33,7 @@ from pipeline_router.keys import RouterKeys
 from pipeline_router.keys_cli import keys as keys_command
 from pipeline_router.keys_file import check_curve, read_router_file
 from pipeline_router.loop import RouterLoop
+from pipeline_router.monitor_options import open_monitor
 from pipeline_router.sockets import FrontEnd, WorkerLink
 
 YOUNG_OBJECTS = 50_000
@@ -132,6 +135,21 @@ class _RouterOrKeys(click.Command):
     metavar="SIZE",
     help="Memory that the router may take, as 512MiB; with more it ends, to be started again.",
 )
+@click.option(
+    "--monitor",
+    envvar="PIPELINE_MONITOR",
+    show_envvar=True,
+    metavar="HOST:PORT",
+    help="Where to serve /metrics, /healthz, /readyz and /status.json over HTTP; anything but "
+    "loopback needs --monitor-token, or --insecure.",
+)
+@click.option(
+    "--monitor-token",
+    type=click.Path(path_type=Path, dir_okay=False),
+    envvar="PIPELINE_MONITOR_TOKEN",
+    show_envvar=True,
+    help="File with a token: who asks the monitor has to show it (Authorization: Bearer).",
+)
 @click.version_option(package_name="pipeline-router")
 def main(
     config: Path,
@@ -144,6 +162,8 @@ def main(
     keys: Path | None,
     audit: Path | None,
     memory_max: int | None,
+    monitor: str | None,
+    monitor_token: Path | None,
 ) -> None:
     """Run the router on the configuration file CONFIG.
 
@@ -168,6 +188,7 @@ def main(
             memory_max=memory_max,
             keys=keys,
             audit=AuditFile(audit or Path(f"{config}.audit")),
+            open_monitor=partial(open_monitor, monitor, monitor_token, insecure=insecure),
         )
     except MemoryError:
         raise Failure("there is no memory left: start it again") from None
@@ -187,6 +208,7 @@ def _run(
     memory_max: int | None,
     keys: Path | None,
     audit: AuditFile,
+    open_monitor: Callable[[], Feed | None],
 ) -> None:
     router_keys = None if keys is None else _read_keys(keys)
     try:
@@ -208,7 +230,7 @@ def _run(
     # with keys, a thread for each: a thousand that shake hands at the front hold up no worker
     context: zmq.Context[zmq.Socket[bytes]] = zmq.Context(io_threads=1 if keys is None else 2)
     front, link = FrontEnd(context), WorkerLink(context)
-    door = None
+    door = feed = None
     try:
         if keys is not None and router_keys is not None:
             door = Door(keys, router_keys, context, front, link)
@@ -223,8 +245,10 @@ def _run(
             force_worker_restart=force_worker_restart,
             installation=file.installation,
             version=version("pipeline-router"),
+            with_keys=keys is not None,
         )
-        loop = RouterLoop(core, front, link, file, audit, memory_max, door)
+        feed = open_monitor()
+        loop = RouterLoop(core, front, link, file, audit, memory_max, door, feed)
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: loop.stop())
         signal.signal(signal.SIGHUP, lambda *_: loop.reload())
@@ -238,6 +262,8 @@ def _run(
         gc.set_threshold(YOUNG_OBJECTS)
         whole = loop.run()
     finally:
+        if feed is not None:
+            feed.close()
         if door is not None:
             door.close()
         front.close()

@@ -8,6 +8,7 @@ What happened comes in as `events`, what is to be done goes out as `commands`. W
 from collections.abc import Callable, Iterable
 from typing import Any
 
+from pipeline_monitor.snapshot import Snapshot
 from pipeline_protocol import status
 from pipeline_protocol.codec import answer
 from pipeline_protocol.link import (
@@ -22,6 +23,7 @@ from pipeline_protocol.link import (
     Versions,
     WorkerHeartbeat,
 )
+from pipeline_protocol.requests import ReadAudit
 from pipeline_protocol.responses import Audit
 from pipeline_router import audit
 from pipeline_router import config as configuration
@@ -59,7 +61,8 @@ from pipeline_router.events import (
     WorkerSaid,
 )
 from pipeline_router.model import Work, Worker
-from pipeline_router.operations import Operations
+from pipeline_router.observer import Observer
+from pipeline_router.operations import Operations, action_of
 from pipeline_router.refusals import Refusal
 from pipeline_router.roles import why_not
 from pipeline_router.sessions import Sessions
@@ -92,6 +95,7 @@ class RouterCore:
         force_worker_restart: bool = False,
         installation: str = "",
         version: str = "",
+        with_keys: bool = False,
     ) -> None:
         self._out: list[Command] = []
         self._epoch = epoch
@@ -127,6 +131,10 @@ class RouterCore:
             version=version,
             now=now,
         )
+        self._observer = Observer(
+            self.dispatcher, self.sessions, self.deployments, self._operations, version, now
+        )
+        self._with_keys = with_keys
         if config.roles:
             self._out.append(Mint(config.roles))
         for channel in versions:
@@ -155,6 +163,10 @@ class RouterCore:
             Versions: self._versions,
             Goodbye: self._goodbye,
         }
+
+    def snapshot(self, now: float, lag_s: float) -> Snapshot:
+        """Return what is to be shown of the router; `lag_s` is the loop's own figure."""
+        return self._observer.look(now, lag_s, with_keys=self._with_keys)
 
     def handle(self, event: Event, now: float) -> list[Command]:
         """Take in what happened; return what is to be done, in this order."""
@@ -274,6 +286,7 @@ class RouterCore:
 
     def _saved(self, event: Saved, now: float) -> None:
         concerned: Iterable[str] = ()
+        self.dispatcher.counters.saves.note(event.error or "", now)
         if event.error is None:
             concerned = self._operations.saved(now)
         else:
@@ -292,18 +305,21 @@ class RouterCore:
         self._out.append(Reload())
 
     def _config_read(self, event: ConfigRead, now: float) -> None:
+        self.dispatcher.counters.reloads.note("", now)
         self._out.append(audit.of_config(event))
         self._adopt(event.config)
         self.sessions.configure(self.dispatcher.schedulers)
 
     def _config_unusable(self, event: ConfigUnusable, now: float) -> None:
+        self.dispatcher.counters.reloads.note(event.error, now)
         self._out.append(audit.of_config(event))
 
     def _audit_read(self, event: AuditRead, now: float) -> None:
         if event.error:
-            reply = Refusal(status.SETUP_FAILED, event.error).reply()
+            code, reply = status.SETUP_FAILED, Refusal(status.SETUP_FAILED, event.error).reply()
         else:
-            reply = answer(Audit(event.entries))
+            code, reply = status.OK, answer(Audit(event.entries))
+        self.dispatcher.counters.answer(action_of(ReadAudit), code)
         self._out.append(SendReply(event.envelope, reply))
 
     def _keys_read(self, event: KeysRead, now: float) -> None:

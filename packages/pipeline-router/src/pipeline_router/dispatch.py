@@ -8,6 +8,7 @@ from pipeline_protocol.status import STATUSES
 from pipeline_router import refusals
 from pipeline_router.commands import Command, SendReply, Tell
 from pipeline_router.config import RouterOptions
+from pipeline_router.counters import Counters
 from pipeline_router.inflight import Inflight
 from pipeline_router.model import Inquiry, Lane, Orphan, State, Work, Worker
 from pipeline_router.refusal_log import RefusalLog
@@ -38,6 +39,7 @@ class Dispatcher:
         self.open = False
         """Whether jobs are sent to workers."""
         self.stopping = False
+        self.counters = Counters()
         self.refused = RefusalLog()
         """Who was refused what, for the log."""
         self._out = out
@@ -101,6 +103,9 @@ class Dispatcher:
         work.attempt += 1
         worker.running[work.job, work.attempt] = work
         worker.alone = work.alone
+        work.sent = now
+        if work.attempt == 1:
+            self.counters.queued[worker.channel][work.rank].observe(now - work.accepted)
         self.schedulers[worker.channel].use(worker, work.owner)
         job = Job(
             work.job,
@@ -116,7 +121,7 @@ class Dispatcher:
         """Know that a worker runs it already."""
         work.worker = worker
         work.state = State.RUNNING
-        work.attempt = attempt
+        work.attempt, work.sent = attempt, None
         worker.running[work.job, attempt] = work
         worker.alone = worker.alone or work.alone
 
@@ -148,6 +153,8 @@ class Dispatcher:
         had_slot = fence in running
         held = running.pop(fence) if had_slot else None
         if isinstance(held, Work):
+            if held.sent is not None:
+                self.counters.ran[worker.channel][held.rank].observe(now - held.sent)
             self._answer(held, message.code, body, now)
         elif held is None:
             self._late(worker, message, body, now)
@@ -204,6 +211,7 @@ class Dispatcher:
                 if held.lost >= self.options.max_attempts:
                     self._refuse(held, refusals.worker_lost(held.lost, worker, attempt))
                 else:
+                    self.counters.sent_again[worker.channel] += 1
                     self.again(held, now)
             elif held is not None:
                 self.orphans.pop(held.key, None)
@@ -247,6 +255,7 @@ class Dispatcher:
             self._out.append(Tell(worker.peer, CancelJob(*fence)))
 
     def _answer(self, work: Work, code: int, body: bytes, now: float) -> None:
+        self.counters.end(work, code)
         self._close(work, body)
         if work.inquiry is not None:
             self.answers.append((work.inquiry, body))
@@ -256,6 +265,9 @@ class Dispatcher:
     def _refuse(self, work: Work, why: Refusal) -> None:
         if work.inquiry is None and why is not refusals.TAKEN_BACK:
             self.refused.count(why.code, work.lane.channel, why.error)
+        if why.wants_slot and work.inquiry is None:
+            self.counters.lack(work.lane)
+        self.counters.end(work, why.code)
         self._close(work, why.reply())
 
     def _close(self, work: Work, body: bytes) -> None:

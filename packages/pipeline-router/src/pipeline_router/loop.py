@@ -10,12 +10,13 @@ from collections import deque
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from math import ceil
+from math import ceil, inf
 from time import monotonic
 from typing import Any
 
 import zmq
 
+from pipeline_monitor.feed import Feed
 from pipeline_protocol.codec import encode_link
 from pipeline_protocol.link import ToWorker
 from pipeline_router.audit_file import AuditFile
@@ -52,12 +53,15 @@ from pipeline_router.events import (
     Tick,
 )
 from pipeline_router.guard import MemoryGuard
+from pipeline_router.lag import Lag
 from pipeline_router.sockets import FrontEnd, WorkerLink
 
 MESSAGES_A_TURN = 300
 """Read from one socket before the other has its turn."""
 LISTEN_AGAIN_S = 0.005
 """Until a port that was let go is tried again."""
+SNAPSHOT_S = 1.0
+"""Between what the monitor is shown."""
 CLOSE_LINGER_MS = 1000
 """That the last replies may take to leave."""
 
@@ -111,8 +115,9 @@ class RouterLoop:
         audit: AuditFile,
         memory_max: int | None = None,
         door: Door | None = None,
+        monitor: Feed | None = None,
     ) -> None:
-        """Without a door, there are no keys."""
+        """Without a door, there are no keys; without a monitor, nobody looks."""
         self._core = core
         self._front = front
         self._link = link
@@ -129,6 +134,9 @@ class RouterLoop:
         self._door = door
         if door is not None:
             door.report_to(self._mailbox.post)
+        self._monitor = monitor
+        self._snapshot_at = monotonic() if monitor is not None else inf
+        self._lag = Lag()
         self._gone: dict[bytes, list[ToWorker]] = {}
         self._carry: dict[type, Callable[[Any], None]] = {
             Tell: self._tell,
@@ -168,7 +176,7 @@ class RouterLoop:
         poller.register(self._front.socket, zmq.POLLIN)
         try:
             while not self._finished:
-                wake_at = min(self._core.wake_at(), self._guard.wake_at())
+                wake_at = min(self._core.wake_at(), self._guard.wake_at(), self._snapshot_at)
                 if self._door is not None and not self._listens():
                     wake_at = min(wake_at, monotonic() + LISTEN_AGAIN_S)
                 wait_s = wake_at - monotonic()
@@ -177,6 +185,8 @@ class RouterLoop:
             for minter in self._minters.values():
                 minter.close()
             self._helper.shutdown()
+            if self._monitor is not None:
+                self._monitor.close()
             if self._door is not None:
                 self._door.close()
             self._front.close(CLOSE_LINGER_MS)
@@ -187,7 +197,7 @@ class RouterLoop:
 
     def _turn(self, ready: dict[Any, int]) -> None:
         take_in = self._core.take_in
-        now = monotonic()
+        now = began = monotonic()
         if self._mailbox.reader in ready:
             for event in self._mailbox.take():
                 if type(event) is KeysRead and self._door is not None:
@@ -208,6 +218,17 @@ class RouterLoop:
         while self._events or self._gone:
             self._tell_the_core(now)
             self._carry_out()
+        ended = monotonic()
+        if ended - began > self._lag.longest:
+            self._lag.longest = ended - began
+        if ended >= self._snapshot_at:
+            self._show(ended)
+
+    def _show(self, now: float) -> None:
+        """Hand the monitor a snapshot; it drops one that comes too soon for it."""
+        self._snapshot_at = now + SNAPSHOT_S
+        if self._monitor is not None:
+            self._monitor.offer(self._core.snapshot(now, self._lag.look()))
 
     def _listens(self) -> bool:
         """Have both sockets listen; a port is free a moment after it was let go."""

@@ -68,6 +68,7 @@ class Work(Struct, eq=False):
     accepted: float
     deadline: float
     key: bytes = b""
+    action: str = ""
     owner: str = ""
     """Who asked: a connection, or with keys whose key it is; work is taken in turn by it."""
     name: Name | None = None
@@ -75,6 +76,8 @@ class Work(Struct, eq=False):
     """Its place among the `RANKS`."""
     progress: bool = False
     attempt: int = 0
+    sent: float | None = None
+    """When its latest attempt was sent; None: it was not, or by an earlier router."""
     lost: int = 0
     alone: bool = False
     order: int = 0
@@ -114,6 +117,8 @@ class Work(Struct, eq=False):
 
 
 RANKS = 4
+RANK_NAMES = ("interactive_again", "interactive", "background_again", "background")
+"""How people are told them."""
 INTERACTIVE, BACKGROUND = 1, 3
 """What goes first among the work that waits: retried work before other work of its priority."""
 RETRIED = (0, 0, 2, 2)

@@ -21,6 +21,7 @@ from pipeline_protocol.requests import (
     ForgetImages,
     Ping,
     ReadAudit,
+    Request,
     RestartWorkers,
     Role,
     UnloadContainerVersion,
@@ -82,12 +83,18 @@ class Operations:
         if isinstance(reply, Refusal):
             self.refuse(event, reply)
         elif reply is not None:
-            self._out.append(SendReply(event.envelope, answer(reply)))
+            self.reply(event, reply)
+
+    def reply(self, event: Requested, response: object) -> None:
+        """Answer a request that is served."""
+        self._dispatcher.counters.answer(action_of(type(event.request)), status.OK)
+        self._out.append(SendReply(event.envelope, answer(response)))
 
     def refuse(self, event: Requested, why: Refusal) -> None:
         """Answer a request that is not served."""
-        action = str(event.request.__struct_config__.tag)
+        action = action_of(type(event.request))
         self._dispatcher.refused.count(why.code, action, why.error)
+        self._dispatcher.counters.answer(action, why.code)
         self._out.append(SendReply(event.envelope, why.reply()))
 
     # --- versions
@@ -107,6 +114,7 @@ class Operations:
             versions = tuple(self._deployments.of_track(channel, track))
             workers = sum(self._dispatcher.schedulers[channel].serving(track))
             done = WantedVersions(channel, track, versions, workers)
+            self._dispatcher.counters.answer(action_of(type(change.request)), status.OK)
             self._out.append(SendReply(change.envelope, answer(done)))
             listed = ", ".join(versions) or "nothing"
             self._note("%s of %s on %s: wanted now: %s", change.what, track, channel, listed)
@@ -120,6 +128,7 @@ class Operations:
             f"nothing was changed: the router could not save its configuration: {error}",
         )
         for change in self._deployments.not_saved():
+            self._dispatcher.counters.answer(action_of(type(change.request)), why.code)
             self._out.append(SendReply(change.envelope, why.reply()))
             self._out.append(audit.of_deployment(change, why.error))
 
@@ -163,10 +172,10 @@ class Operations:
                     one.worker.channel == name for one in self._sessions.presence.missing.values()
                 ),
             )
-        clients = {} if event.sender is None else self._clients()
+        clients = {} if event.sender is None else self.clients()
         return WorkerStatus(channels, clients, dict(self.turned_away))
 
-    def _clients(self) -> dict[str, ClientStatus]:
+    def clients(self) -> dict[str, ClientStatus]:
         """Return what of each client is in flight, those with the most first."""
         counts: dict[str, list[int]] = {}
         quotas: dict[str, int | None] = {}
@@ -185,7 +194,7 @@ class Operations:
         missing = sorted(presence.missing.values(), key=lambda one: one.worker.identity)
         return Workers(
             tuple(_describe(worker, now) for worker in sorted(presence)),
-            tuple(_describe_missing(one, now) for one in missing),
+            tuple(describe_missing(one, now) for one in missing),
         )
 
     def _ping(self, event: Requested, request: Ping, now: float) -> object:
@@ -321,6 +330,11 @@ HANDLERS: Final[dict[type, Handler]] = {
 """Request type to what answers it; None as an answer: later, when it is saved."""
 
 
+def action_of(request: type[Request]) -> str:
+    """Return what the action of a type of request is called."""
+    return str(request.__struct_config__.tag)
+
+
 def _describe(worker: Worker, now: float) -> WorkerDescription:
     return WorkerDescription(
         identity=worker.identity,
@@ -338,7 +352,8 @@ def _describe(worker: Worker, now: float) -> WorkerDescription:
     )
 
 
-def _describe_missing(one: Missing, now: float) -> MissingWorker:
+def describe_missing(one: Missing, now: float) -> MissingWorker:
+    """Say since when and why a worker is missing."""
     worker = one.worker
     return MissingWorker(
         identity=worker.identity,

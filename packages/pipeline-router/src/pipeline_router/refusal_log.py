@@ -9,12 +9,12 @@ EVERY_S = 10.0
 
 
 class _Kind:
-    """One kind of refusal, since its last line."""
+    """One kind of refusal: `count` since its last line, `times` since the start."""
 
-    __slots__ = ("count", "error", "last")
+    __slots__ = ("count", "error", "last", "times")
 
     def __init__(self) -> None:
-        self.count = 0
+        self.count = self.times = 0
         self.error = ""
         self.last: float | None = None
 
@@ -35,7 +35,13 @@ class RefusalLog:
         if kind is None:
             kind = self._kinds[what, where] = _Kind()
         kind.count += times
+        kind.times += times
         kind.error = error
+
+    def totals(self) -> Iterator[tuple[str, str, int]]:
+        """Go through all kinds since the start: what, where and how often."""
+        for (what, where), kind in self._kinds.items():
+            yield what, where, kind.times
 
     def due(self, now: float) -> Iterator[Note]:
         """Return the lines that are due."""

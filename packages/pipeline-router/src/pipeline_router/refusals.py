@@ -18,6 +18,8 @@ class Refusal(Struct, frozen=True):
     code: int
     error: str
     context: Context = Context()
+    wants_slot: bool = False
+    """Whether it would be served if there were more slots."""
 
     def reply(self) -> bytes:
         """Write it for the client."""
@@ -87,6 +89,7 @@ def no_possible_worker(scheduler: Scheduler, lane: Lane, address: str) -> Refusa
             f"no worker of {scheduler.channel} is there{track}: start one with "
             f"`pipeline-worker listen worker-1 {address}/{scheduler.channel} WORK_FOLDER`",
             _counts(scheduler, lane),
+            wants_slot=True,
         )
     if len(lane.failed) == serving:
         return Refusal(
@@ -104,6 +107,7 @@ def full(scheduler: Scheduler, lane: Lane, address: str, *, queue: int) -> Refus
             status.NOT_READY,
             f"{lane.version} of {lane.track} is still being prepared",
             _counts(scheduler, lane),
+            wants_slot=True,
         )
     waiting = f"and {scheduler.count} requests wait" if queue else "and none may wait"
     return Refusal(
@@ -111,6 +115,7 @@ def full(scheduler: Scheduler, lane: Lane, address: str, *, queue: int) -> Refus
         f"every suitable worker is busy {waiting}: try again in a moment, or start another with "
         f"`pipeline-worker listen NAME {address}/{scheduler.channel} WORK_FOLDER`",
         _counts(scheduler, lane),
+        wants_slot=True,
     )
 
 
@@ -121,6 +126,7 @@ def crowded_out(scheduler: Scheduler, lane: Lane) -> Refusal:
         f"{scheduler.count} requests wait, most of them by this client, and others need room, too: "
         "try again in a moment",
         _counts(scheduler, lane),
+        wants_slot=True,
     )
 
 
@@ -140,8 +146,9 @@ def overdue(lane: Lane, worker: Worker | None) -> Refusal:
         return Refusal(status.DEADLINE_PASSED, f"its deadline passed while it ran on {worker}")
     if not lane.ready:
         error = f"its deadline passed before a worker had {lane.version} of {lane.track} ready"
-        return Refusal(status.NOT_READY, error)
-    return Refusal(status.DEADLINE_PASSED, "its deadline passed while it waited for a worker")
+        return Refusal(status.NOT_READY, error, wants_slot=True)
+    error = "its deadline passed while it waited for a worker"
+    return Refusal(status.DEADLINE_PASSED, error, wants_slot=True)
 
 
 def worker_lost(times: int, worker: Worker, attempt: int) -> Refusal:

@@ -11,7 +11,7 @@ an owner's last turn only ever grow, so that what is out of date comes up too ea
 from collections.abc import Iterator
 
 from pipeline_protocol.link import Readiness
-from pipeline_router.model import Lane, Pool, Share, Work, Worker
+from pipeline_router.model import RANKS, Lane, Pool, Share, Work, Worker
 
 
 class Scheduler:
@@ -24,6 +24,10 @@ class Scheduler:
         """Of the waiting jobs."""
         self.bytes = 0
         """Of the waiting jobs' requests."""
+        self.ranks = [0] * RANKS
+        """Of the waiting jobs, how many there are of each rank."""
+        self.since: dict[int, float] = {}
+        """When each waiting job was accepted, by its place in the order of arrivals."""
         self.workers: set[Worker] = set()
         """All that are to be given jobs, now or when they are ready."""
         self.shares: dict[str, Share] = {}
@@ -129,6 +133,8 @@ class Scheduler:
         lane, rank = work.lane, work.rank
         lane.waiting += 1
         self.count += 1
+        self.ranks[rank] += 1
+        self.since[work.order] = work.accepted
         self.bytes += len(work.body)
         share = self.shares.get(work.owner)
         if share is None:
@@ -189,6 +195,8 @@ class Scheduler:
         if not lane.waiting:  # what waits here next has not waited yet
             lane.stranded_since = None
         self.count -= 1
+        self.ranks[work.rank] -= 1
+        del self.since[work.order]
         self.bytes -= len(work.body)
         share = self.shares[work.owner]
         share.remove(work)

@@ -267,6 +267,7 @@ class Sessions:
         if not worker.draining or worker.trouble:  # else it was to go
             self.presence.miss(worker, why, now)
         jobs = len(worker.running)
+        self._dispatcher.counters.lost[worker.channel] += 1
         self._dispatcher.lose(worker, now, suspect=True)
         self._note("warning", "%s is lost (%s); jobs: %d", worker, why, jobs)
 
