@@ -16,12 +16,15 @@ import sides
 from loads import Load
 from msgspec.structs import replace
 from rounds import Rounds
+from scraping import scraped
 from sides import Side
 
 MANY_WORKERS = 1000
 """Workers."""
 WAITING = 10_000
 IN_FLIGHT = 200
+SCRAPED_S = 4.0
+"""At least, of a load that is scraped every second."""
 QUEUE = 100
 """Under overload: the default."""
 OVERLOAD = 10
@@ -44,6 +47,20 @@ class Bench:
         self.rounds.add(f"{side.name} jobs_per_s", measured.jobs_per_s)
         self.rounds.add(f"{side.name} cpu_us_per_job", measured.cpu_us_per_job)
         self.rounds.add(f"{side.name} rss_mb", measured.rss_mb)
+
+    def monitored(self, bare: Side, side: Side) -> None:
+        """The same beside a router whose monitor is scraped every second, in turn."""
+        load = Load(max(self._seconds, SCRAPED_S), self._warm_s)
+        sides_in_turn = [bare, side] if len(self.rounds.values["scrape_ms"]) % 2 else [side, bare]
+        with scraped(side):
+            measured = {one.name: load.on(one) for one in sides_in_turn}
+        without, beside = measured[bare.name], measured[side.name]
+        self.rounds.add("monitor_cpu_ratio", beside.cpu_us_per_job / without.cpu_us_per_job)
+        self.rounds.add("monitor_p99_ratio", beside.served.p99_ms / without.served.p99_ms)
+        with scraped(side) as scrapes:
+            Load(load.seconds, self._warm_s, workers=MANY_WORKERS, slots=1, rate=500).on(side)
+        self.rounds.add("scrape_ms", max(scrape.ms for scrape in scrapes))
+        self.rounds.add("monitor_rss_mb", max(scrape.rss_mb for scrape in scrapes))
 
     def round_trip(self, side: Side) -> None:
         """One job at a time."""
@@ -101,11 +118,13 @@ class Bench:
         """Measure everything, that many times; return what each side guarantees."""
         with ExitStack() as stack:
             router = stack.enter_context(sides.router(self._folder))
+            watched = stack.enter_context(sides.router(self._folder, "watched", monitored=True))
             crowded = stack.enter_context(sides.router(self._folder, "overloaded", queue=QUEUE))
             guarantees = {router.name: router.guarantees}
             for number in range(rounds):
                 say(f"round {number + 1} of {rounds}")
                 self.throughput(router)
+                self.monitored(router, watched)
                 for start in (sides.forwarder, sides.proxy, sides.broker):
                     with start(self._folder) as bare:
                         self.throughput(bare)
@@ -140,6 +159,10 @@ TARGETS = {
     "goodput": ("jobs/s then, over what the workers can", "at least 0.9"),
     "rss_mb_1000_workers": ("router's memory with 1,000 workers, MB", "below 100"),
     "rss_mb_replies_stored": ("the same when the store of replies is full", "below 100"),
+    "monitor_cpu_ratio": ("CPU a job with the monitor scraped every second", "at most 1.03"),
+    "monitor_p99_ratio": ("p99 then, over that without", "at most 1.1"),
+    "scrape_ms": ("the slowest scrape, 1,000 workers, ms", "below 100"),
+    "monitor_rss_mb": ("memory of the monitor's process then, MB", "below 60"),
     "router rss_mb": ("router's memory after the most jobs, MB", "-"),
 }
 

@@ -11,10 +11,12 @@ from compiled import HERE, compiled
 from msgspec import Struct
 from msgspec.structs import replace
 from support.bare import say
+from support.monitors import Asked
 from support.processes import Process
 from words import CHANNEL, TRACK, VERSION
 
 PORTS = r"listening on (tcp://\S+) \(clients\), (tcp://\S+) \(workers\)"
+MONITOR = r"listening on http://\S+:(\d+) \(monitor\)"
 RULES = "one answer to each request by its deadline, whoever dies; refusal at once"
 NOTHING = "nothing: a crash anywhere loses jobs, unnoticed"
 OPENS_AFTER_S = 1.2
@@ -41,6 +43,8 @@ class Side(Struct, frozen=True):
     front: str
     link: str
     workers: Workers
+    monitor: Asked | None = None
+    """What shows its state over HTTP, where something does."""
     opens_at: float = 0.0
     """Before, by the monotonic clock, nothing is to be asked of it."""
 
@@ -74,11 +78,15 @@ def running(
 
 
 @contextmanager
-def router(folder: Path, name: str = "router", queue: int = 20_000) -> Iterator[Side]:
+def router(
+    folder: Path, name: str = "router", queue: int = 20_000, *, monitored: bool = False
+) -> Iterator[Side]:
     """Start a router that has a version deployed and dispatches."""
     config = folder / f"{name}.yml"
     config.write_text(f"router: {{queue: {queue}}}\n")
     command = ["pipeline-router", str(config), "--port", "0", "--link-port", "0"]
+    if monitored:
+        command += ["--monitor", "127.0.0.1:0"]
     with running(name, RULES, command, folder, Workers.LINK) as side:
         opens_at = time.monotonic() + OPENS_AFTER_S
         deploy = {
@@ -89,7 +97,8 @@ def router(folder: Path, name: str = "router", queue: int = 20_000) -> Iterator[
         }
         reply = say(side.front, deploy, 10)
         assert reply["status"]["code"] == 200, reply
-        yield replace(side, opens_at=opens_at)
+        monitor = Asked(int(side.process.wait_for(MONITOR, 10)[1])) if monitored else None
+        yield replace(side, opens_at=opens_at, monitor=monitor)
 
 
 def forwarder(folder: Path) -> AbstractContextManager[Side]:

@@ -1,12 +1,16 @@
 """Monitors: one of this process, and what any of them answers over bare sockets."""
 
+import os
 import socket
 import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
 
+from prometheus_client.parser import text_string_to_metric_families
+
 from pipeline_monitor.access import listen, listen_address
+from pipeline_monitor.exposition import write
 from pipeline_monitor.feed import Feed
 from pipeline_monitor.histogram import Histogram
 from pipeline_monitor.snapshot import MetricFamily, Snapshot, gauge, histogram_family
@@ -119,3 +123,19 @@ def until(true: Callable[[], bool], seconds: float = 20.0) -> None:
     while not true():
         assert time.monotonic() < deadline
         time.sleep(0.02)
+
+
+def samples(text: bytes) -> dict[str, dict[tuple[str, ...], float]]:
+    """Read a page of metrics: to each name its values, by its labels, ordered by their names."""
+    found: dict[str, dict[tuple[str, ...], float]] = {}
+    for family in text_string_to_metric_families(text.decode()):
+        for sample in family.samples:
+            labels = tuple(value for _, value in sorted(sample.labels.items()))
+            assert labels not in found.setdefault(sample.name, {}), (sample.name, labels)
+            found[sample.name][labels] = sample.value
+    return found
+
+
+def samples_of(one: Snapshot) -> dict[str, dict[tuple[str, ...], float]]:
+    """Read a snapshot as whoever scrapes it would."""
+    return samples(write(one, os.getpid()))

@@ -4,6 +4,7 @@ The model is a set of workers that really keep account of what they run, freeze,
 back, and clients that remember when they asked and what they were told.
 """
 
+import json
 from dataclasses import dataclass, field
 
 import msgspec
@@ -55,7 +56,7 @@ from pipeline_router.events import (
     Tick,
     WorkerSaid,
 )
-from pipeline_router.model import State, Work, Worker
+from pipeline_router.model import RANKS, State, Work, Worker
 from pipeline_router.principals import Principal, Sender
 from pipeline_router.roles import why_not_serve
 
@@ -464,6 +465,27 @@ class RouterMachine(RuleBasedStateMachine):
             model = self.peers.get(worker.peer)
             if model is not None and not model.frozen:
                 assert set(worker.running) == set(model.running)
+
+    @invariant()
+    def what_waits_is_counted(self) -> None:
+        works = self.core.dispatcher.inflight.works.values()
+        for name, scheduler in self.core.dispatcher.schedulers.items():
+            waiting = [
+                work for work in works if work.state is State.WAITING and work.lane.channel == name
+            ]
+            ranks = [sum(work.rank == rank for work in waiting) for rank in range(RANKS)]
+            assert scheduler.ranks == ranks
+            assert sorted(scheduler.since.values()) == sorted(work.accepted for work in waiting)
+
+    @invariant()
+    def what_is_shown_is_what_there_is(self) -> None:
+        shown = json.loads(self.core.snapshot(self.now, 0.0).status)
+        presence = list(self.core.sessions.presence)
+        for name, channel in shown["channels"].items():
+            own = [worker for worker in presence if worker.channel == name]
+            assert channel["running"] == sum(len(worker.running) for worker in own)
+            assert sum(channel["workers"].values()) == len(own)
+            assert all(track["demand_slots"] >= 0 for track in channel["tracks"].values())
 
     @invariant()
     def running_and_reserved_work_is_where_it_says(self) -> None:

@@ -3,7 +3,6 @@
 Nothing here is paid for by a job. A look costs what there is to see: workers, running jobs, lanes.
 """
 
-from collections import Counter
 from collections.abc import Iterator
 
 import msgspec
@@ -47,9 +46,9 @@ class _Slots(Struct):
     """A channel's slots as they are used now."""
 
     running: int = 0
-    by_track: Counter[str] = msgspec.field(default_factory=Counter)
-    reserved: list[Work] = msgspec.field(default_factory=list)
-    states: Counter[str] = msgspec.field(default_factory=Counter)
+    by_track: dict[str, int] = {}
+    reserved: list[Work] = []
+    states: dict[str, int] = {}
     slots: int = 0
     ready_slots: int = 0
 
@@ -195,7 +194,7 @@ def _laggards(scheduler: Scheduler, lane: Lane) -> Iterator[Laggard]:
 def _worker(worker: Worker, used: _Slots, now: float) -> WorkerState:
     """Describe a worker, and add it to its channel's account."""
     state = state_of(worker)
-    used.states[state] += 1
+    used.states[state] = used.states.get(state, 0) + 1
     used.running += len(worker.running)
     used.slots += worker.slots
     ready = 0 if worker.pool is None else len(worker.pool.lanes)
@@ -207,7 +206,7 @@ def _worker(worker: Worker, used: _Slots, now: float) -> WorkerState:
     for held in worker.running.values():
         track = held.lane.track if isinstance(held, Work) else ""
         running[track] = running.get(track, 0) + 1
-    used.by_track.update(running)
+        used.by_track[track] = used.by_track.get(track, 0) + 1
     return WorkerState(
         worker.identity,
         worker.channel,
@@ -238,28 +237,31 @@ def state_of(worker: Worker) -> str:
 def _channel(
     scheduler: Scheduler, used: _Slots, refused: dict[Scope, float], now: float
 ) -> ChannelState:
-    waiting, ranks = Counter[str](), list(scheduler.ranks)
+    waiting: dict[str, int] = {}
+    ranks = list(scheduler.ranks)
     for lane in scheduler.lanes.values():
-        waiting[lane.track] += lane.waiting
+        waiting[lane.track] = waiting.get(lane.track, 0) + lane.waiting
     for work in used.reserved:
-        waiting[work.lane.track] += 1
+        waiting[work.lane.track] = waiting.get(work.lane.track, 0) + 1
         ranks[work.rank] += 1
     lacked = {track: slots for (name, track), slots in refused.items() if name == scheduler.channel}
     ready = _ready_slots(scheduler)
     tracks = {}
     for track in sorted({*waiting, *used.by_track, *lacked, *ready}):
         slots = lacked.get(track, 0.0)
-        running = used.by_track[track]
-        demand = waiting[track] + running + slots
-        tracks[track] = TrackState(demand, waiting[track], running, slots, ready.get(track, 0))
-    accepted = [*scheduler.since.values(), *(work.accepted for work in used.reserved)]
+        running, waits = used.by_track.get(track, 0), waiting.get(track, 0)
+        demand = waits + running + slots
+        tracks[track] = TrackState(demand, waits, running, slots, ready.get(track, 0))
+    oldest = min(scheduler.since.values(), default=now)
+    for work in used.reserved:
+        oldest = min(oldest, work.accepted)
     return ChannelState(
-        workers=dict(used.states),
+        workers=used.states,
         slots=used.slots,
         ready_slots=used.ready_slots,
         running=used.running,
         waiting={RANK_NAMES[rank]: ranks[rank] for rank in range(RANKS)},
-        oldest_waiting_s=now - min(accepted) if accepted else 0.0,
+        oldest_waiting_s=now - oldest,
         demand_slots=sum(track.demand_slots for track in tracks.values()),
         tracks=tracks,
     )
