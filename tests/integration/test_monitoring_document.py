@@ -4,7 +4,7 @@ from msgspec.structs import fields
 from support.markdown import Document, codes
 from support.tracks import ROOT
 
-from pipeline_monitor.snapshot import Snapshot
+from pipeline_monitor.snapshot import HistogramFamily, MetricFamily, Snapshot
 from pipeline_router.config import Config
 from pipeline_router.core import RouterCore
 from pipeline_router.status_document import RouterStatus
@@ -21,7 +21,7 @@ def documented(column: str) -> dict[str, set[str]]:
 
 
 def shown(snapshot: Snapshot) -> dict[str, set[str]]:
-    metrics = [*snapshot.families, *snapshot.histograms]
+    metrics: list[MetricFamily | HistogramFamily] = [*snapshot.families, *snapshot.histograms]
     return {metric.name: set(metric.labels) for metric in metrics}
 
 

@@ -90,7 +90,7 @@ class Admission:
             now,
             now + min(timeout_s, dispatcher.options.max_timeout_s),
             key=key,
-            action=served.action,
+            answered=dispatcher.counters.answered[served.action],
             owner=owner,
             name=name,
             rank=_rank(request),

@@ -6,11 +6,10 @@ Every key is one of our own words, or a track that was deployed; so there are ne
 from collections.abc import Iterator
 from typing import Final
 
-from pipeline_monitor.histogram import Histogram
 from pipeline_protocol.channels import CHANNELS
 from pipeline_protocol.requests import ACTIONS
 from pipeline_protocol.status import STATUSES
-from pipeline_router.model import RANKS, Lane, Work
+from pipeline_router.model import Lane
 
 OTHER_CODE: Final = 0
 """For codes that the table of statuses has not: a worker may say any number."""
@@ -47,10 +46,6 @@ class Counters:
         """Answers by action, then by code; the same request's senders have one together."""
         self.repeated = dict.fromkeys(CHANNELS, 0)
         """Requests that were the same as one in flight, or answered lately."""
-        self.queued = {name: tuple(Histogram() for _ in range(RANKS)) for name in CHANNELS}
-        """Seconds from a job's acceptance to its first sending, by channel, then by rank."""
-        self.ran = {name: tuple(Histogram() for _ in range(RANKS)) for name in CHANNELS}
-        """Seconds from a job's sending to its result."""
         self.sent_again = dict.fromkeys(CHANNELS, 0)
         """Jobs whose worker was lost, or left, before it had ended them."""
         self.lost = dict.fromkeys(CHANNELS, 0)
@@ -64,17 +59,7 @@ class Counters:
 
     def answer(self, action: str, code: int, times: int = 1) -> None:
         """Count answers."""
-        codes = self.answered[action]
-        codes[code if code in codes else OTHER_CODE] += times
-
-    def end(self, work: Work, code: int) -> None:
-        """Count the answer of a request that was taken in; the router's own have none."""
-        if work.inquiry is None:
-            codes = self.answered[work.action]
-            try:
-                codes[code] += 1
-            except KeyError:
-                codes[OTHER_CODE] += 1
+        self.answered[action][code] += times
 
     def lack(self, lane: Lane) -> None:
         """Count a job that was refused because no slot was there for it."""

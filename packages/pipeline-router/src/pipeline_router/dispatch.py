@@ -1,14 +1,16 @@
 """Jobs to workers, results to clients: what becomes of every accepted request."""
 
+from bisect import bisect_left
 from collections.abc import Collection, Iterable
 
+from pipeline_monitor.histogram import SECONDS
 from pipeline_protocol.channels import CHANNELS
 from pipeline_protocol.link import CancelJob, Job, Result, ResultAck
 from pipeline_protocol.status import STATUSES
 from pipeline_router import refusals
 from pipeline_router.commands import Command, SendReply, Tell
 from pipeline_router.config import RouterOptions
-from pipeline_router.counters import Counters
+from pipeline_router.counters import OTHER_CODE, Counters
 from pipeline_router.inflight import Inflight
 from pipeline_router.model import Inquiry, Lane, Orphan, State, Work, Worker
 from pipeline_router.refusal_log import RefusalLog
@@ -105,7 +107,12 @@ class Dispatcher:
         worker.alone = work.alone
         work.sent = now
         if work.attempt == 1:
-            self.counters.queued[worker.channel][work.rank].observe(now - work.accepted)
+            cell = work.lane.queued[work.rank]
+            waited = now - work.accepted
+            if waited:
+                cell.observe(waited)
+            else:  # as it usually is: what remains is what every job pays
+                cell.counts[0] += 1
         self.schedulers[worker.channel].use(worker, work.owner)
         job = Job(
             work.job,
@@ -153,8 +160,11 @@ class Dispatcher:
         had_slot = fence in running
         held = running.pop(fence) if had_slot else None
         if isinstance(held, Work):
-            if held.sent is not None:
-                self.counters.ran[worker.channel][held.rank].observe(now - held.sent)
+            sent = held.sent
+            if sent is not None:  # not observe(): a call costs as much again
+                cell = held.lane.ran[held.rank]
+                cell.counts[bisect_left(SECONDS, now - sent)] += 1
+                cell.total += now - sent
             self._answer(held, message.code, body, now)
         elif held is None:
             self._late(worker, message, body, now)
@@ -255,8 +265,7 @@ class Dispatcher:
             self._out.append(Tell(worker.peer, CancelJob(*fence)))
 
     def _answer(self, work: Work, code: int, body: bytes, now: float) -> None:
-        self.counters.end(work, code)
-        self._close(work, body)
+        self._close(work, code, body)
         if work.inquiry is not None:
             self.answers.append((work.inquiry, body))
         if work.key and code in _STORED:
@@ -267,11 +276,14 @@ class Dispatcher:
             self.refused.count(why.code, work.lane.channel, why.error)
         if why.wants_slot and work.inquiry is None:
             self.counters.lack(work.lane)
-        self.counters.end(work, why.code)
-        self._close(work, why.reply())
+        self._close(work, why.code, why.reply())
 
-    def _close(self, work: Work, body: bytes) -> None:
+    def _close(self, work: Work, code: int, body: bytes) -> None:
         """Send the one terminal reply; nothing is known of the request any more."""
+        try:
+            work.answered[code] += 1
+        except KeyError:  # a worker may say any number; and the router's inquiries are not counted
+            work.answered[OTHER_CODE] = work.answered.get(OTHER_CODE, 0) + 1
         self.inflight.remove(work)
         for envelope in work.envelopes:
             self._out.append(SendReply(envelope, body))

@@ -17,6 +17,7 @@ from typing import Any
 import zmq
 
 from pipeline_monitor.feed import Feed
+from pipeline_monitor.lag import Lag
 from pipeline_protocol.codec import encode_link
 from pipeline_protocol.link import ToWorker
 from pipeline_router.audit_file import AuditFile
@@ -53,7 +54,6 @@ from pipeline_router.events import (
     Tick,
 )
 from pipeline_router.guard import MemoryGuard
-from pipeline_router.lag import Lag
 from pipeline_router.sockets import FrontEnd, WorkerLink
 
 MESSAGES_A_TURN = 300

@@ -4,11 +4,14 @@ Labels are channels, actions, codes, states, ranks and reasons, all of them ours
 that are deployed, or were when their jobs came.
 """
 
+from collections.abc import Mapping
 from typing import Final
 
+from pipeline_monitor.histogram import Histogram
 from pipeline_monitor.snapshot import HistogramFamily, Labels, MetricFamily, gauge, histogram_family
 from pipeline_router.counters import OTHER_CODE, Counters
 from pipeline_router.model import RANK_NAMES
+from pipeline_router.scheduler import Scheduler
 from pipeline_router.status_document import FileState, RouterStatus
 
 WORKER_STATES: Final = ("ready", "preparing", "restarting", "draining", "trouble")
@@ -21,8 +24,8 @@ def families(status: RouterStatus, counters: Counters) -> list[MetricFamily]:
     return [*_of_requests(status, counters), *_of_channels(status), *_of_router(status)]
 
 
-def histograms(counters: Counters) -> list[HistogramFamily]:
-    """Copy what is measured."""
+def histograms(schedulers: Mapping[str, Scheduler]) -> list[HistogramFamily]:
+    """Copy what is measured, by channel."""
     return [
         histogram_family(
             name,
@@ -30,19 +33,27 @@ def histograms(counters: Counters) -> list[HistogramFamily]:
             ("channel", "rank"),
             (
                 ((channel, RANK_NAMES[rank]), cell)
-                for channel, ranks in cells.items()
-                for rank, cell in enumerate(ranks)
+                for channel, scheduler in schedulers.items()
+                for rank, cell in enumerate(cells(scheduler))
             ),
         )
         for name, says, cells in (
             (
                 "pipeline_queue_seconds",
                 "From a job's acceptance to its first sending to a worker.",
-                counters.queued,
+                _queued,
             ),
-            ("pipeline_run_seconds", "From a job's sending to its result.", counters.ran),
+            ("pipeline_run_seconds", "From a job's sending to its result.", _ran),
         )
     ]
+
+
+def _queued(scheduler: Scheduler) -> tuple[Histogram, ...]:
+    return scheduler.queued
+
+
+def _ran(scheduler: Scheduler) -> tuple[Histogram, ...]:
+    return scheduler.ran
 
 
 def _of_requests(status: RouterStatus, counters: Counters) -> list[MetricFamily]:

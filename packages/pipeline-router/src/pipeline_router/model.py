@@ -24,6 +24,7 @@ from heapq import heappop, heappush, heapreplace
 
 from msgspec import Struct
 
+from pipeline_monitor.histogram import Histogram
 from pipeline_protocol.link import Hello, Readiness, VersionState
 from pipeline_router.events import Envelope
 from pipeline_router.principals import Sender, is_same
@@ -68,7 +69,8 @@ class Work(Struct, eq=False):
     accepted: float
     deadline: float
     key: bytes = b""
-    action: str = ""
+    answered: dict[int, int] = {}
+    """Where its answer is counted, by its code."""
     owner: str = ""
     """Who asked: a connection, or with keys whose key it is; work is taken in turn by it."""
     name: Name | None = None
@@ -248,6 +250,8 @@ class Lane:
         "channel",
         "failed",
         "generic",
+        "queued",
+        "ran",
         "scoped",
         "stranded_since",
         "track",
@@ -255,8 +259,18 @@ class Lane:
         "waiting",
     )
 
-    def __init__(self, channel: str, track: str, version: str) -> None:
+    def __init__(
+        self,
+        channel: str,
+        track: str,
+        version: str,
+        queued: tuple[Histogram, ...],
+        ran: tuple[Histogram, ...],
+    ) -> None:
         self.channel = channel
+        self.queued = queued
+        self.ran = ran
+        """Its channel's cells, by rank: here, they are at hand where each job passes."""
         self.track = track
         self.version = version
         self.waiting = 0

@@ -80,7 +80,7 @@ class Observer:
         counters = self._dispatcher.counters
         return Snapshot(
             families(status, counters),
-            histograms(counters),
+            histograms(self._dispatcher.schedulers),
             _encode(status),
             self._unready(status),
         )
@@ -101,7 +101,9 @@ class Observer:
         used: dict[str, _Slots] = {name: _Slots() for name in dispatcher.schedulers}
         workers = [_worker(worker, used[worker.channel], now) for worker in presence]
         self._refused.look(counters.lacked, now)
-        refused = self._refused.slots({n: _mean_s(cells) for n, cells in counters.ran.items()}, now)
+        refused = self._refused.slots(
+            {n: _mean_s(one.ran) for n, one in dispatcher.schedulers.items()}, now
+        )
         unready = self._unready_versions(now)
         answered: dict[str, dict[str, int]] = {}
         for action, code, times in counters.codes():

@@ -10,6 +10,7 @@ an owner's last turn only ever grow, so that what is out of date comes up too ea
 
 from collections.abc import Iterator
 
+from pipeline_monitor.histogram import Histogram
 from pipeline_protocol.link import Readiness
 from pipeline_router.model import RANKS, Lane, Pool, Share, Work, Worker
 
@@ -32,6 +33,10 @@ class Scheduler:
         """All that are to be given jobs, now or when they are ready."""
         self.shares: dict[str, Share] = {}
         """Owner to what waits of it; nobody's is empty."""
+        self.queued = tuple(Histogram() for _ in range(RANKS))
+        """Seconds from a job's acceptance to its first sending, by rank."""
+        self.ran = tuple(Histogram() for _ in range(RANKS))
+        """Seconds from a job's sending to its result, by rank."""
         self._pools: dict[tuple[bool, frozenset[Lane]], Pool] = {}
         self._generic: set[Worker] = set()
         self._scoped: dict[str, set[Worker]] = {}
@@ -117,7 +122,8 @@ class Scheduler:
 
     def want(self, track: str, version: str) -> Lane:
         """Have a lane for a version from now on."""
-        return self.lanes.setdefault((track, version), Lane(self.channel, track, version))
+        lane = Lane(self.channel, track, version, self.queued, self.ran)
+        return self.lanes.setdefault((track, version), lane)
 
     def unwant(self, lane: Lane) -> None:
         """Have no lane for a version any more; its jobs are the caller's to refuse before."""

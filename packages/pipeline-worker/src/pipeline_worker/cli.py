@@ -29,11 +29,14 @@ from pipeline_protocol.text import clean
 from pipeline_worker.bootstrap import Timeouts
 from pipeline_worker.commands import Leave, WorkerEnd
 from pipeline_worker.core import Mode, WorkerCore
+from pipeline_worker.counters import Counters
 from pipeline_worker.events import StopAsked
 from pipeline_worker.flavours import Means, open_flavour
 from pipeline_worker.host.workfolder import FolderInUse, WorkFolder
 from pipeline_worker.keys_file import read_keys
 from pipeline_worker.loop import WorkerLoop
+from pipeline_worker.monitoring import BadMonitor, Monitoring, open_feed
+from pipeline_worker.run_counters import RunCounters
 from pipeline_worker.sockets import RouterSockets
 
 _FOLDER = click.Path(file_okay=False, path_type=Path)
@@ -133,6 +136,26 @@ def main() -> None:
     help="How many containers to make ahead of their jobs.",
 )
 @click.option("--dryrun", is_flag=True, help="Say what would be prepared, and exit.")
+@click.option(
+    "--monitor",
+    envvar="PIPELINE_MONITOR",
+    show_envvar=True,
+    metavar="HOST:PORT",
+    help="Where to serve /metrics, /healthz, /readyz and /status.json over HTTP; anything but "
+    "loopback needs --monitor-token, or --insecure.",
+)
+@click.option(
+    "--monitor-token",
+    type=click.Path(path_type=Path, dir_okay=False),
+    envvar="PIPELINE_MONITOR_TOKEN",
+    show_envvar=True,
+    help="File with a token: who asks the monitor has to show it (Authorization: Bearer).",
+)
+@click.option(
+    "--insecure",
+    is_flag=True,
+    help="Let the monitor be asked off loopback by whoever reaches it.",
+)
 def listen(
     identity: str,
     address: WorkerAddress,
@@ -148,6 +171,9 @@ def listen(
     file_inputs: Path | None,
     warm: int | None,
     dryrun: bool,
+    monitor: str | None,
+    monitor_token: Path | None,
+    insecure: bool,
 ) -> NoReturn:
     """Prepare the wanted versions, then do jobs until told to stop.
 
@@ -164,6 +190,9 @@ def listen(
         wait,
         Means(host, inputs, base_images, git_credentials, builder, options, warm),
         keys,
+        monitor,
+        monitor_token,
+        insecure,
     )
     _work(start, work_folder)
 
@@ -200,6 +229,17 @@ class Start(msgspec.Struct, frozen=True):
     wait_s: float
     means: Means
     keys: Path | None = None
+    monitor: str | None = None
+    monitor_token: Path | None = None
+    insecure: bool = False
+
+
+class Shown(msgspec.Struct):
+    """What a process has to show of itself, through all its sessions."""
+
+    counters: Counters = msgspec.field(default_factory=Counters)
+    runs: RunCounters = msgspec.field(default_factory=RunCounters)
+    monitoring: Monitoring | None = None
 
 
 def _quit(why: str) -> NoReturn:
@@ -223,10 +263,20 @@ def _work(start: Start, path: Path) -> NoReturn:
     try:
         folder = WorkFolder(path, start.identity)
         tempfile.tempdir = str(folder.scratch())  # in /tmp, a killed worker's logins would stay
-        left = _session(start, folder)
-        while left.ending is WorkerEnd.RESTART:
-            logging.info("bootstrapping again")
-            left = _session(start, folder)
+        shown = Shown()
+        if start.monitor is not None:
+            feed = open_feed(start.monitor, start.monitor_token, insecure=start.insecure)
+            shown.monitoring = Monitoring(feed, shown.runs, folder.path)
+        try:
+            left = _session(start, folder, shown)
+            while left.ending is WorkerEnd.RESTART:
+                logging.info("bootstrapping again")
+                left = _session(start, folder, shown)
+        finally:
+            if shown.monitoring is not None:
+                shown.monitoring.close()
+    except BadMonitor as error:
+        raise click.UsageError(f"--monitor: {error}") from None
     except FolderInUse as error:
         _quit(str(error))
     except ContainersError as error:
@@ -258,11 +308,13 @@ def _timeouts(start: Start) -> Timeouts:
     return Timeouts(first_answer_s=start.wait_s, ask_again_s=ASK_AGAIN_WITH_KEYS_S)
 
 
-def _session(start: Start, folder: WorkFolder) -> Leave:
+def _session(start: Start, folder: WorkFolder, shown: Shown) -> Leave:
     """Bootstrap, and serve until the end or a restart."""
     address = start.address
     channel = address.channel
-    with open_flavour(channel, start.identity, start.slots, folder, start.means) as flavour:
+    with open_flavour(
+        channel, start.identity, start.slots, folder, start.means, shown.runs
+    ) as flavour:
         core = WorkerCore(
             start.identity,
             secrets.token_hex(8),
@@ -272,10 +324,16 @@ def _session(start: Start, folder: WorkFolder) -> Leave:
             _timeouts(start),
             flavour.host,
             flavour.memory,
+            shown.counters,
         )
         sockets = RouterSockets(address, partial(read_keys, start.keys) if start.keys else None)
         loop = WorkerLoop(
-            core, sockets, flavour.jobs, flavour.version_manager, flavour.health_checker
+            core,
+            sockets,
+            flavour.jobs,
+            flavour.version_manager,
+            flavour.health_checker,
+            shown.monitoring,
         )
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: loop.post(StopAsked()))

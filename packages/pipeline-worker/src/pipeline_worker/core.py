@@ -5,7 +5,7 @@ and serves. When the router falls silent it asks again, for as long as it lives,
 on: their results are held until some router acknowledges them.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from enum import Enum
 
 from pipeline_protocol.address import WorkerAddress
@@ -28,13 +28,16 @@ from pipeline_protocol.link import (
     RouterHeartbeat,
     ToWorker,
     Versions,
+    VersionState,
     Welcome,
     WorkerHeartbeat,
     mismatch,
 )
+from pipeline_protocol.settings import WantedVersion
 from pipeline_worker import commands as do
 from pipeline_worker import events
 from pipeline_worker.bootstrap import Bootstrap, Phase, Step, Timeouts
+from pipeline_worker.counters import Counters
 from pipeline_worker.host.health import DOUBTFUL, Health, Verdict
 from pipeline_worker.ledger import Ledger
 from pipeline_worker.versions.desired import DesiredVersions
@@ -64,6 +67,7 @@ class WorkerCore:
         timeouts: Timeouts | None = None,
         host: Mapping[str, str] | None = None,
         memory: Memory | None = None,
+        counters: Counters | None = None,
     ) -> None:
         """Begin; `host` says how its host runs jobs, for whoever asks the router.
 
@@ -82,6 +86,12 @@ class WorkerCore:
         self._remembered = memory or Memory()
         self.retention = Retention(self._remembered)
         self.health = Health()
+        self.counters = counters or Counters()
+        """What was done, by earlier sessions of the process too, if they are theirs."""
+        self.has_settled = False
+        """Whether every version that was wanted has been ready, or failed, since the start."""
+        self._preparing: dict[tuple[str, str], float] = {}
+        """Since when versions are being prepared."""
         self.epoch = 0
         self._router_protocol: int | None = None
         """As its front end said; None: another router may be behind the link by now."""
@@ -129,7 +139,7 @@ class WorkerCore:
                 out += self._beat(event.load, now)
             if further := self.desired.progress():
                 out.append(do.Send(Versions(further)))
-            out += map(do.Prepare, self.desired.due(now))
+            out += self._prepare(self.desired.due(now), now)
         if self.health.due(now):
             out.append(do.ProveHealth())
         return out + self._leave_if_idle(now)
@@ -260,12 +270,28 @@ class WorkerCore:
                 do.Leave(do.WorkerEnd.DONE),
             ]
         out: list[do.Command] = [do.Adopt(message.settings, message.credentials)]
-        out += map(do.Prepare, wanted.prepare)
+        out += self._prepare(wanted.prepare, now)
+        self.has_settled = self.has_settled or self.desired.settled()
         self.retention.want(self.desired.wanted())
         out.append(self._keep())
         if wanted.changed:
             out.append(do.Send(Versions(wanted.changed)))
         return [*out, *self._retained(now), *self._leave_if_idle(now)]
+
+    def _prepare(self, versions: Iterable[WantedVersion], now: float) -> Iterator[do.Command]:
+        for wanted in versions:
+            self._preparing[wanted.track, wanted.version] = now
+            yield do.Prepare(wanted)
+
+    def _measure(self, state: VersionState, now: float) -> None:
+        """Count the end of a version's preparing."""
+        if state.state is Readiness.PREPARING:
+            return
+        began = self._preparing.pop((state.track, state.version), None)
+        if state.state is Readiness.FAILED:
+            self.counters.unprepared += 1
+        elif began is not None:
+            self.counters.prepared.observe(now - began)
 
     def _keep(self) -> do.Command:
         return do.Keep(self.desired.wanted(), self.retention.digests())
@@ -303,7 +329,9 @@ class WorkerCore:
     # --- what happens here
 
     def _run_ended(self, event: events.RunEnded, now: float) -> list[do.Command]:
+        began = self.ledger.running[event.job, event.attempt].began
         self.ledger.finish(event.job, event.attempt, event.code, event.body, now)
+        self.counters.end(event.code, now - began)
         if event.code in DOUBTFUL:
             self.health.doubt()
         out: list[do.Command] = []
@@ -320,6 +348,8 @@ class WorkerCore:
         state = self.desired.moved(event.state, now)
         if state is None:
             return []
+        self._measure(state, now)
+        self.has_settled = self.has_settled or self.desired.settled()
         if state.state is Readiness.READY:
             self.retention.found(state.track, state.version, state.digest)
         out: list[do.Command] = []
@@ -332,6 +362,7 @@ class WorkerCore:
         return []
 
     def _health_proved(self, event: events.HealthProved, now: float) -> list[do.Command]:
+        self.counters.checks["failed" if event.problem else "well"] += 1
         verdict = self.health.proved(event.problem, now)
         if verdict is Verdict.WELL:
             # The router takes a worker that drained back as one that begins anew.

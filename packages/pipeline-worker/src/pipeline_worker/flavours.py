@@ -26,6 +26,7 @@ from pipeline_worker.host.cache import CacheKeeper
 from pipeline_worker.host.health_checker import HealthChecker
 from pipeline_worker.host.workfolder import WorkFolder
 from pipeline_worker.inputs.fetch import Inputs
+from pipeline_worker.run_counters import RunCounters
 from pipeline_worker.tool_jobs import ToolJobs
 from pipeline_worker.versions.check import ImageCheck
 from pipeline_worker.versions.manager import NoVersions, Preparer, VersionManager
@@ -70,7 +71,12 @@ class Flavour(Struct, frozen=True):
 
 @contextmanager
 def open_flavour(
-    channel: str, identity: str, slots: int, folder: WorkFolder, means: Means
+    channel: str,
+    identity: str,
+    slots: int,
+    folder: WorkFolder,
+    means: Means,
+    runs: RunCounters | None = None,
 ) -> Iterator[Flavour]:
     """Open what the channel's workers need; raises ContainersError if the host lacks something."""
     kind = CHANNELS[channel].tool_kind
@@ -130,7 +136,7 @@ def open_flavour(
         opened.callback(version_manager.close)
         inputs = Inputs(means.file_inputs)
         opened.callback(inputs.close)
-        jobs = ToolJobs(identity, TOOLS[kind], sandbox, version_manager, inputs)
+        jobs = ToolJobs(identity, TOOLS[kind], sandbox, version_manager, inputs, runs)
         yield Flavour(jobs, version_manager, health_checker, facts, memory)
 
 

@@ -17,6 +17,7 @@ class Running(Struct):
 
     key: bytes
     deadline: float
+    began: float
 
 
 class HeldReply(Struct):
@@ -42,7 +43,7 @@ class Ledger:
         key = (job.job, job.attempt)
         if key in self.running:
             return False
-        self.running[key] = Running(job.key, now + job.remaining_ms / 1000)
+        self.running[key] = Running(job.key, now + job.remaining_ms / 1000, now)
         return True
 
     def finish(self, job: int, attempt: int, code: int, body: bytes, now: float) -> None:

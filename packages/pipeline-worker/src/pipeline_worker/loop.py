@@ -10,6 +10,7 @@ from pipeline_worker.core import WorkerCore
 from pipeline_worker.events import Event, Tick
 from pipeline_worker.executor import Executor, Jobs
 from pipeline_worker.host.health_checker import HealthChecker
+from pipeline_worker.monitoring import Monitoring
 from pipeline_worker.sockets import RouterSockets
 from pipeline_worker.versions.manager import Preparer
 
@@ -52,10 +53,12 @@ class WorkerLoop:
         jobs: Jobs,
         version_manager: Preparer,
         health_checker: HealthChecker | None = None,
+        monitoring: Monitoring | None = None,
     ) -> None:
-        """Without a health checker, the host is taken to be well."""
+        """Without a health checker, the host is taken to be well; monitoring may be left out."""
         self._health_checker = health_checker or HealthChecker()
         self._core = core
+        self._monitoring = monitoring
         self._sockets = sockets
         self._jobs = jobs
         self._version_manager = version_manager
@@ -108,6 +111,8 @@ class WorkerLoop:
         for event in self._sockets.events():
             self._handle(event)
         self._take_posted()
+        if self._monitoring is not None:
+            self._monitoring.turned(self._core, now)
         if self._left is None:
             self._sockets.wait(self._next_tick - time.monotonic())
 

@@ -21,6 +21,7 @@ from pipeline_worker.executor import Assignment, Finished
 from pipeline_worker.inputs.deadline import InputCancelled, InputTimedOut, input_deadline
 from pipeline_worker.inputs.fetch import Inputs
 from pipeline_worker.inputs.quota import InputUnavailable, UnusableInput
+from pipeline_worker.run_counters import RunCounters
 from pipeline_worker.versions.manager import VersionManager
 
 _CODES = {
@@ -57,12 +58,14 @@ class ToolJobs:
         sandbox: Sandbox,
         version_manager: VersionManager,
         inputs: Inputs,
+        runs: RunCounters | None = None,
     ) -> None:
         self._worker = worker
         self._kind = kind
         self._sandbox = sandbox
         self._version_manager = version_manager
         self._inputs = inputs
+        self._runs = runs or RunCounters()
         self._settings = Settings()
 
     def adopt(self, settings: Settings, credentials: Credentials | None) -> None:
@@ -92,6 +95,7 @@ class ToolJobs:
                     cancelled=assignment.cancelled,
                 )
                 report = self._sandbox.run(run)
+                self._runs.note(report)
             except tuple(_INPUT_CODES) as error:
                 code = _INPUT_CODES[type(error)]
                 return code, refusal(code, str(error), context)
