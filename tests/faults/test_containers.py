@@ -11,6 +11,8 @@ from faults.lab import FaultLab
 from faults.waiting import await_that
 from support.images import Image, Layer
 from support.leftovers import find_leftovers
+from support.monitors import Asked as Monitor
+from support.monitors import samples
 from support.processes import Process, machine
 
 from pipeline_protocol import status
@@ -46,8 +48,8 @@ def lab(shared_folder: Path) -> Iterator[FaultLab]:
             lab.close()
 
 
-def start(lab: FaultLab, name: str, topics: str = "") -> Process:
-    worker = lab.own.worker(name, f"test_runners{topics}", "--slots", "2")
+def start(lab: FaultLab, name: str, topics: str = "", *options: str) -> Process:
+    worker = lab.own.worker(name, f"test_runners{topics}", "--slots", "2", *options)
     lab.await_ready(name)
     return worker
 
@@ -82,6 +84,40 @@ def test_a_container_that_is_killed_is_a_513_and_its_neighbour_is_not(lab: Fault
     group.wait()
     assert killed.reply.context.exit_status == 128 + signal.SIGKILL
     group.ask(request(lab, "true"))
+    lab.judge()
+
+
+def test_a_workers_monitor_shows_its_runs_and_goes_through_its_restart(lab: FaultLab) -> None:
+    worker = start(lab, "worker-1", "", "--monitor", "127.0.0.1:0")
+    monitor = Monitor(int(worker.wait_for(r"listening on http://\S+:(\d+) \(monitor\)")[1]))
+    await_that(lambda: monitor.code("/readyz") == 200, what="it serves")
+    group = lab.group()
+    for _ in range(3):
+        group.ask(request(lab, "true"))
+        group.wait()
+    group.ask(request(lab, "exit 1", codes=[status.TOOL_FAILED]))
+    group.wait()
+
+    def shown() -> dict[str, dict[tuple[str, ...], float]]:
+        return samples(monitor.body("/metrics"))
+
+    jobs = {("200",): 3.0, ("513",): 1.0}
+    await_that(lambda: shown().get("pipeline_worker_jobs_total") == jobs, what="its jobs")
+    found = shown()
+    assert found["pipeline_worker_runs_total"]["exited",] == 4
+    assert sum(found["pipeline_worker_containers_total"].values()) == 4
+    assert found["pipeline_worker_setup_seconds_count"][()] == 4
+    assert found["pipeline_worker_prepares_total"]["ready",] == 1
+    assert found["pipeline_worker_disk_free_bytes"][()] > 0
+    assert found["process_resident_memory_bytes"][()] > 10_000_000
+    lab.say({"action": "restart_workers"})
+    worker.wait_for("bootstrapping again")
+    lab.await_ready("worker-1")
+    group.ask(request(lab, "true"))
+    group.wait()
+    jobs = {("200",): 4.0, ("513",): 1.0}
+    await_that(lambda: shown().get("pipeline_worker_jobs_total") == jobs, what="its jobs again")
+    await_that(lambda: monitor.code("/readyz") == 200, what="it serves again")
     lab.judge()
 
 

@@ -182,9 +182,8 @@ def _laggards(scheduler: Scheduler, lane: Lane) -> Iterator[Laggard]:
         if known is None:
             yield Laggard(worker.identity, "unheard")
         else:
-            phase = "" if known.phase is None else str(known.phase)
-            reason = known.reason or ""
-            yield Laggard(worker.identity, str(known.state), known.percent or 0, phase, reason)
+            progress = (known.percent, str(known.phase))
+            yield Laggard(worker.identity, str(known.state), *progress, known.reason)
         found += 1
         if found == MOST_LAGGARDS:
             return

@@ -29,7 +29,7 @@ from pipeline_protocol.text import clean
 from pipeline_worker.bootstrap import Timeouts
 from pipeline_worker.commands import Leave, WorkerEnd
 from pipeline_worker.core import Mode, WorkerCore
-from pipeline_worker.counters import Counters
+from pipeline_worker.counters import WorkerCounters
 from pipeline_worker.events import StopAsked
 from pipeline_worker.flavours import Means, open_flavour
 from pipeline_worker.host.workfolder import FolderInUse, WorkFolder
@@ -237,7 +237,7 @@ class Start(msgspec.Struct, frozen=True):
 class Shown(msgspec.Struct):
     """What a process has to show of itself, through all its sessions."""
 
-    counters: Counters = msgspec.field(default_factory=Counters)
+    counters: WorkerCounters = msgspec.field(default_factory=WorkerCounters)
     runs: RunCounters = msgspec.field(default_factory=RunCounters)
     monitoring: Monitoring | None = None
 

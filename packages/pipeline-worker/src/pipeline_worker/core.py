@@ -37,7 +37,7 @@ from pipeline_protocol.settings import WantedVersion
 from pipeline_worker import commands as do
 from pipeline_worker import events
 from pipeline_worker.bootstrap import Bootstrap, Phase, Step, Timeouts
-from pipeline_worker.counters import Counters
+from pipeline_worker.counters import WorkerCounters
 from pipeline_worker.host.health import DOUBTFUL, Health, Verdict
 from pipeline_worker.ledger import Ledger
 from pipeline_worker.versions.desired import DesiredVersions
@@ -67,7 +67,7 @@ class WorkerCore:
         timeouts: Timeouts | None = None,
         host: Mapping[str, str] | None = None,
         memory: Memory | None = None,
-        counters: Counters | None = None,
+        counters: WorkerCounters | None = None,
     ) -> None:
         """Begin; `host` says how its host runs jobs, for whoever asks the router.
 
@@ -86,7 +86,7 @@ class WorkerCore:
         self._remembered = memory or Memory()
         self.retention = Retention(self._remembered)
         self.health = Health()
-        self.counters = counters or Counters()
+        self.counters = counters or WorkerCounters()
         """What was done, by earlier sessions of the process too, if they are theirs."""
         self.has_settled = False
         """Whether every version that was wanted has been ready, or failed, since the start."""

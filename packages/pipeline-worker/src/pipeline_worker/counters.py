@@ -8,7 +8,7 @@ from pipeline_protocol.status import STATUSES
 OTHER_CODE = 0
 
 
-class Counters:
+class WorkerCounters:
     """Of the loop's thread alone."""
 
     def __init__(self) -> None:

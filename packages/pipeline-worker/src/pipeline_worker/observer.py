@@ -22,6 +22,18 @@ _encode = msgspec.json.Encoder().encode
 _SHOWN = (Readiness.PREPARING, Readiness.READY, Readiness.FAILED)
 
 
+class ShownVersion(Struct, frozen=True, omit_defaults=True):
+    """How far a wanted version is."""
+
+    track: str
+    version: str
+    state: Readiness
+    digest: str = ""
+    reason: str = ""
+    percent: int = 0
+    phase: str = ""
+
+
 class WorkerStatusDocument(Struct, frozen=True):
     """What `/status.json` of a worker's monitor has."""
 
@@ -40,7 +52,7 @@ class WorkerStatusDocument(Struct, frozen=True):
     held: int
     """Results that no router has acknowledged."""
     loop_lag_s: float
-    versions: tuple[VersionState, ...]
+    versions: tuple[ShownVersion, ...]
     disk: Room | None
     host: dict[str, str]
 
@@ -59,7 +71,7 @@ def look(core: WorkerCore, runs: RunsSeen, room: Room | None, lag_s: float) -> S
         running=len(core.ledger.running),
         held=len(core.ledger.held),
         loop_lag_s=lag_s,
-        versions=core.desired.states(),
+        versions=tuple(map(_version, core.desired.states())),
         disk=room,
         host=core.host,
     )
@@ -68,6 +80,18 @@ def look(core: WorkerCore, runs: RunsSeen, room: Room | None, lag_s: float) -> S
         _histograms(core, runs),
         _encode(status),
         _unready(core, status),
+    )
+
+
+def _version(state: VersionState) -> ShownVersion:
+    return ShownVersion(
+        state.track,
+        state.version,
+        state.state,
+        state.digest or "",
+        state.reason,
+        state.percent,
+        str(state.phase),
     )
 
 
