@@ -8,6 +8,7 @@ import sys
 import time
 from pathlib import Path
 
+import pytest
 from support.monitors import OwnMonitor, resident_mb, snapshot, until
 from support.pace import paced
 
@@ -109,3 +110,22 @@ def test_closing_frees_the_port() -> None:
     with socket.socket() as other:
         other.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         other.bind(("127.0.0.1", own.port))
+
+
+def test_one_that_never_lives_is_tried_less_and_less_often(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """As on a host without processes left: a line of the log a second would fill the disk."""
+    monkeypatch.setattr(sys, "executable", "/nowhere/python")
+    monkeypatch.setattr(feeding, "PATIENCE_S", 0.2)
+    own = OwnMonitor()
+    try:
+        own.offer_only(snapshot())
+        began = time.monotonic()
+        until(lambda: len(own.said) == 4)
+        assert time.monotonic() - began >= 0.2 + 0.4 + 0.8
+        assert all("does not start" in line for line in own.said)
+        monkeypatch.undo()
+        own.show(snapshot(1))
+    finally:
+        own.close()

@@ -91,12 +91,10 @@ class Feed:
         try:
             if self._lives() and self._pipe is not None:
                 self._pipe.sendall(frame(snapshot))
-        except (OSError, ValueError) as error:
-            self._end()
-            self._log(logging.WARNING, f"the monitor's process takes nothing in: {error}")
-        except Exception:  # whatever it is, the next snapshot may go
-            self._end()
-            _log.exception("a snapshot could not be shown")
+        except OSError as error:
+            self._give_up(f"the monitor's process takes nothing in, or does not start: {error}")
+        except Exception as error:  # whatever it is, the next snapshot may go
+            self._give_up(f"a snapshot could not be shown: {error!r}")
 
     def _lives(self) -> bool:
         """Whether the process is there, after a start if it was not."""
@@ -106,17 +104,21 @@ class Feed:
             status = process.poll()
             if status is None:
                 return True
-            self._end()
-            if now - self._began >= LONG_S:
-                self._patience_s = PATIENCE_S
-            self._not_before = self._began + self._patience_s
-            self._patience_s = min(2 * self._patience_s, PATIENCE_MOST_S)
-            self._log(logging.WARNING, f"the monitor's process ended, status {status}")
+            self._give_up(f"the monitor's process ended, status {status}")
         if now < self._not_before:
             return False
-        self._start()
         self._began = now
+        self._start()
         return True
+
+    def _give_up(self, why: str) -> None:
+        """End the process, say so, and let another one be started, sooner or later."""
+        self._end()
+        if monotonic() - self._began >= LONG_S:
+            self._patience_s = PATIENCE_S
+        self._not_before = self._began + self._patience_s
+        self._patience_s = min(2 * self._patience_s, PATIENCE_MOST_S)
+        self._log(logging.WARNING, why)
 
     def _start(self) -> None:
         own, its = socket.socketpair()

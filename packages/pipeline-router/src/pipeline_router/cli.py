@@ -262,13 +262,13 @@ def _run(
         gc.set_threshold(YOUNG_OBJECTS)
         whole = loop.run()
     finally:
-        if feed is not None:
-            feed.close()
         if door is not None:
             door.close()
         front.close()
         link.close()
         context.term()
+        if feed is not None:
+            feed.close()
     if not whole:
         raise Failure("ended for want of memory: start it again")
     _log.info("stopped")

@@ -185,8 +185,6 @@ class RouterLoop:
             for minter in self._minters.values():
                 minter.close()
             self._helper.shutdown()
-            if self._monitor is not None:
-                self._monitor.close()
             if self._door is not None:
                 self._door.close()
             self._front.close(CLOSE_LINGER_MS)
