@@ -23,7 +23,7 @@ MANY_WORKERS = 1000
 """Workers."""
 WAITING = 10_000
 IN_FLIGHT = 200
-SCRAPED_S = 4.0
+SCRAPED_S = 2.5
 """At least, of a load that is scraped every second."""
 QUEUE = 100
 """Under overload: the default."""

@@ -3,6 +3,7 @@
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -28,19 +29,17 @@ def scraped(side: Side) -> Iterator[list[Scrape]]:
     assert monitor is not None
     over = threading.Event()
     scrapes: list[Scrape] = []
-    scraper = threading.Thread(target=_go_on, args=(side, monitor, over, scrapes))
-    scraper.start()
-    try:
-        yield scrapes
-    finally:
-        over.set()
-        scraper.join()
-    if not scrapes:
-        raise RuntimeError(f"{side.name}: its monitor was not seen")
+    with ThreadPoolExecutor(1) as thread:
+        scraper = thread.submit(_go_on, side, monitor, over, scrapes)
+        try:
+            yield scrapes
+        finally:
+            over.set()
+        scraper.result()
 
 
 def _go_on(side: Side, monitor: Asked, over: threading.Event, scrapes: list[Scrape]) -> None:
-    while not over.wait(EVERY_S):
+    while not (over.wait(EVERY_S) and scrapes):
         began = time.perf_counter()
         answer = monitor.get("/metrics")
         ms = (time.perf_counter() - began) * 1000

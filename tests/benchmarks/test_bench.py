@@ -20,6 +20,9 @@ KEYS = {
     "cpu_growth",
     "reject_ms_p50",
     "rss_mb_1000_workers",
+    "monitor_cpu_ratio",
+    "scrape_ms",
+    "monitor_rss_mb",
 }
 
 
@@ -59,3 +62,8 @@ def test_overload_is_refused_and_the_workers_stay_at_work(results: dict[str, Any
 
 def test_the_load_is_not_what_is_measured(results: dict[str, Any]) -> None:
     assert results["broker_jobs_per_s"] > 1.5 * results["jobs_per_s"]
+
+
+def test_a_monitor_is_hardly_felt(results: dict[str, Any]) -> None:
+    assert results["monitor_cpu_ratio"] < 1.5
+    assert results["monitor_rss_mb"] < 60

@@ -165,6 +165,7 @@ def test_ready_slots_are_shown_by_track(build: Any) -> None:
     shown = metrics(harness)["pipeline_ready_slots"]
     assert shown["test_runners", "ruby"] == 5
     assert shown["test_runners", "c"] == 6
+    assert runners(harness)["tracks"]["ruby"]["versions"] == {build.V1: 1, build.V2: 2}
 
 
 def test_a_lost_worker_is_missing_and_its_job_sent_again(harness: Any) -> None:

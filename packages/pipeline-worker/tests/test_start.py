@@ -1,6 +1,7 @@
 """What a worker says when it does not start."""
 
 import os
+import socket
 import subprocess
 import sys
 import tempfile
@@ -57,3 +58,36 @@ def test_where_the_host_lacks_nothing_the_reason_stands_alone(folder: WorkFolder
     start = Start("worker-1", address, 1, Mode.LISTEN, 1.0, Means(HostOptions()))
     error = ContainersError("the image store cannot be opened")
     assert explained(error, start, folder.path) == str(error)
+
+
+@pytest.mark.e2e
+@pytest.mark.parametrize(
+    ("monitor", "status", "words"),
+    [
+        ("0.0.0.0:0", 2, "--monitor-token"),
+        ("nonsense", 2, "no IP address and port"),
+        ("192.0.2.1:9101", 2, "only loopback"),
+        ("127.0.0.1:1", 1, "127.0.0.1:1 (monitor): "),
+    ],
+)
+def test_a_monitor_that_cannot_be_is_said_at_the_start(
+    monitor: str, status: int, words: str
+) -> None:
+    with tempfile.TemporaryDirectory(prefix="pipeline-test-") as place, socket.socket() as taken:
+        Path(place).chmod(0o755)
+        if monitor.endswith(":1"):  # a port that somebody has
+            taken.bind(("127.0.0.1", 0))
+            taken.listen()
+            port = taken.getsockname()[1]
+            monitor, words = f"127.0.0.1:{port}", words.replace(":1 ", f":{port} ")
+        command = [sys.executable, "-c", "from pipeline_worker.cli import main; main()"]
+        command += ["listen", "worker-1", "tcp://127.0.0.1:1/test_runners", f"{place}/work"]
+        ended = subprocess.run(
+            [*command, "--monitor", monitor],
+            capture_output=True,
+            text=True,
+            timeout=paced(60),
+            check=False,
+        )
+    assert ended.returncode == status
+    assert words in ended.stderr

@@ -239,8 +239,11 @@ def _channel(
     scheduler: Scheduler, used: _Slots, refused: dict[Scope, float], now: float
 ) -> ChannelState:
     waiting: dict[str, int] = {}
+    versions: dict[str, dict[str, int]] = {}
     ranks = list(scheduler.ranks)
     for lane in scheduler.lanes.values():
+        if lane.version:
+            versions.setdefault(lane.track, {})[lane.version] = lane.ready
         waiting[lane.track] = waiting.get(lane.track, 0) + lane.waiting
     for work in used.reserved:
         waiting[work.lane.track] = waiting.get(work.lane.track, 0) + 1
@@ -252,7 +255,9 @@ def _channel(
         slots = lacked.get(track, 0.0)
         running, waits = used.by_track.get(track, 0), waiting.get(track, 0)
         demand = waits + running + slots
-        tracks[track] = TrackState(demand, waits, running, slots, ready.get(track, 0))
+        tracks[track] = TrackState(
+            demand, waits, running, slots, ready.get(track, 0), versions.get(track, {})
+        )
     oldest = min(scheduler.since.values(), default=now)
     for work in used.reserved:
         oldest = min(oldest, work.accepted)

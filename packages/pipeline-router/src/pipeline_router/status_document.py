@@ -15,6 +15,8 @@ class TrackState(Struct, frozen=True, omit_defaults=True):
     refused_slots: float = 0.0
     ready_slots: int = 0
     """Of workers that have any of its wanted versions ready."""
+    versions: dict[str, int] = {}
+    """Each wanted version, and how many workers have it ready."""
 
 
 class ChannelState(Struct, frozen=True):
