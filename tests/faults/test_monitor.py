@@ -177,6 +177,29 @@ def test_with_keys_it_is_seen_who_has_how_much_in_flight(lab: FaultLab) -> None:
     lab.judge()
 
 
+def test_off_loopback_it_takes_a_token(lab: FaultLab) -> None:
+    file = lab.folder / "token"
+    file.write_text("a-token-of-some-length\n")
+    file.chmod(0o600)
+    router = lab.start_router("--monitor", "0.0.0.0:0", "--monitor-token", str(file))
+    monitor = Monitor(int(router.wait_for(r"listening on http://0.0.0.0:(\d+) \(monitor\)")[1]))
+    await_that(lambda: monitor.code("/healthz") == 200, what="a first snapshot")
+    assert monitor.code("/metrics") == monitor.code("/status.json") == 401
+    shown = "Authorization: Bearer a-token-of-some-length"
+    assert monitor.code("/metrics", shown, host="router.internal") == 200
+    environment = Path(f"/proc/{children(router.pid)[0]}/environ").read_bytes()
+    command = Path(f"/proc/{children(router.pid)[0]}/cmdline").read_bytes()
+    assert b"a-token" not in environment + command
+    assert "--insecure" not in router.output()
+
+
+def test_insecure_is_said_at_each_start(lab: FaultLab) -> None:
+    router = lab.start_router("--monitor", "0.0.0.0:0", "--insecure")
+    monitor = Monitor(int(router.wait_for(r"listening on http://0.0.0.0:(\d+) \(monitor\)")[1]))
+    await_that(lambda: monitor.code("/metrics", host="any.example") == 200, what="metrics")
+    router.wait_for("can read who works here")
+
+
 @pytest.mark.parametrize(
     ("options", "words"),
     [
