@@ -65,8 +65,7 @@ class OwnMonitor(Asked):
     def __init__(self, token: str = "") -> None:
         listener, setup = listen(listen_address("127.0.0.1:0"), token, insecure=False)
         super().__init__(listener.getsockname()[1])
-        self.said: list[str] = []
-        self.feed = Feed(listener, setup, lambda _, text: self.said.append(text))
+        self.feed = Feed(listener, setup)
         self._shown: Snapshot | None = None
         self._ended = threading.Event()
         self._feeder = threading.Thread(target=self._offer)

@@ -6,7 +6,6 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Callable
 from contextlib import suppress
 from queue import Empty, Full, Queue
 from time import monotonic
@@ -31,16 +30,10 @@ _log = logging.getLogger(__name__)
 class Feed:
     """Hands snapshots to a process, by a thread: whoever offers one never waits."""
 
-    def __init__(
-        self,
-        listener: socket.socket,
-        setup: Setup,
-        log: Callable[[int, str], None] = lambda level, text: _log.log(level, "%s", text),
-    ) -> None:
+    def __init__(self, listener: socket.socket, setup: Setup) -> None:
         """Take the listening socket over; it stays open while no process serves it."""
         self._listener = listener
         self._setup = setup
-        self._log = log
         self._offered: Queue[Snapshot | None] = Queue(1)
         self._process: subprocess.Popen[bytes] | None = None
         self._pipe: socket.socket | None = None
@@ -118,7 +111,7 @@ class Feed:
             self._patience_s = PATIENCE_S
         self._not_before = self._began + self._patience_s
         self._patience_s = min(2 * self._patience_s, PATIENCE_MOST_S)
-        self._log(logging.WARNING, why)
+        _log.warning("%s", why)
 
     def _start(self) -> None:
         own, its = socket.socketpair()

@@ -325,7 +325,8 @@ def _log_aside() -> QueueListener:
     writer.setFormatter(LogFormatter("%(asctime)s %(levelname)s %(message)s"))
     listener = QueueListener(queue, writer)
     listener.start()
-    _log.handlers = [_Unformatted(queue)]
-    _log.setLevel(logging.INFO)
-    _log.propagate = False
+    for log in (_log, logging.getLogger("pipeline_monitor")):
+        log.handlers = [_Unformatted(queue)]
+        log.setLevel(logging.INFO)
+        log.propagate = False
     return listener

@@ -10,14 +10,15 @@ from collections import deque
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from math import ceil, inf
+from math import ceil
 from time import monotonic
 from typing import Any
 
 import zmq
 
 from pipeline_monitor.feed import Feed
-from pipeline_monitor.lag import Lag
+from pipeline_monitor.snapshot import Snapshot
+from pipeline_monitor.watch import Watch
 from pipeline_protocol.codec import encode_link
 from pipeline_protocol.link import ToWorker
 from pipeline_router.audit_file import AuditFile
@@ -60,8 +61,6 @@ MESSAGES_A_TURN = 300
 """Read from one socket before the other has its turn."""
 LISTEN_AGAIN_S = 0.005
 """Until a port that was let go is tried again."""
-SNAPSHOT_S = 1.0
-"""Between what the monitor is shown."""
 CLOSE_LINGER_MS = 1000
 """That the last replies may take to leave."""
 
@@ -134,9 +133,7 @@ class RouterLoop:
         self._door = door
         if door is not None:
             door.report_to(self._mailbox.post)
-        self._monitor = monitor
-        self._snapshot_at = monotonic() if monitor is not None else inf
-        self._lag = Lag()
+        self._watch = None if monitor is None else Watch(monitor, monotonic())
         self._gone: dict[bytes, list[ToWorker]] = {}
         self._carry: dict[type, Callable[[Any], None]] = {
             Tell: self._tell,
@@ -176,7 +173,9 @@ class RouterLoop:
         poller.register(self._front.socket, zmq.POLLIN)
         try:
             while not self._finished:
-                wake_at = min(self._core.wake_at(), self._guard.wake_at(), self._snapshot_at)
+                wake_at = min(self._core.wake_at(), self._guard.wake_at())
+                if self._watch is not None:
+                    wake_at = min(wake_at, self._watch.due_at)
                 if self._door is not None and not self._listens():
                     wake_at = min(wake_at, monotonic() + LISTEN_AGAIN_S)
                 wait_s = wake_at - monotonic()
@@ -216,17 +215,11 @@ class RouterLoop:
         while self._events or self._gone:
             self._tell_the_core(now)
             self._carry_out()
-        ended = monotonic()
-        if ended - began > self._lag.longest:
-            self._lag.longest = ended - began
-        if ended >= self._snapshot_at:
-            self._show(ended)
+        if self._watch is not None:
+            self._watch.turned(began, monotonic(), self._look)
 
-    def _show(self, now: float) -> None:
-        """Hand the monitor a snapshot; it drops one that comes too soon for it."""
-        self._snapshot_at = now + SNAPSHOT_S
-        if self._monitor is not None:
-            self._monitor.offer(self._core.snapshot(now, self._lag.look()))
+    def _look(self, lag_s: float) -> Snapshot:
+        return self._core.snapshot(monotonic(), lag_s)
 
     def _listens(self) -> bool:
         """Have both sockets listen; a port is free a moment after it was let go."""

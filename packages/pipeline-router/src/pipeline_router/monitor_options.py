@@ -32,4 +32,4 @@ def open_monitor(address: str | None, token: Path | None, *, insecure: bool) -> 
             where.shown,
             port,
         )
-    return Feed(listener, setup, lambda level, text: _log.log(level, "%s", text))
+    return Feed(listener, setup)

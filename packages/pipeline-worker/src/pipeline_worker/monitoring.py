@@ -6,13 +6,11 @@ from time import monotonic
 
 from pipeline_monitor.access import BadMonitor, listen, listen_address, read_token
 from pipeline_monitor.feed import Feed
-from pipeline_monitor.lag import Lag
+from pipeline_monitor.watch import Watch
 from pipeline_worker.core import WorkerCore
 from pipeline_worker.host.disk import DiskWatch
 from pipeline_worker.observer import look
 from pipeline_worker.run_counters import RunCounters
-
-EVERY_S = 1.0
 
 _log = logging.getLogger(__name__)
 
@@ -24,16 +22,15 @@ class Monitoring:
         self._feed = feed
         self._runs = runs
         self._disk = DiskWatch(folder)
-        self._lag = Lag()
-        self._due = monotonic()
+        self._watch = Watch(feed, monotonic())
 
     def turned(self, core: WorkerCore, began: float) -> None:
         """Take in that a turn of the loop is over, and show the worker if it is time."""
-        now = monotonic()
-        self._lag.longest = max(self._lag.longest, now - began)
-        if now >= self._due:
-            self._due = now + EVERY_S
-            self._feed.offer(look(core, self._runs.seen(), self._disk.room, self._lag.look()))
+        self._watch.turned(
+            began,
+            monotonic(),
+            lambda lag_s: look(core, self._runs.seen(), self._disk.room, lag_s),
+        )
 
     def close(self) -> None:
         """End it."""
@@ -55,7 +52,7 @@ def open_feed(address: str, token: Path | None, *, insecure: bool) -> Feed:
         _log.warning(
             "--insecure: whoever reaches http://%s:%d can read what runs here", where.shown, port
         )
-    return Feed(listener, setup, lambda level, text: _log.log(level, "%s", text))
+    return Feed(listener, setup)
 
 
 __all__ = ["BadMonitor", "Monitoring", "open_feed"]
