@@ -21,6 +21,7 @@ from support.runtime import LAUNCHER
 
 from pipeline_containers.errors import ImageInvalid, RuntimeMissing, SandboxError
 from pipeline_containers.images.image import ImageConfig, StoredImage
+from pipeline_containers.images.mounted import mounted_images
 from pipeline_containers.sandbox.container.runtime import Runtime, watch_orphans
 from pipeline_containers.sandbox.host.enforcement import most_processes, processes_of_jobs
 from pipeline_containers.sandbox.launcher.native import NativeRuntime
@@ -29,7 +30,6 @@ from pipeline_containers.sandbox.result.report import Ending, RunReport
 from pipeline_containers.sandbox.sandbox import Sandbox
 from pipeline_containers.sandbox.tool_run import ToolRun
 from pipeline_containers.sandbox.tools import TOOLS
-from pipeline_containers.store.garbage import mounts_by_hand
 
 pytestmark = pytest.mark.e2e
 
@@ -252,10 +252,10 @@ def test_a_forgotten_image_is_not_kept_by_a_container_that_is_still_there(
         while not any((sandbox.folder / "jobs").glob("*/root/opt")):
             assert not running.done()
             time.sleep(0.01)
-        assert digest in mounts_by_hand()
+        assert digest in {mounted.digest for mounted in mounted_images()}
         sandbox.forget(digest)
         assert any((sandbox.folder / "jobs").glob("*/root/opt"))
-        assert digest not in mounts_by_hand()
+        assert digest not in {mounted.digest for mounted in mounted_images()}
         assert running.result().succeeded
 
 
