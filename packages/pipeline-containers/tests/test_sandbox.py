@@ -188,7 +188,27 @@ def test_all_jobs_together_leave_the_host_some_processes(sandbox: Sandbox, run: 
         while any(not one.done() for one in bombs):
             assert int((folder / "pids.current").read_text()) <= 24
             time.sleep(0.01)
-    assert not any(one.result().succeeded for one in bombs)
+    for one in bombs:
+        try:
+            assert not one.result().succeeded
+        except SandboxError:  # the other left no process to make its container with
+            assert "create failed" in str(one.exception())
+
+
+def test_a_container_that_could_not_be_made_leaves_no_process(sandbox: Sandbox, run: Run) -> None:
+    """Some of the runtime's own processes become this one's children when it fails."""
+    root = sandbox.cgroup_root
+    folder = root.hierarchies.folder("pids", root.cgroup)
+    assert folder is not None
+    (folder / "pids.max").write_text("24")
+    with ThreadPoolExecutor(1) as thread:
+        many = thread.submit(run, f"for _ in $(seq 21); do sleep {paced(2)} & done; wait; {PASS}")
+        while int((folder / "pids.current").read_text()) < 22:
+            assert not many.done()
+            time.sleep(0.01)
+        with pytest.raises(SandboxError, match="create failed"):
+            run(PASS)
+        assert many.result().succeeded
 
 
 def test_a_failing_fill_leaves_nothing(
