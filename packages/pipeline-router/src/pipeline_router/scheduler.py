@@ -32,7 +32,7 @@ class Scheduler:
         self._generic: set[Worker] = set()
         self._scoped: dict[str, set[Worker]] = {}
         self._expected: dict[str, float] = {}
-        """Until when workers that have gone may still come back, by track; of generic ones by ""."""
+        """Track ("" for generic ones) to until when workers that have gone may still come back."""
         self._arrivals = 0
         self._uses = 0
 
