@@ -18,7 +18,8 @@ from pipeline_client import Answer, AsyncPipelineClient, PipelineClient
 
 NAMES = ("ruby", "two-fer", "v1")
 OPTIONS: dict[str, Any] = {
-    "timeout_s": 100.0, "resend_after_s": 1,
+    "timeout_s": 100.0,
+    "resend_after_s": 1,
     "keys": os.environ.get("PIPELINE_KEYS"),
 }
 

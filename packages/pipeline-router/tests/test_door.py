@@ -17,6 +17,7 @@ from pipeline_protocol.codec import decode_to_worker, encode_link
 from pipeline_protocol.keys import in_bytes
 from pipeline_protocol.link import Hello, Job, Readiness, Result, VersionState, Welcome
 from pipeline_protocol.requests import Role
+from pipeline_router.backlog import SPARE_BYTES
 from pipeline_router.config_file import MARKER, ConfigFile
 from pipeline_router.core import RouterCore
 from pipeline_router.door import Door
@@ -25,6 +26,7 @@ from pipeline_router.keys import KeyEntry, KeyPair, RouterKeys
 from pipeline_router.keys_file import new_pair, write_secret, written
 from pipeline_router.loop import RouterLoop
 from pipeline_router.sockets import NAMED, FrontEnd, WorkerLink
+from pipeline_router.tcp import TcpScan
 
 V1 = "git-" + "1" * 40
 JOB = {
@@ -317,3 +319,18 @@ def test_large_frames_pass_as_they_do_without_keys(router: Running) -> None:
     client = router.connect("alice")
     client.send_multipart([b"", b" " * ((1 << 20) - 18) + b'{"action": "ping"}'])
     assert json.loads(client.recv_multipart()[-1])["status"]["code"] == 200
+
+
+def test_what_keys_cost_on_the_wire_is_not_taken_for_messages_without_end(
+    router: Running,
+) -> None:
+    client = router.connect("alice")
+    for _ in range(3000):
+        client.send_multipart([b"", b'{"action": "ping"}'])
+    for _ in range(3000):
+        client.recv_multipart()
+    (there,) = TcpScan().by_port()[int(router.front.rpartition(":")[2])].values()
+    (account,) = router.loop._front._accounts.values()
+    assert account.cookie == there.cookie
+    assert there.received > 3000 * 18
+    assert there.received - account.read < SPARE_BYTES
