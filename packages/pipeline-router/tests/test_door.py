@@ -240,6 +240,21 @@ def test_the_same_routing_id_with_another_key_gets_nothing(router: Running) -> N
     assert router.ask(router.connect("bob"), action="ping")["status"]["code"] == 200
 
 
+def test_a_routing_id_that_zeromq_gave_to_another_is_not_taken_over(router: Running) -> None:
+    worker = FakeWorker(router.connect("runner", to=router.link))
+    worker.hear(Welcome)
+    client = router.connect("alice")
+    send(client, JOB)
+    job = worker.hear(Job)
+    (given,) = router.loop._front._accounts
+    thief = router.connect("bob", routing_id=given)
+    assert hears_nothing(thief)
+    body = b'{"status": {"code": 200, "message": ""}}'
+    worker.say(Result(job.job, job.attempt, 200), body)
+    assert client.recv_multipart()[-1] == body
+    assert hears_nothing(thief)
+
+
 # --- changes of the file
 
 
