@@ -154,12 +154,12 @@ def hears_nothing(socket: Socket) -> bool:
 
 
 @contextmanager
-def ending(client: Socket) -> Iterator[None]:
-    """Do something that has to end a connection."""
-    monitor = client.get_monitor_socket(zmq.EVENT_DISCONNECTED)
+def hearing_of(client: Socket, event: int) -> Iterator[None]:
+    """Do something that has to bring something about for a connection."""
+    monitor = client.get_monitor_socket(event)
     try:
         yield
-        assert monitor.poll(int(paced(SOON_S) * 1000)), "its connection is not ended"
+        assert monitor.poll(int(paced(SOON_S) * 1000)), "it has not come about"
     finally:
         client.disable_monitor()
         monitor.close(0)
@@ -246,13 +246,35 @@ def test_a_routing_id_that_zeromq_gave_to_another_is_not_taken_over(router: Runn
     client = router.connect("alice")
     send(client, JOB)
     job = worker.hear(Job)
-    (given,) = router.loop._front._accounts
+    (given,) = router.loop._front._known
     thief = router.connect("bob", routing_id=given)
     assert hears_nothing(thief)
     body = b'{"status": {"code": 200, "message": ""}}'
     worker.say(Result(job.job, job.attempt, 200), body)
     assert client.recv_multipart()[-1] == body
     assert hears_nothing(thief)
+
+
+@pytest.mark.parametrize("is_forgotten", [False, True])
+def test_what_was_asked_by_one_that_has_gone_is_told_to_nobody_else(
+    router: Running, is_forgotten: bool
+) -> None:
+    worker = FakeWorker(router.connect("runner", to=router.link))
+    worker.hear(Welcome)
+    client = router.connect("alice")
+    send(client, JOB)
+    job = worker.hear(Job)
+    (given,) = router.loop._front._known
+    if not is_forgotten:  # by the look at all connections, once a second
+        router.loop._guard._next_connections = float("inf")
+    client.close(0)
+    sleep(0.1)
+    thief = router.connect("bob", routing_id=given)
+    sleep(0.2 + 1.5 * is_forgotten)
+    body = b'{"status": {"code": 200, "message": ""}}'
+    worker.say(Result(job.job, job.attempt, 200), body)
+    assert hears_nothing(thief)
+    assert router.ask(router.connect("bob"), action="ping")["status"]["code"] == 200
 
 
 # --- changes of the file
@@ -279,7 +301,7 @@ def test_a_revoked_key_is_good_for_nothing_at_once_on_a_live_connection_too(
     client, other = router.connect("alice"), router.connect("bob")
     assert router.ask(client, action="ping")["status"]["code"] == 200
     assert router.ask(other, action="ping")["status"]["code"] == 200
-    with ending(client):
+    with hearing_of(client, zmq.EVENT_DISCONNECTED):
         router.revoke("alice")
     send(client, {"action": "ping"})
     assert hears_nothing(client)
@@ -318,7 +340,7 @@ def test_the_routers_key_is_changed_without_a_restart(router: Running) -> None:
     client = router.connect("alice")
     send(client, JOB)
     job = worker.hear(Job)
-    with ending(client):
+    with hearing_of(client, zmq.EVENT_DISCONNECTED):
         router.keys = router.keys.rotated(new_pair())
         router.save()
     again = FakeWorker(router.connect("runner", to=router.link))

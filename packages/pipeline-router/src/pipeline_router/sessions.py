@@ -284,7 +284,7 @@ class Sessions:
                 self._shut_out(worker, now)
 
     def _shut_out(self, worker: Worker, now: float) -> None:
-        """Have a worker's jobs done by others; what comes with a key that is not good is not read."""
+        """Have a worker's jobs done by others; what comes with a key that is bad is not read."""
         self.presence.remove(worker)
         jobs = len(worker.running)
         self._dispatcher.lose(worker, now, suspect=False)
