@@ -107,6 +107,9 @@ class PeerSocket:
         """Where to listen again, if it could not be done yet."""
         self._accounts: dict[bytes, Account] = {}
         """By handle: of the connections of which a message was read."""
+        self._known = self._accounts
+        """By the name that ZeroMQ made; with keys that is not the handle."""
+        self._opened = 0
         self._named: dict[bytes, Account] = {}
         """By the name that a peer gave itself: who goes by it now."""
         self._connections: dict[int, Account] = {}
@@ -147,6 +150,7 @@ class PeerSocket:
         self.socket.set(zmq.CURVE_SECRETKEY, secret)
         self.socket.set(zmq.ZAP_DOMAIN, self.kind.encode())
         self.socket.set(zmq.ROUTER_HANDOVER, 0)
+        self._known = {}
         self.socket.set(zmq.HANDSHAKE_IVL, HANDSHAKE_MS)
         self.socket.set(zmq.AFFINITY, 1 << io_thread)
         self.socket.set(zmq.MAXMSGSIZE, self._max_frame_bytes + CURVE_BYTES)
@@ -242,6 +246,8 @@ class PeerSocket:
 
     def _forget(self, account: Account) -> None:
         del self._accounts[account.handle]
+        if self._known.get(account.peer) is account:
+            del self._known[account.peer]
         if self._named.get(account.peer) is account:
             del self._named[account.peer]
         for other in self._accounts.values():
@@ -259,7 +265,12 @@ class PeerSocket:
     def _account(self, peer: bytes, frame: zmq.Frame) -> Account:
         """Return the account of a connection that is new, or has named itself."""
         fd = _descriptor(frame)
-        if peer[0] == AUTOMATIC or self._principals is not None:
+        if self._principals is not None:  # a name may be given out again: a handle is not
+            self._opened += 1
+            own = self._open(peer + self._opened.to_bytes(8, "big"), peer, fd)
+            self._known[peer] = own
+            return own
+        if peer[0] == AUTOMATIC:
             return self._open(peer, peer, fd)
         cookie = tcp.cookie_of(fd)
         account = self._named.get(peer)
@@ -291,6 +302,8 @@ class PeerSocket:
             if cookie and not registered:
                 self._connections[fd] = account
         account.handle, account.peer = handle, peer
+        if self._principals is not None:
+            account.inode = tcp.inode_of(fd)
         self._accounts[handle] = account
         return account
 
@@ -306,6 +319,8 @@ class PeerSocket:
         account = self._accounts.get(handle)
         if account is None or not account.open:
             return None
+        if self._principals is not None and tcp.inode_of(account.fd) != account.inode:
+            return None  # by that name it may be another one's already
         try:
             self._send(account.peer, _MORE_NOW)
         except zmq.ZMQError as error:
@@ -369,7 +384,7 @@ class FrontEnd(PeerSocket):
     def _read(self, peer: bytes) -> Requested | None:
         receive, before = self._receive, self._before_frame
         frame = receive()
-        account = self._accounts.get(peer) or self._account(peer, frame)
+        account = self._known.get(peer) or self._account(peer, frame)
         sender = None
         if self._principals is not None:
             sender = self._sender(frame, account)
@@ -425,7 +440,7 @@ class WorkerLink(PeerSocket):
 
     def messages(self, limit: int) -> Iterator[WorkerSaid | WorkerGarbled]:
         """Read what has come, up to a number of messages."""
-        receive_peer, receive, accounts = self._receive_peer, self._receive, self._accounts
+        receive_peer, receive, accounts = self._receive_peer, self._receive, self._known
         before = self._before_frame
         for _ in range(limit):
             try:
