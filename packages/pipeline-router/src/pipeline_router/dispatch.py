@@ -189,7 +189,10 @@ class Dispatcher:
 
     def lose(self, worker: Worker, now: float, *, suspect: bool) -> None:
         """Have the jobs of a worker that is gone done by others; alone, if one may be to blame."""
-        self.schedulers[worker.channel].leave(worker)
+        scheduler = self.schedulers[worker.channel]
+        scheduler.leave(worker)
+        if suspect or worker.restarting:
+            scheduler.expect(worker, now + self.options.liveness_s)
         running, worker.running = worker.running, {}
         self.unreserve(worker, now)
         for (_, attempt), held in running.items():
