@@ -50,7 +50,7 @@ _UNVERSIONED: Final = (BuildContainer, ListAvailableContainers)
 
 
 class Admission:
-    """The door to the dispatcher."""
+    """What is let through to the dispatcher."""
 
     def __init__(
         self, out: list[Command], dispatcher: Dispatcher, epoch: int, refuses_from: float

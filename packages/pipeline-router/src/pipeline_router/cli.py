@@ -20,16 +20,16 @@ import zmq
 
 from pipeline_protocol.keys import BadKeys
 from pipeline_protocol.log_format import LogFormatter
+from pipeline_router.access.enforcer import KeyEnforcer
+from pipeline_router.access.keys_cli import keys as keys_command
+from pipeline_router.access.keys_file import check_curve, read_router_file
 from pipeline_router.audit_file import AuditFile
 from pipeline_router.config_file import ConfigFile, ConfigLocked
 from pipeline_router.config_parse import BadConfig, size
 from pipeline_router.core import EPOCHS, RouterCore
 from pipeline_router.credentials import check_credentials
-from pipeline_router.door import Door
 from pipeline_router.failure import Failure, Unusable
 from pipeline_router.keys import RouterKeys
-from pipeline_router.keys_cli import keys as keys_command
-from pipeline_router.keys_file import check_curve, read_router_file
 from pipeline_router.loop import RouterLoop
 from pipeline_router.sockets import FrontEnd, WorkerLink
 
@@ -208,10 +208,10 @@ def _run(
     # with keys, a thread for each: a thousand that shake hands at the front hold up no worker
     context: zmq.Context[zmq.Socket[bytes]] = zmq.Context(io_threads=1 if keys is None else 2)
     front, link = FrontEnd(context), WorkerLink(context)
-    door = None
+    enforcer = None
     try:
         if keys is not None and router_keys is not None:
-            door = Door(keys, router_keys, context, front, link)
+            enforcer = KeyEnforcer(keys, router_keys, context, front, link)
         address, link_address = _bind(front, host, port), _bind(link, host, link_port)
         core = RouterCore(
             config,
@@ -224,7 +224,7 @@ def _run(
             installation=file.installation,
             version=version("pipeline-router"),
         )
-        loop = RouterLoop(core, front, link, file, audit, memory_max, door)
+        loop = RouterLoop(core, front, link, file, audit, memory_max, enforcer)
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: loop.stop())
         signal.signal(signal.SIGHUP, lambda *_: loop.reload())
@@ -238,8 +238,8 @@ def _run(
         gc.set_threshold(YOUNG_OBJECTS)
         whole = loop.run()
     finally:
-        if door is not None:
-            door.close()
+        if enforcer is not None:
+            enforcer.close()
         front.close()
         link.close()
         context.term()

@@ -17,14 +17,20 @@ from pipeline_protocol.codec import decode_to_worker, encode_link
 from pipeline_protocol.keys import in_bytes
 from pipeline_protocol.link import Hello, Job, Readiness, Result, VersionState, Welcome
 from pipeline_protocol.requests import Role
+from pipeline_router.access.authenticator import (
+    NO_KEY,
+    NOT_FOR_THE_LINK,
+    OTHER_ROUTER_KEY,
+    UNKNOWN_KEY,
+    WENT,
+)
+from pipeline_router.access.enforcer import KeyEnforcer
+from pipeline_router.access.keys_file import new_pair, write_secret, written
 from pipeline_router.audit_file import AuditFile
 from pipeline_router.backlog import SPARE_BYTES
 from pipeline_router.config_file import MARKER, ConfigFile
 from pipeline_router.core import RouterCore
-from pipeline_router.door import Door
-from pipeline_router.gate import NO_KEY, NOT_FOR_THE_LINK, OTHER_ROUTER_KEY, UNKNOWN_KEY, WENT
 from pipeline_router.keys import KeyEntry, KeyPair, RouterKeys
-from pipeline_router.keys_file import new_pair, write_secret, written
 from pipeline_router.loop import RouterLoop
 from pipeline_router.sockets import NAMED, FrontEnd, WorkerLink
 from pipeline_router.tcp import TcpScan
@@ -61,11 +67,13 @@ class Running:
         config.write_text(f"{MARKER}\nversions: {{test_runners: {{ruby: {{{V1}: {{}}}}}}}}\n")
         self.context: zmq.Context[Socket] = zmq.Context(io_threads=2)
         front, link = FrontEnd(self.context), WorkerLink(self.context)
-        door = Door(self.path, self.keys, self.context, front, link)
+        enforcer = KeyEnforcer(self.path, self.keys, self.context, front, link)
         self.front, self.link = front.bind("127.0.0.1", 0), link.bind("127.0.0.1", 0)
         file = ConfigFile(config)
         core = RouterCore(*file.read(), epoch=5, now=monotonic())
-        self.loop = RouterLoop(core, front, link, file, AuditFile(folder / "audit"), door=door)
+        self.loop = RouterLoop(
+            core, front, link, file, AuditFile(folder / "audit"), enforcer=enforcer
+        )
         self.thread = threading.Thread(target=self.loop.run)
         self.thread.start()
         self.others: zmq.Context[Socket] = zmq.Context()
