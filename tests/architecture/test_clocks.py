@@ -21,6 +21,8 @@ TIME_OF_DAY = {
 }
 BY_THE_CALENDAR = {
     ("config_file.py", "datetime.now"),  # when a version was deployed, for people
+    ("audit_file.py", "datetime.now"),  # when a change was made, for people
+    ("keys_cli.py", "datetime.now"),  # since when a key is good, for people
     ("credentials.py", "time.time"),  # AWS says until when credentials hold
     ("aws.py", "time.time"),
 }

@@ -9,9 +9,11 @@ import time
 from collections import deque
 from collections.abc import Callable
 from itertools import count
+from pathlib import Path
 
 import zmq
 from faults.history import Asked, History, await_answers
+from support.keyring import show_key
 
 from pipeline_protocol.codec import decode_progress
 
@@ -40,6 +42,7 @@ class ClientGroup:
         seats: int = 64,
         resend_after_s: float = float("inf"),
         enter: Callable[[], None] = lambda: None,
+        keys: Path | None = None,
     ) -> None:
         """`enter` is called by the thread before its first socket: into a network, say."""
         self.history = history
@@ -47,6 +50,7 @@ class ClientGroup:
         self._seats = seats
         self._resend_after_s = resend_after_s
         self._enter = enter
+        self._keys = keys
         self._asked: list[Asked] = []
         self._waiting: deque[Asked] = deque()
         self._closing = threading.Event()
@@ -151,6 +155,7 @@ class ClientGroup:
         socket = context.socket(zmq.DEALER)
         socket.linger = 0
         socket.reconnect_ivl = 100
+        show_key(socket, self._keys)
         socket.connect(self._address)
         self._poller.register(socket, zmq.POLLIN)
         return socket

@@ -17,9 +17,11 @@ from faults.history import Asked, History, Terms
 from faults.waiting import again_and_again, await_that
 from support.bare import say
 from support.journal import Execution, Journal
+from support.keyring import Keyring
 from support.processes import Machine, Process
 
 from pipeline_protocol import status
+from pipeline_protocol.requests import Role
 
 TESTS = Path(__file__).parents[1]
 _MARKER = "# --- below this line the router writes; edit it only while no router runs ---"
@@ -47,8 +49,15 @@ HASTY_S = 1.5
 class FaultLab:
     """Everything is asked of the router that is there now; `close` judges the whole."""
 
-    def __init__(self, own: Machine, seed: int) -> None:
+    def __init__(self, own: Machine, seed: int, *, has_keys: bool = False) -> None:
         self.own = own
+        self.keys: dict[str, Path | None] = dict.fromkeys(Role)
+        """Files of keys by role, where the router has keys."""
+        self._router_keys: tuple[str, ...] = ()
+        if has_keys:
+            keyring = Keyring(own.folder)
+            self.keys = {role: keyring.add(f"{role}s", role.value) for role in Role}
+            self._router_keys = ("--keys", str(keyring.path))
         self.random = random.Random(seed)
         self.history = History()
         self.terms = Terms()
@@ -87,9 +96,16 @@ class FaultLab:
         """Start a router, on the file and the ports of the one before it if there was one."""
         seed = self.write_seed(*deployed, **said)
         name = f"router-{len(self._routers)}"
-        router = self.own.router(seed, *options, name=name, under=under, config=self.config)
+        router = self.own.router(
+            seed, *self._router_keys, *options, name=name, under=under, config=self.config
+        )
         self._routers.append(router)
         return router
+
+    def key_of(self, role: Role) -> tuple[str, ...]:
+        """Return what goes into the environment of somebody with a key, if there are keys."""
+        keys = self.keys[role]
+        return () if keys is None else (f"PIPELINE_KEYS={keys}",)
 
     @property
     def router(self) -> Process:
@@ -108,7 +124,8 @@ class FaultLab:
         worker = self.own.start(
             name,
             *under,
-            *("/usr/bin/env", f"PYTHONPATH={TESTS}", sys.executable, "-m", "support.echo_worker"),
+            *("/usr/bin/env", f"PYTHONPATH={TESTS}", *self.key_of(Role.WORKER)),
+            *(sys.executable, "-m", "support.echo_worker"),
             *(name, f"{self.address}/test_runners{topics}", str(self.journal.path), str(slots)),
         )
         self._workers[name] = worker
@@ -188,7 +205,7 @@ class FaultLab:
 
         def there() -> dict[str, Any]:
             self.enter()
-            return say(self.address, message, 30)
+            return say(self.address, message, 30, self.keys[Role.OPERATOR])
 
         with ThreadPoolExecutor(1) as thread:
             return thread.submit(there).result()
@@ -206,6 +223,7 @@ class FaultLab:
 
     def group(self, **options: Any) -> ClientGroup:
         """Let clients in, whose requests are judged at the end."""
+        options.setdefault("keys", self.keys[Role.CLIENT])
         group = ClientGroup(self.address, self.history, enter=self.enter, **options)
         self._groups.append(group)
         return group

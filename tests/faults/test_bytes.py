@@ -5,13 +5,16 @@ import random
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import zmq
 from faults.lab import FaultLab
+from support.keyring import show_key
 from support.pace import paced
 
 from pipeline_protocol import link
 from pipeline_protocol.codec import decode_to_worker, encode_link
+from pipeline_protocol.requests import Role
 
 Frames = list[bytes]
 
@@ -78,15 +81,19 @@ STREAMS: dict[str, bytes] = {
     "a POST": b"POST / HTTP/1.1\r\nContent-Length: 18\r\n\r\n" + b'{"action": "ping"}',
     "TLS": b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + bytes(range(256)) * 2,
     "zeros": bytes(100_000),
+    "a greeting with keys, then rubbish": (
+        b"\xff" + bytes(8) + b"\x7f\x03\x00CURVE" + bytes(15) + bytes(32) + b"\xa5" * 10_000
+    ),
     "a greeting, then rubbish": b"\xff" + bytes(8) + b"\x7f\x03\x00NULL" + b"\xa5" * 10_000,
     "an old greeting": b"\x01\x00\x00" * 100,
 }
 
 
 @contextmanager
-def connected(address: str) -> "Iterator[zmq.Socket[bytes]]":
+def connected(address: str, keys: Path | None) -> "Iterator[zmq.Socket[bytes]]":
     with zmq.Context() as context, context.socket(zmq.DEALER) as dealer:
         dealer.linger = 0
+        show_key(dealer, keys)
         dealer.connect(address)
         yield dealer
 
@@ -95,9 +102,9 @@ def heard(dealer: "zmq.Socket[bytes]", seconds: float) -> Frames | None:
     return dealer.recv_multipart() if dealer.poll(int(seconds * 1000)) else None
 
 
-def front_end_says(address: str, frames: Frames) -> int | None:
+def front_end_says(address: str, keys: Path | None, frames: Frames) -> int | None:
     """Return the code of the answer; None if a ping after it is all that is answered."""
-    with connected(address) as dealer:
+    with connected(address, keys) as dealer:
         dealer.send_multipart(frames)
         dealer.send_multipart([b"after", b"", b'{"action": "ping"}'])
         while True:
@@ -109,9 +116,9 @@ def front_end_says(address: str, frames: Frames) -> int | None:
             return code
 
 
-def link_says(address: str, frames: Frames) -> link.RefusalReason | None:
+def link_says(address: str, keys: Path | None, frames: Frames) -> link.RefusalReason | None:
     """Return why a worker is refused; None if only what it says afterwards is answered."""
-    with connected(address) as dealer:
+    with connected(address, keys) as dealer:
         dealer.send_multipart(frames)
         dealer.send_multipart([encode_link(link.Hello("after", "i", "afterwards", (), 1))])
         reply = heard(dealer, 10)
@@ -143,11 +150,13 @@ def test_messages_and_streams_of_every_bad_kind(lab: FaultLab) -> None:
     group = lab.group(seats=4)
     group.ask(*lab.requests(150, "sleep 0.05"))
 
-    said = {name: front_end_says(lab.address, bad) for name, (bad, _) in FRONT_END.items()}
+    keys = lab.keys[Role.CLIENT]
+    said = {name: front_end_says(lab.address, keys, bad) for name, (bad, _) in FRONT_END.items()}
     assert said == {name: code for name, (_, code) in FRONT_END.items()}
 
     address = f"tcp://127.0.0.1:{lab.own.link_port}"
-    told = {name: link_says(address, bad) for name, (bad, _) in WORKER_LINK.items()}
+    keys = lab.keys[Role.WORKER]
+    told = {name: link_says(address, keys, bad) for name, (bad, _) in WORKER_LINK.items()}
     assert told == {name: why for name, (_, why) in WORKER_LINK.items()}
 
     noise = {f"noise {n}": lab.random.randbytes(1 << lab.random.randrange(17)) for n in range(30)}
@@ -167,8 +176,9 @@ def test_rubbish_in_valid_frames(lab: FaultLab) -> None:
     group = lab.group(seats=2)
     group.ask(*lab.requests(50, "sleep 0.02"))
     good = lab.request(version="nowhere").body, encode_link(HELLO)
-    for port, message in zip((lab.own.port, lab.own.link_port), good, strict=True):
-        with connected(f"tcp://127.0.0.1:{port}") as dealer:
+    roles, ports = (Role.CLIENT, Role.WORKER), (lab.own.port, lab.own.link_port)
+    for role, port, message in zip(roles, ports, good, strict=True):
+        with connected(f"tcp://127.0.0.1:{port}", lab.keys[role]) as dealer:
             for _ in range(300):
                 body = mutated(message, lab.random)
                 dealer.send_multipart([b"", body] if message == good[0] else [body])

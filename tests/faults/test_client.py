@@ -12,6 +12,7 @@ from faults.networks import ROUTER, Networks, networks
 from faults.waiting import await_that
 
 from pipeline_client import PipelineClient
+from pipeline_protocol.requests import Role
 
 AT_A_TIME = 1_000
 NAMES = ("ruby", "two-fer", "v1")
@@ -49,8 +50,8 @@ def test_router_that_is_killed_while_a_thousand_wait(lab: FaultLab, how: str) ->
         lab.await_running(one)
     service = lab.own.start(
         f"service-{how}",
-        *("/usr/bin/env", f"PYTHONPATH={TESTS}", sys.executable),
-        *("-m", "support.client_programs", how, lab.address, str(AT_A_TIME)),
+        *("/usr/bin/env", f"PYTHONPATH={TESTS}", *lab.key_of(Role.CLIENT)),
+        *(sys.executable, "-m", "support.client_programs", how, lab.address, str(AT_A_TIME)),
     )
     await_that(lambda: waiting(lab) == AT_A_TIME, 60, "a thousand waiting")
     lab.router.kill()
@@ -68,7 +69,9 @@ def test_router_that_is_killed_while_a_thousand_wait(lab: FaultLab, how: str) ->
 def test_router_that_is_killed_again_and_again_under_load(lab: FaultLab) -> None:
     lab.start_router(queue=AT_A_TIME)
     lab.start_workers(2)
-    with PipelineClient(lab.address, timeout_s=100, resend_after_s=1) as client:
+    with PipelineClient(
+        lab.address, timeout_s=100, resend_after_s=1, keys=lab.keys[Role.OPERATOR]
+    ) as client:
         tokens = runs(client, 90, "sleep 0.05")
         for share in (20, 40, 60):
             await_that(lambda share=share: len(lab.journal.executions()) >= share)  # type: ignore[misc]
@@ -82,7 +85,9 @@ def test_router_that_stands_still_for_a_while(lab: FaultLab) -> None:
     """Nobody hears that a connection is lost; what is asked meanwhile is answered afterwards."""
     lab.start_router()
     lab.start_workers(1)
-    with PipelineClient(lab.address, timeout_s=100, resend_after_s=0.5) as client:
+    with PipelineClient(
+        lab.address, timeout_s=100, resend_after_s=0.5, keys=lab.keys[Role.OPERATOR]
+    ) as client:
         client.ping()
         lab.router.send(signal.SIGSTOP)
         tokens = runs(client, 4, "")
@@ -115,8 +120,8 @@ def test_network_that_loses_everything_for_a_while(
     lab.start_worker("worker-1", under=lines.under("router"), slots=4)
     service = lab.own.start(
         "service",
-        *(*lines.under("service"), "/usr/bin/env", f"PYTHONPATH={TESTS}", sys.executable),
-        *("-m", "support.client_programs", "sync", lab.address, "4", "sleep 1"),
+        *(*lines.under("service"), "/usr/bin/env", f"PYTHONPATH={TESTS}", *lab.key_of(Role.CLIENT)),
+        *(sys.executable, "-m", "support.client_programs", "sync", lab.address, "4", "sleep 1"),
     )
     await_that(lambda: len(lab.journal.executions()) == 4, what="4 running")
     lines.cut("service", *lost)

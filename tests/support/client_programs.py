@@ -2,7 +2,8 @@
 
     python -m support.client_programs sync|async ADDRESS NUMBER [PLAN]
 
-Each run does what the plan says; in the end it prints how many got their own answer.
+Each run does what the plan says; in the end it prints how many got their own answer. PIPELINE_KEYS
+is its file of keys.
 """
 
 import asyncio
@@ -16,7 +17,11 @@ from typing import Any
 from pipeline_client import Answer, AsyncPipelineClient, PipelineClient
 
 NAMES = ("ruby", "two-fer", "v1")
-TIMEOUT_S = 100.0
+OPTIONS: dict[str, Any] = {
+    "timeout_s": 100.0,
+    "resend_after_s": 1,
+    "keys": os.environ.get("PIPELINE_KEYS"),
+}
 
 
 def request(number: int, plan: str) -> dict[str, Any]:
@@ -37,14 +42,14 @@ def by_threads(address: str, number: int, plan: str) -> int:
 
     with (
         ThreadPoolExecutor(number) as pool,
-        PipelineClient(address, timeout_s=TIMEOUT_S, resend_after_s=1) as client,
+        PipelineClient(address, **OPTIONS) as client,
     ):
         return sum(pool.map(run, range(number)))
 
 
 async def by_tasks(address: str, number: int, plan: str) -> int:
     """All at the same moment, a task each."""
-    async with AsyncPipelineClient(address, timeout_s=TIMEOUT_S, resend_after_s=1) as client:
+    async with AsyncPipelineClient(address, **OPTIONS) as client:
         calls = (client.test_solution(*NAMES, **request(one, plan)) for one in range(number))
         answers = await asyncio.gather(*calls)
     return sum(is_of(one, answer) for one, answer in enumerate(answers))

@@ -5,7 +5,7 @@
 What a job does stands in its request's file `plan`, a step a line; then it answers with the file
 `token`, and with the files that are not text, in hexadecimal; or with the JSON in the file
 `result-by-VERSION`, if there is one for its version. A version whose name begins with "broken"
-cannot be prepared.
+cannot be prepared. PIPELINE_KEYS is its file of keys.
 """
 
 import ctypes
@@ -17,6 +17,7 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Iterable
+from functools import partial
 from pathlib import Path
 
 import msgspec
@@ -32,6 +33,7 @@ from pipeline_worker.commands import Leave, WorkerEnd
 from pipeline_worker.core import WorkerCore
 from pipeline_worker.events import Event, StopAsked, VersionMoved
 from pipeline_worker.executor import Assignment, Finished
+from pipeline_worker.keys_file import read_keys
 from pipeline_worker.loop import WorkerLoop
 from pipeline_worker.sockets import RouterSockets
 from pipeline_worker.versions.retention import Memory
@@ -126,7 +128,9 @@ class EchoReleases:
 
 def session(identity: str, address: WorkerAddress, journal: Journal, slots: int) -> Leave:
     core = WorkerCore(identity, secrets.token_hex(8), address, slots)
-    loop = WorkerLoop(core, RouterSockets(address), EchoJobs(identity, journal), EchoReleases())
+    keys = os.environ.get("PIPELINE_KEYS")
+    sockets = RouterSockets(address, partial(read_keys, Path(keys)) if keys else None)
+    loop = WorkerLoop(core, sockets, EchoJobs(identity, journal), EchoReleases())
     signal.signal(signal.SIGTERM, lambda *_: loop.post(StopAsked()))
     return loop.run()
 

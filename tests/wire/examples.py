@@ -65,6 +65,7 @@ REQUESTS: dict[str, requests.Request] = {
     "drain_worker": requests.DrainWorker(identity="worker-1"),
     "dismiss_worker": requests.DismissWorker(identity="worker-1"),
     "forget_images": requests.ForgetImages(workers=("worker-1", "worker-2")),
+    "read_audit": requests.ReadAudit(limit=20),
     "configure_worker": requests.ConfigureWorker(
         channel="test_runners", topics=("ruby", "bash"), protocol=link.PROTOCOL
     ),
@@ -112,6 +113,7 @@ RESULTS: dict[str, Any] = {
 _CONTEXTS = {
     status.NO_WORKER: NOBODY,
     status.NOT_READY: NOBODY,
+    status.QUOTA_USED: replies.Context(retry_after_s=1.0),
     status.TIMED_OUT: RAN,
     status.TOO_MUCH_OUTPUT: RAN,
     status.LIMIT_EXCEEDED: RAN,
@@ -193,7 +195,13 @@ RESPONSES: dict[str, Struct] = {
         ),
     ),
     "WorkerStatus": responses.WorkerStatus(
-        {"test_runners": responses.ChannelStatus(2, 4, 3, 1, unready_slots=2, missing=1, keeping=1)}
+        {
+            "test_runners": responses.ChannelStatus(
+                2, 4, 3, 1, unready_slots=2, missing=1, keeping=1
+            )
+        },
+        {"web": responses.ClientStatus(2, 3, quota=5), "nightly": responses.ClientStatus(1, 0)},
+        {"a connection with an unknown key": 3},
     ),
     "Workers": responses.Workers(
         (_WORKER,),
@@ -202,6 +210,19 @@ RESPONSES: dict[str, Struct] = {
     "Pong": responses.Pong("0.1.0", 12.5),
     "Cancelled": responses.Cancelled(1),
     "Told": responses.Told(("worker-1", "worker-2")),
+    "Audit": responses.Audit(
+        (
+            responses.AuditEntry(
+                "2026-12-01T05:00:00.000+00:00",
+                "olga",
+                "deploy_container_version",
+                {"channel": "test_runners", "track_slug": "ruby"},
+                (VERSION,),
+                (VERSION, "v1.2.3"),
+                "done",
+            ),
+        )
+    ),
     "LinkAddress": responses.LinkAddress(5556, link.PROTOCOL, ("topic 'zig' is not configured",)),
 }
 

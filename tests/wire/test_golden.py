@@ -85,6 +85,8 @@ def test_every_response_has_an_example() -> None:
         responses.WorkerVersion,
         responses.VersionDeployment,
         responses.ChannelStatus,
+        responses.ClientStatus,
+        responses.AuditEntry,
         responses.WorkerDescription,
         responses.MissingWorker,
     }

@@ -208,4 +208,10 @@ def test_a_batch_ends_when_nothing_comes_of_it(
     in_flight: int, codes: list[int], goes_on: bool
 ) -> None:
     patience = Patience(in_flight)
-    assert [patience.goes_on(code) for code in codes][-1] is goes_on
+    assert [patience.goes_on(verdict_of(code)) for code in codes][-1] is goes_on
+
+
+def test_a_key_that_may_not_ask_for_runs_ends_the_batch_and_is_no_result() -> None:
+    verdict = verdict_of(403, is_forbidden=True)
+    assert verdict is RunVerdict.HOPELESS
+    assert not Patience(100).goes_on(verdict)

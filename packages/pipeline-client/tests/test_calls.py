@@ -44,13 +44,18 @@ CALLS: dict[str, Call[Any]] = {
     "drain_worker": operations.drain_worker("worker-1"),
     "forget_images": operations.forget_images(["worker-1"]),
     "dismiss_worker": operations.dismiss_worker("worker-1"),
+    "read_audit": operations.audit(20),
 }
 
 
 # --- writing
 
 
-SHORTER = {"current_worker_status": "status", "describe_workers": "workers"}
+SHORTER = {
+    "current_worker_status": "status",
+    "describe_workers": "workers",
+    "read_audit": "audit",
+}
 """Methods with another name than their action."""
 METHODS = sorted(SHORTER.get(action, action) for action in CALLS)
 
@@ -190,6 +195,7 @@ def test_answer_has_response_and_context(action: str, response: Any) -> None:
         ("drain_worker", responses.Told(())),
         ("forget_images", responses.Told(("worker-1",))),
         ("dismiss_worker", responses.Told(())),
+        ("read_audit", responses.Audit(())),
     ],
 )
 def test_response_of_what_the_router_answers(action: str, response: Any) -> None:
@@ -212,7 +218,7 @@ def test_every_status_has_its_class_of_error(code: int) -> None:
         result_of(CALLS["ping"], codec.refusal(code, "do this next", context))
     error = caught.value
     assert (error.code, error.error, error.context) == (code, "do this next", context)
-    assert error.retryable == (code in {101, 102, 503, 504, 510, 511, 512})
+    assert error.retryable == (code in {101, 102, 429, 503, 504, 510, 511, 512})
     assert error.retry_after_s == 2.0
     assert str(error) == f"{code} {STATUSES[code].message}: do this next"
 

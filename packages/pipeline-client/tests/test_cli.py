@@ -45,6 +45,15 @@ def deployment(*versions: str, state: DeployState = DeployState.DEPLOYED) -> res
 
 
 RAN = Context(worker="worker-1")
+CHANGE = responses.AuditEntry(
+    at="2026-12-01T05:00:00.000+00:00",
+    principal="olga\x1b[2J",
+    action="deploy_container_version",
+    subject={"channel": "test_runners", "track_slug": "ruby"},
+    before=("v1",),
+    after=("v1", "v2"),
+    outcome="done",
+)
 ANSWERS: dict[str, tuple[Any, Context | None, tuple[str, ...]]] = {
     "test_solution": (
         {"version": 2, "status": "pass", "tests": [{"name": "It", "status": "pass"}]},
@@ -71,6 +80,7 @@ ANSWERS: dict[str, tuple[Any, Context | None, tuple[str, ...]]] = {
     "restart_workers": (responses.Told(("worker-1", "worker-2")), None, ()),
     "forget_images": (responses.Told(("worker-1",)), None, ()),
     "cancel": (responses.Cancelled(1), None, ()),
+    "read_audit": (responses.Audit((CHANGE,)), None, ()),
 }
 """Action to response, context and lines on the way."""
 
@@ -116,6 +126,7 @@ ARGUMENTS: dict[str, tuple[str, ...]] = {
     "restart": (),
     "forget-images": ("worker-1",),
     "cancel": ("run-1",),
+    "audit": ("--last", "5"),
     "ping": (),
 }
 """Of every command that asks the router once and ends."""
@@ -135,6 +146,7 @@ TEXTS = {
     "dismiss": "worker-1 is missed no longer",
     "restart": "2 workers told to bootstrap again: worker-1, worker-2",
     "cancel": "1 request cancelled",
+    "audit": "test_runners ruby",
     "ping": "answered in",
 }
 KEYS = {
@@ -147,12 +159,13 @@ KEYS = {
     "unload": {"channel", "track_slug", "versions", "workers"},
     "versions": {"track_slug", "channels"},
     "workers": {"workers", "missing"},
-    "status": {"router", "channels"},
+    "status": {"router", "channels", "clients", "turned_away"},
     "drain": {"workers"},
     "dismiss": {"workers"},
     "restart": {"workers"},
     "forget-images": {"workers"},
     "cancel": {"cancelled"},
+    "audit": {"entries"},
     "ping": {"version", "uptime_s", "round_trips_s"},
 }
 FIRST_ACTION = {
@@ -168,6 +181,7 @@ FIRST_ACTION = {
     "restart": "restart_workers",
     "forget-images": "forget_images",
     "cancel": "cancel",
+    "audit": "read_audit",
     "ping": "ping",
 }
 every_command = pytest.mark.parametrize("command", list(ARGUMENTS))
@@ -422,6 +436,32 @@ def test_workers_that_keep_what_is_not_wanted_are_shown_and_make_status_a_5() ->
         assert line in shown.stdout.splitlines()
 
 
+def test_status_shows_who_has_how_much_in_flight() -> None:
+    clients = {
+        "web\x1b[2J": responses.ClientStatus(2, 3, 5),
+        "nightly": responses.ClientStatus(1, 0),
+    }
+    found = responses.WorkerStatus({}, clients)
+    with router_without("current_worker_status").returning("current_worker_status", found) as fake:
+        shown = call("status", "--address", fake.address).stdout.splitlines()
+        assert [line.split() for line in shown[-3:]] == [
+            ["CLIENT", "RUNNING", "WAITING", "QUOTA"],
+            ["web\\x1b[2J", "2", "3", "5"],
+            ["nightly", "1", "0", "-"],
+        ]
+
+
+def test_a_change_that_was_not_done_says_why() -> None:
+    failed = msgspec.structs.replace(CHANGE, principal=None, outcome="the disk is full")
+    audit = responses.Audit((failed,))
+    with router_without("read_audit").returning("read_audit", audit) as fake:
+        shown = call("audit", "--address", fake.address).stdout.splitlines()
+        assert shown[1].split()[1:3] == ["-", "deploy_container_version"]
+        assert shown[1].endswith("not done: the disk is full")
+    with router_without("read_audit").returning("read_audit", responses.Audit(())) as fake:
+        assert call("audit", "--address", fake.address).stdout == "nothing was changed yet\n"
+
+
 def test_tests_that_fail_are_4_and_still_an_answer() -> None:
     failing = {"status": "fail", "tests": [{"name": "It", "status": "fail", "message": "no"}]}
     with FakeRouter().returning("test_solution", failing) as router:
@@ -432,9 +472,17 @@ def test_tests_that_fail_are_4_and_still_an_answer() -> None:
         assert (result.exit_code, json.loads(result.stdout)["response"]) == (4, failing)
 
 
+def test_a_key_that_may_not_ask_for_it_is_an_error_of_the_call() -> None:
+    with FakeRouter().failing("test_solution", 403, "needs a key of the role client") as router:
+        result = run(router)
+        assert (result.exit_code, result.stdout) == (1, "")
+        assert "needs a key of the role client" in result.stderr
+        assert "PIPELINE_KEYS" in result.stderr
+
+
 @pytest.mark.parametrize("code", [401, 402, 403, 513, 514])
 def test_a_tool_that_fails_or_passes_a_limit_is_4_and_shows_what_it_printed(code: int) -> None:
-    logs = Context(logs=Logs("last words\n", "\x1b]0;owned\x07trace"), exit_status=3)
+    logs = Context(logs=Logs("last words\n", "\x1b]0;owned\x07trace"), exit_status=3, worker="w")
     with FakeRouter().failing("test_solution", code, "it was so", context=logs) as router:
         result = run(router)
         assert (result.exit_code, result.stdout) == (4, "")

@@ -71,7 +71,7 @@ def test_stored_replies_are_those_of_what_ran() -> None:
 
 def test_what_is_worth_a_retry() -> None:
     later = {row.code for row in STATUSES.values() if row.retry is Retry.LATER}
-    assert later == {503, 504, 511, 512, 101, 102}
+    assert later == {429, 503, 504, 511, 512, 101, 102}
     assert [row.code for row in STATUSES.values() if row.retry is Retry.ONCE] == [510]
 
 

@@ -23,11 +23,24 @@ from pipeline_protocol.link import (
     WorkerHeartbeat,
 )
 from pipeline_protocol.replies import Reply
-from pipeline_router.commands import Command, Finish, Note, Probe, Save, SendReply, Tell, TellAll
+from pipeline_protocol.responses import AuditEntry
+from pipeline_router.commands import (
+    Command,
+    FetchAudit,
+    Finish,
+    Note,
+    Probe,
+    Record,
+    Save,
+    SendReply,
+    Tell,
+    TellAll,
+)
 from pipeline_router.config import Config, RouterOptions
 from pipeline_router.core import RouterCore
 from pipeline_router.events import (
     Event,
+    KeysRead,
     PeerGone,
     Probed,
     Requested,
@@ -35,6 +48,7 @@ from pipeline_router.events import (
     Tick,
     WorkerSaid,
 )
+from pipeline_router.principals import Principal, Sender
 
 V1 = "git-" + "1" * 40
 V2 = "git-" + "2" * 40
@@ -46,10 +60,13 @@ SETTLED_S = 4.0
 class FakeWorker:
     """What a worker's side of the link saw, and what it can say."""
 
-    def __init__(self, harness: "RouterHarness", hello: Hello, peer: bytes) -> None:
+    def __init__(
+        self, harness: "RouterHarness", hello: Hello, peer: bytes, key: Sender = None
+    ) -> None:
         self.harness = harness
         self.hello = hello
         self.peer = peer
+        self.key = key
         self.told: list[tuple[ToWorker, bytes | None]] = []
         self.beats = True
 
@@ -58,7 +75,7 @@ class FakeWorker:
         return self.hello.identity
 
     def say(self, message: FromWorker, body: bytes = b"") -> None:
-        self.harness.do(WorkerSaid(self.peer, message, body))
+        self.harness.do(WorkerSaid(self.peer, message, body, self.key))
 
     def heard(self, kind: Any) -> list[Any]:
         return [message for message, _ in self.told if isinstance(message, kind)]
@@ -116,6 +133,8 @@ class RouterHarness:
         self.saves: list[Save] = []
         self.saves_at_once = True
         self.notes: list[str] = []
+        self.records: list[AuditEntry] = []
+        self.fetched: list[FetchAudit] = []
         self.finished = False
         self._asked = 0
         versions: dict[str, dict[str, str | None]] = {}
@@ -148,13 +167,17 @@ class RouterHarness:
                 return self._deliver(peer, message, body)
             case TellAll(peers, message):
                 return [event for peer in peers for event in self._deliver(peer, message, None)]
-            case Probe(peer, _, newcomer, hello):
-                return [Probed(peer in self.connected, newcomer, hello)]
+            case Probe(peer, _, newcomer, hello, sender):
+                return [Probed(peer in self.connected, newcomer, hello, sender)]
             case Save():
                 self.saves.append(command)
                 return [Saved()] if self.saves_at_once else []
             case Note(_, text, arguments):
                 self.notes.append(text % arguments)
+            case Record(entry):
+                self.records.append(entry)
+            case FetchAudit():
+                self.fetched.append(command)
             case Finish():
                 self.finished = True
         return []
@@ -175,6 +198,10 @@ class RouterHarness:
                     worker.say(WorkerHeartbeat(0))
             self.do(Tick())
 
+    def keys(self, *principals: Principal) -> None:
+        """Have these keys be good from now on, and no others."""
+        self.do(KeysRead({one.key: one for one in principals}))
+
     # --- workers
 
     def worker(
@@ -186,6 +213,7 @@ class RouterHarness:
         channel: str = "test_runners",
         peer: bytes | None = None,
         instance: str = "",
+        key: Sender = None,
         **hello: Any,
     ) -> FakeWorker:
         """Have a worker say hello, with all that is wanted ready."""
@@ -198,7 +226,7 @@ class RouterHarness:
         states = tuple(VersionState(track, v, Readiness.READY) for track, v in ready)
         hello.setdefault("versions", states)
         greeting = Hello(name, instance or name, channel, topics, slots, **hello)
-        worker = FakeWorker(self, greeting, peer or name.encode())
+        worker = FakeWorker(self, greeting, peer or name.encode(), key)
         self.workers[worker.peer] = worker
         self.connected.add(worker.peer)
         worker.say(greeting)
@@ -210,7 +238,9 @@ class RouterHarness:
 
     # --- clients
 
-    def ask(self, request_id: str = "", *, sender: bytes = b"", **fields: Any) -> bytes:
+    def ask(
+        self, request_id: str = "", *, sender: bytes = b"", key: Sender = None, **fields: Any
+    ) -> bytes:
         """Send a request; return who asked, for `reply`."""
         self._asked += 1
         sender = sender or f"client-{self._asked}".encode()
@@ -226,7 +256,7 @@ class RouterHarness:
         elif request_id:
             request["id"] = request_id
         body = msgspec.json.encode(request | fields)
-        self.do(Requested((sender,), decode_request(body), body))
+        self.do(Requested((sender,), decode_request(body), body, key))
         return sender
 
     def code(self, sender: bytes) -> int | None:

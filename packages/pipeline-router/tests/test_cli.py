@@ -160,6 +160,7 @@ def test_a_bad_file_is_one_line(tmp_path: Path) -> None:
 def test_off_loopback_needs_insecure(tmp_path: Path, address: str) -> None:
     status, error = run(str(tmp_path / "p.yml"), "--bind", address)
     assert status == 2
+    assert "--keys" in error
     assert "--insecure" in error
 
 
@@ -178,6 +179,28 @@ def test_insecure_binds_anywhere(start: Start) -> None:
     assert "WARNING --insecure: nothing is encrypted" in line
     for word in (front, "run code", "deploy", "can be a worker"):
         assert word in line
+
+
+def test_with_keys_it_binds_anywhere_and_workers_are_sent_credentials(
+    start: Start, tmp_path: Path
+) -> None:
+    seed = tmp_path / "seed.yml"
+    role = "arn:aws:iam::123456789012:role/workers"
+    seed.write_text(f"credentials: sts\nsts: {{role_arn: '{role}', region: nowhere}}\n")
+    keys = tmp_path / "router.keys"
+    assert run("keys", "init", "--keys", str(keys)) == (0, "")
+    router = start("--seed", str(seed), "--bind", "0.0.0.0", "--keys", str(keys))
+    front, _ = addresses(router)
+    assert front.startswith("tcp://0.0.0.0:")
+    assert router.stderr is not None
+    assert "INFO with keys: this router's is " in router.stderr.readline()
+    router.send_signal(signal.SIGTERM)
+    assert router.wait(30) == 0
+    assert "--insecure" not in rest(router)
+    (tmp_path / "pipeline.yml").unlink()
+    without = start("--seed", str(seed), "--bind", "0.0.0.0", "--insecure")
+    assert without.wait(30) == 2
+    assert "off loopback without keys" in rest(without)
 
 
 def test_the_most_memory_is_a_size_that_a_router_can_live_with(start: Start) -> None:

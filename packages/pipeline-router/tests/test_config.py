@@ -188,9 +188,9 @@ def test_sizes(text: object, size_bytes: int) -> None:
 def test_credentials_are_minted_by_the_role_that_is_named(write: Write) -> None:
     role = "arn:aws:iam::123456789012:role/path/pipeline-worker"
     config, _ = write(f"credentials: sts\nsts: {{role_arn: '{role}', duration_s: 900}}").read()
-    assert config.role == Sts(role_arn=role, duration_s=900)
+    assert config.roles == {Sts(role_arn=role, duration_s=900)}
     config, _ = write(f"sts: {{role_arn: '{role}'}}").read()
-    assert config.role is None
+    assert not config.roles
 
 
 def test_what_this_router_cannot_do_is_refused_whenever_the_file_is_read(tmp_path: Path) -> None:

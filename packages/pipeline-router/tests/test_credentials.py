@@ -169,6 +169,23 @@ def test_another_roles_credentials_are_not_mixed_up(harness: Any) -> None:
     assert worker.heard(Configure)[-1].credentials is None
 
 
+def test_builders_may_have_a_role_of_their_own_whose_credentials_nobody_else_is_sent(
+    harness: Any,
+) -> None:
+    runner, builder = harness.worker(), harness.worker("b1", channel="builders", ready=())
+    own = msgspec.structs.replace(ROLE, builder_role_arn=OTHER.role_arn)
+    config = configured(harness, Config(credentials="sts", sts=own)).core.sessions.config
+    assert config.roles == {ROLE, OTHER}
+    pushing = msgspec.structs.replace(MINTED, access_key_id="ASIAPUSH")
+    harness.do(Minted(OTHER, pushing))
+    assert runner.heard(Configure)[-1].credentials == NOT_YET_MINTED
+    assert builder.heard(Configure)[-1].credentials == pushing
+    harness.do(Minted(ROLE, MINTED))
+    assert runner.heard(Configure)[-1].credentials == MINTED
+    assert builder.heard(Configure)[-1].credentials == pushing
+    assert "ASIAPUSH" not in str(runner.told)
+
+
 def test_a_configuration_read_again_keeps_what_is_minted(harness: Any) -> None:
     worker = harness.worker()
     configured(harness, STS)

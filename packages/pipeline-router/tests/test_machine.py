@@ -7,6 +7,7 @@ back, and clients that remember when they asked and what they were told.
 from dataclasses import dataclass, field
 
 import msgspec
+import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
@@ -39,12 +40,14 @@ from pipeline_protocol.link import (
     Welcome,
     WorkerHeartbeat,
 )
+from pipeline_protocol.requests import Role
 from pipeline_router.commands import Command, Probe, Save, SendReply, Tell, TellAll
 from pipeline_router.config import Config, RouterOptions
 from pipeline_router.core import RouterCore
 from pipeline_router.events import (
     Envelope,
     Event,
+    KeysRead,
     PeerGone,
     Probed,
     Requested,
@@ -53,12 +56,18 @@ from pipeline_router.events import (
     WorkerSaid,
 )
 from pipeline_router.model import State, Work, Worker
+from pipeline_router.principals import Principal, Sender
+from pipeline_router.roles import why_not_serve
 
 TRACKS = ("ruby", "bash")
 VERSIONS = ("v1", "v2")
 LANES = [(track, version) for track in TRACKS for version in VERSIONS]
 NAMES = ("w0", "w1", "w2", "w3")
 CLIENTS = (b"one", b"two", b"three")
+OPERATOR = b"operator"
+CLIENT_KEYS = {b"one": "alice", b"two": "bob", b"three": "alice"}
+"""Whose key each connection has, where there are keys."""
+WORKER_KEYS = ("runners", "others")
 OPTIONS = RouterOptions(queue=6, max_attempts=2, result_ttl_s=20)
 
 Fence = tuple[int, int]
@@ -79,6 +88,7 @@ class ModelWorker:
     held: dict[Fence, tuple[bytes, int]] = field(default_factory=dict)
     inbox: list[tuple[ToWorker, bytes | None]] = field(default_factory=list)
     outbox: list[tuple[FromWorker, bytes]] = field(default_factory=list)
+    key: Sender = None
     frozen: bool = False
     in_session: bool = False
     draining: bool = False
@@ -124,12 +134,13 @@ class ModelWorker:
 
 
 @dataclass
-class Sender:
+class Asker:
     """Somebody who asked, and what came back."""
 
     name: str
     body: bytes
     deadline: float
+    key: Sender = None
     codes: list[int] = field(default_factory=list)
 
 
@@ -149,6 +160,8 @@ def has_room(worker: Worker, sent_alone: set[Fence]) -> bool:
 class RouterMachine(RuleBasedStateMachine):
     """A router, its workers and clients; `now` moves only by `pass_time`."""
 
+    has_keys = False
+
     def __init__(self) -> None:
         super().__init__()
         self.now = 0.0
@@ -159,13 +172,26 @@ class RouterMachine(RuleBasedStateMachine):
         self.core = RouterCore(config, {"test_runners": wanted}, epoch=1, now=0.0)
         self.workers: dict[str, ModelWorker] = {}
         self.peers: dict[bytes, ModelWorker] = {}
-        self.senders: dict[Envelope, Sender] = {}
-        self.askers: list[Sender] = []
+        self.senders: dict[Envelope, Asker] = {}
+        self.askers: list[Asker] = []
         self.executions: set[Fence] = set()
         self.sent_alone: set[Fence] = set()
         self.lost_with: dict[int, int] = {}
         self.counter = 0
+        self.principals: dict[str, Principal] = {}
+        """By name: whose keys are good."""
+        if self.has_keys:
+            for name in (*dict.fromkeys(CLIENT_KEYS.values()), "olga", *WORKER_KEYS):
+                self.principals[name] = self.new_key(name)
         self.advance(4.0)
+
+    def new_key(self, name: str) -> Principal:
+        self.counter += 1
+        role = Role.CLIENT if name in CLIENT_KEYS.values() else Role.WORKER
+        if name == "olga":
+            role = Role.OPERATOR
+        identity = "w" if role is Role.WORKER else ""
+        return Principal(f"{name}-{self.counter}", name, role, identity=identity)
 
     # --- the world around the core
 
@@ -185,8 +211,8 @@ class RouterMachine(RuleBasedStateMachine):
                 return self.tell(peer, message, body)
             case TellAll(peers, message):
                 return [event for peer in peers for event in self.tell(peer, message, None)]
-            case Probe(peer, _, newcomer, hello):
-                return [Probed(peer in self.peers, newcomer, hello)]
+            case Probe(peer, _, newcomer, hello, sender):
+                return [Probed(peer in self.peers, newcomer, hello, sender)]
             case Save():
                 return [Saved()]
         return []
@@ -211,7 +237,7 @@ class RouterMachine(RuleBasedStateMachine):
             if not worker.frozen:
                 while worker.inbox:
                     worker.take(worker.inbox.pop(0)[0])
-                events += [WorkerSaid(worker.peer, *said) for said in worker.outbox]
+                events += [WorkerSaid(worker.peer, *said, worker.key) for said in worker.outbox]
                 worker.outbox.clear()
         return events
 
@@ -225,7 +251,8 @@ class RouterMachine(RuleBasedStateMachine):
             self.now = max(self.now, min(until, self.core.wake_at(), self.now + 0.4))
             for worker in list(self.peers.values()):
                 if not worker.frozen:
-                    self.do(WorkerSaid(worker.peer, WorkerHeartbeat(len(worker.running))))
+                    beat = WorkerHeartbeat(len(worker.running))
+                    self.do(WorkerSaid(worker.peer, beat, sender=worker.key))
             self.do(Tick())
 
     def disconnect(self, worker: ModelWorker) -> None:
@@ -259,12 +286,13 @@ class RouterMachine(RuleBasedStateMachine):
             }
             self.send(name, msgspec.json.encode(request), self.now + timeout_s, client)
 
-    def send(self, name: str, body: bytes, deadline: float, client: bytes = CLIENTS[0]) -> None:
+    def send(self, name: str, body: bytes, deadline: float, client: bytes = OPERATOR) -> None:
         envelope = (client, b"%d" % len(self.senders))
-        self.senders[envelope] = sender = Sender(name, body, deadline)
+        key = self.principals.get(CLIENT_KEYS.get(client, "olga"))
+        self.senders[envelope] = sender = Asker(name, body, deadline, key)
         if name:
             self.askers.append(sender)
-        self.do(Requested(envelope, decode_request(body), body))
+        self.do(Requested(envelope, decode_request(body), body, key))
 
     @precondition(lambda self: self.askers)
     @rule(data=st.data())
@@ -276,11 +304,15 @@ class RouterMachine(RuleBasedStateMachine):
             self.send(before.name, before.body, self.now + lasts, client)
 
     @precondition(lambda self: self.askers)
-    @rule(data=st.data())
-    def cancel(self, data: st.DataObject) -> None:
+    @rule(data=st.data(), client=st.sampled_from([OPERATOR, OPERATOR, *CLIENTS]))
+    def cancel(self, data: st.DataObject, client: bytes) -> None:
         sender = data.draw(st.sampled_from(self.askers[-10:]))
+        works = self.core.dispatcher.inflight.works
+        others = [work for work in works.values() if work.owner != CLIENT_KEYS.get(client)]
         request = {"action": "cancel", "id": sender.name}
-        self.send("", msgspec.json.encode(request), self.now)
+        self.send("", msgspec.json.encode(request), self.now, client)
+        if self.has_keys and client is not OPERATOR:
+            assert all(work.job in works for work in others), "another's is not taken back"
 
     # --- workers
 
@@ -307,7 +339,8 @@ class RouterMachine(RuleBasedStateMachine):
             if not topics or lane[0] in topics
         }
         peer = f"{name}-{self.counter}".encode()
-        worker = ModelWorker(name, self.counter, topics, slots, versions, peer)
+        key = self.principals.get(WORKER_KEYS[self.counter % 2])
+        worker = ModelWorker(name, self.counter, topics, slots, versions, peer, key=key)
         self.workers[name] = self.peers[peer] = worker
         worker.outbox.append((worker.hello(), b""))
         self.listen()
@@ -376,7 +409,7 @@ class RouterMachine(RuleBasedStateMachine):
     def leave_when_drained(self) -> None:
         for worker in list(self.workers.values()):
             if worker.draining and not worker.frozen and not worker.running:
-                self.do(WorkerSaid(worker.peer, Goodbye()))
+                self.do(WorkerSaid(worker.peer, Goodbye(), sender=worker.key))
                 self.disconnect(worker)
 
     # --- versions and time
@@ -396,6 +429,11 @@ class RouterMachine(RuleBasedStateMachine):
 
     # --- what must hold
 
+    def is_awaited(self, worker: Worker) -> bool:
+        """Whether its connection went with the router's old key, and it may yet come back."""
+        serving = self.core.dispatcher.schedulers[worker.channel].workers
+        return self.now < self.core._rekeyed_until and worker not in serving
+
     @invariant()
     def one_terminal_reply_by_its_deadline(self) -> None:
         for sender in self.senders.values():
@@ -411,7 +449,8 @@ class RouterMachine(RuleBasedStateMachine):
             for worker in presence:
                 state = worker.versions.get((work.lane.track, work.lane.version))
                 assert not (
-                    has_room(worker, self.sent_alone)
+                    not self.is_awaited(worker)
+                    and has_room(worker, self.sent_alone)
                     and not worker.draining
                     and state is not None
                     and state.state is Readiness.READY
@@ -516,11 +555,85 @@ class RouterMachine(RuleBasedStateMachine):
         assert not self.core.dispatcher.stored._replies
 
 
-def test_the_promises_hold_whatever_happens() -> None:
+class KeyedRouterMachine(RouterMachine):
+    """The same where everybody has a key, and keys are revoked, given anew and changed."""
+
+    has_keys = True
+
+    def read_keys(self, *, rekeyed: bool = False) -> None:
+        good = {one.key: one for one in self.principals.values()}
+        self.do(KeysRead(good, rekeyed=rekeyed))
+
+    def give_anew(self, name: str) -> None:
+        """Revoke somebody's key; then there is another of that name."""
+        gone = self.principals.pop(name)
+        self.read_keys()
+        for worker in list(self.peers.values()):
+            if worker.key is gone:  # its connection is ended, and nothing of it comes any more
+                self.disconnect(worker)
+        self.principals[name] = self.new_key(name)
+        self.read_keys()
+
+    @rule(name=st.sampled_from(WORKER_KEYS))
+    def revoke_a_workers_key(self, name: str) -> None:
+        self.give_anew(name)
+
+    @rule(name=st.sampled_from(sorted(set(CLIENT_KEYS.values()))))
+    def revoke_a_clients_key(self, name: str) -> None:
+        self.give_anew(name)
+        assert not [w for w in self.core.dispatcher.inflight.works.values() if w.owner == name]
+
+    @precondition(lambda self: self.workers)
+    @rule(data=st.data())
+    def forge(self, data: st.DataObject) -> None:
+        """Have somebody with another worker's key say what a worker might, on its connection."""
+        worker = data.draw(st.sampled_from(list(self.workers.values())))
+        other = next(name for name in WORKER_KEYS if self.principals[name] is not worker.key)
+        before = sum(len(sender.codes) for sender in self.senders.values())
+        for fence in list(worker.running):
+            forged = Result(*fence, 200)
+            self.do(WorkerSaid(worker.peer, forged, _reply(200), self.principals[other]))
+        worker.inbox[:] = [told for told in worker.inbox if not isinstance(told[0], Refused)]
+        assert sum(len(sender.codes) for sender in self.senders.values()) == before
+
+    @rule()
+    def change_the_routers_key(self) -> None:
+        """Have every connection end; the workers that live come back on others."""
+        self.read_keys(rekeyed=True)
+        moved = [worker for worker in self.peers.values() if not worker.frozen]
+        for worker in moved:
+            del self.peers[worker.peer]
+        self.advance(0.5)
+        for worker in moved:
+            self.counter += 1
+            worker.peer = f"{worker.name}-{self.counter}".encode()
+            self.peers[worker.peer] = worker
+            worker.inbox.clear()
+            worker.outbox[:] = [(worker.hello(), b"")]
+        self.listen()
+
+    @invariant()
+    def who_serves_has_a_key_that_is_good_for_it(self) -> None:
+        for worker in self.core.sessions.presence:
+            assert worker.sender is not None
+            assert self.principals[worker.sender.name] is worker.sender
+            assert not why_not_serve(worker.sender, worker.identity, worker.channel)
+
+    @invariant()
+    def a_request_is_answered_to_its_own_key_alone(self) -> None:
+        for work in self.core.dispatcher.inflight.works.values():
+            for envelope in work.envelopes:
+                key = self.senders[envelope].key
+                assert key is not None
+                assert key.name == work.owner
+
+
+@pytest.mark.parametrize(("kind", "examples"), [(RouterMachine, 400), (KeyedRouterMachine, 300)])
+def test_the_promises_hold_whatever_happens(kind: type[RouterMachine], examples: int) -> None:
     run_state_machine_as_test(
-        RouterMachine,
+        kind,
         settings=settings(
-            max_examples=400,
+            max_examples=examples,
             stateful_step_count=50,
             deadline=None,
             derandomize=True,

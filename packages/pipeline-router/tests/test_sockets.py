@@ -30,6 +30,7 @@ from pipeline_protocol.link import (
     WorkerHeartbeat,
     mismatch,
 )
+from pipeline_router.audit_file import AuditFile
 from pipeline_router.config_file import MARKER, ConfigFile
 from pipeline_router.core import RouterCore
 from pipeline_router.loop import RouterLoop
@@ -59,7 +60,9 @@ class Running:
         self.link_address = self.link.bind("127.0.0.1", 0)
         self.file = ConfigFile(path)
         core = RouterCore(*self.file.read(), epoch=5, now=monotonic())
-        self.loop = RouterLoop(core, self.front, self.link, self.file)
+        self.loop = RouterLoop(
+            core, self.front, self.link, self.file, AuditFile(Path(f"{path}.audit"))
+        )
         self.thread = threading.Thread(target=self.loop.run)
         self.sockets: list[Socket] = []
 

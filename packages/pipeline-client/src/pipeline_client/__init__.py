@@ -18,6 +18,7 @@ from pipeline_client.errors import (
 )
 from pipeline_client.sync import PipelineClient
 from pipeline_protocol import BadAddress
+from pipeline_protocol.keys import BadKeys
 from pipeline_protocol.responses import (
     Analysis,
     AvailableContainers,
@@ -43,6 +44,7 @@ __all__ = [
     "AsyncPipelineClient",
     "AvailableContainers",
     "BadAddress",
+    "BadKeys",
     "Build",
     "CallerError",
     "Cancelled",

@@ -5,9 +5,11 @@ import threading
 import weakref
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
+from os import PathLike
 from types import TracebackType
 from typing import Any, Concatenate, ParamSpec, Self, TypeVar
 
+from pipeline_client._keys_file import key_options
 from pipeline_client._plans import jobs, operations
 from pipeline_client._plans.options import ClientOptions
 from pipeline_client._plans.retries import USUAL, Retries
@@ -54,8 +56,12 @@ class AsyncPipelineClient:
         resend_after_s: float = 5.0,
         retries: Retries | None = USUAL,
         upload_to: str | None = None,
+        keys: str | PathLike[str] | None = None,
     ) -> None:
-        """Take a router's ``tcp://HOST:PORT``, else raise BadAddress; the first call connects."""
+        """Take a router's ``tcp://HOST:PORT``, else raise BadAddress; the first call connects.
+
+        Raises BadKeys for a file of keys that is of no use.
+        """
         self.address = RouterAddress.parse(address)
         self._options = ClientOptions(
             router=self.address,
@@ -63,6 +69,7 @@ class AsyncPipelineClient:
             resend_after_s=resend_after_s,
             retries=retries,
             upload_to=upload_to,
+            **key_options(keys),
         )
         self._closed = False
         self._transport: AsyncioTransport | None = None
@@ -86,6 +93,7 @@ class AsyncPipelineClient:
     drain_worker = _carrying_out(operations.drain_worker)
     forget_images = _carrying_out(operations.forget_images)
     dismiss_worker = _carrying_out(operations.dismiss_worker)
+    audit = _carrying_out(operations.audit)
 
     async def close(self) -> None:
         """Let go of the connection; calls under way in other tasks end with 499."""

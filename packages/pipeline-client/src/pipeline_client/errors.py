@@ -25,6 +25,11 @@ class PipelineError(Exception):
         return row is not None and row.retry is not Retry.NEVER
 
     @property
+    def is_forbidden(self) -> bool:
+        """Whether the key is not good for what it was asked with: the router's own 403."""
+        return self.code == status.LIMIT_EXCEEDED and not self.context.worker
+
+    @property
     def retry_after_s(self) -> float | None:
         """How long the router thinks that is, in seconds; None if it did not say."""
         return self.context.retry_after_s or None
@@ -39,7 +44,7 @@ class RequestError(PipelineError):
 
 
 class LimitError(PipelineError):
-    """What was run passed a limit (401, 402, 403); 403 also: the key's role forbids the action."""
+    """What was run passed a limit (401, 402, 403); `is_forbidden`: the key may not ask for it."""
 
 
 class ToolError(PipelineError):
@@ -47,7 +52,7 @@ class ToolError(PipelineError):
 
 
 class PlatformError(PipelineError):
-    """The system could not do it now (500, 503, 504, 510, 511, 512)."""
+    """The system could not do it now (429, 500, 503, 504, 510, 511, 512)."""
 
 
 class CallerError(PipelineError):

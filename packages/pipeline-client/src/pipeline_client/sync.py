@@ -4,9 +4,11 @@ import os
 import threading
 import weakref
 from collections.abc import Callable
+from os import PathLike
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Self, TypeVar
 
+from pipeline_client._keys_file import key_options
 from pipeline_client._plans import jobs, operations
 from pipeline_client._plans.options import ClientOptions
 from pipeline_client._plans.retries import USUAL, Retries
@@ -45,6 +47,10 @@ class PipelineClient:
     request is sent again: a restart of the router costs no more than time. Folders that are too
     large to be sent along are uploaded below `upload_to`, ``s3://bucket/prefix/``.
 
+    `keys` is the file that this client was given (`pipeline-router keys add`), for a router with
+    keys. A router that does not let it in is asked again, a key that is added later is taken at
+    once, and what is wrong is said by the 101 that ends the call.
+
     Usable as a context manager; `close` otherwise. After a fork the child has a connection of its
     own.
     """
@@ -57,8 +63,12 @@ class PipelineClient:
         resend_after_s: float = 5.0,
         retries: Retries | None = USUAL,
         upload_to: str | None = None,
+        keys: str | PathLike[str] | None = None,
     ) -> None:
-        """Take a router's ``tcp://HOST:PORT``, else raise BadAddress; the first call connects."""
+        """Take a router's ``tcp://HOST:PORT``, else raise BadAddress; the first call connects.
+
+        Raises BadKeys for a file of keys that is of no use.
+        """
         self.address = RouterAddress.parse(address)
         self._options = ClientOptions(
             router=self.address,
@@ -66,6 +76,7 @@ class PipelineClient:
             resend_after_s=resend_after_s,
             retries=retries,
             upload_to=upload_to,
+            **key_options(keys),
         )
         # ZeroMQ takes a third of an import's time, so those load it who make a client. Here, not
         # with the first call: what another thread has half imported, a forked child never gets.
@@ -96,6 +107,7 @@ class PipelineClient:
     drain_worker = _carrying_out(operations.drain_worker)
     forget_images = _carrying_out(operations.forget_images)
     dismiss_worker = _carrying_out(operations.dismiss_worker)
+    audit = _carrying_out(operations.audit)
 
     def close(self) -> None:
         """Let go of the connection; calls under way in other threads end with 499."""

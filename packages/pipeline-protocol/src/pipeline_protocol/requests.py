@@ -37,6 +37,10 @@ class Role(StrEnum):
     OPERATOR = "operator"
     WORKER = "worker"
 
+    def may_act_as(self, needed: "Role") -> bool:
+        """Return whether a key of this role is good for what needs that one."""
+        return self is needed or (self is Role.OPERATOR and needed is Role.CLIENT)
+
 
 class Priority(StrEnum):
     """Interactive work first; background work when no interactive work waits."""
@@ -261,6 +265,13 @@ class DismissWorker(_Action, frozen=True, kw_only=True, tag="dismiss_worker"):
     identity: Identity
 
 
+class ReadAudit(_Action, frozen=True, kw_only=True, tag="read_audit"):
+    """Ask what was changed lately, and by whom."""
+
+    role: ClassVar[Role] = Role.OPERATOR
+    limit: Annotated[int, Meta(ge=1, le=1000)] = 100
+
+
 class ConfigureWorker(_Action, frozen=True, kw_only=True, tag="configure_worker"):
     """A worker's first question: where the link is."""
 
@@ -293,6 +304,7 @@ RouterServed = (
     | DrainWorker
     | ForgetImages
     | DismissWorker
+    | ReadAudit
     | ConfigureWorker
 )
 Request = WorkerServed | RouterServed

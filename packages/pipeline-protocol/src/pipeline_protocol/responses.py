@@ -121,10 +121,23 @@ class ChannelStatus(Struct, frozen=True):
     """How many of the workers keep images that are not wanted."""
 
 
+class ClientStatus(Struct, frozen=True, omit_defaults=True):
+    """What of one client is in flight."""
+
+    running: int
+    waiting: int
+    quota: int | None = None
+    """How many of its requests may be in flight; None: as many as there is room for."""
+
+
 class WorkerStatus(Struct, frozen=True):
     """Of current_worker_status."""
 
     channels: dict[str, ChannelStatus]
+    clients: dict[str, ClientStatus] = {}
+    """With keys: who has requests in flight, by the key's name."""
+    turned_away: dict[str, int] = {}
+    """Connections that were not let in since the router's start, by why: strangers' with keys."""
 
 
 class WorkerDescription(Struct, frozen=True):
@@ -184,6 +197,31 @@ class Told(Struct, frozen=True):
     """Of restart_workers, drain_worker, dismiss_worker, forget_images: whom it concerned."""
 
     workers: tuple[str, ...]
+
+
+class AuditEntry(Struct, frozen=True):
+    """One change, as the router's audit file has it, a line each."""
+
+    at: str
+    """When, in UTC."""
+    principal: str | None
+    """The name of the key that asked for it; None: there are no keys, or it was done on the
+    router's host."""
+    action: str
+    """As it was asked for; `keys_changed`, `config_reloaded`: by a file on the router's host."""
+    subject: dict[str, str]
+    """What it was about: channel, track, worker, request or key."""
+    before: tuple[str, ...]
+    """How the subject was: the wanted versions, the state of the workers, the keys' names."""
+    after: tuple[str, ...]
+    outcome: str
+    """`done`, or why it was not."""
+
+
+class Audit(Struct, frozen=True):
+    """Of read_audit: the latest changes, the last one last."""
+
+    entries: tuple[AuditEntry, ...]
 
 
 class LinkAddress(Struct, frozen=True, omit_defaults=True):

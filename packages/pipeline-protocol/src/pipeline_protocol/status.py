@@ -47,6 +47,7 @@ UNUSABLE = 400
 TIMED_OUT = 401
 TOO_MUCH_OUTPUT = 402
 LIMIT_EXCEEDED = 403
+QUOTA_USED = 429
 CANCELLED = 499
 INTERNAL_ERROR = 500
 UNKNOWN_ACTION = 501
@@ -73,6 +74,7 @@ STATUSES = MappingProxyType(
             Status(TOO_MUCH_OUTPUT, "Forced exit: too much output", Blame.LIMIT, stored=True),
             # 403 of a key's role is the router's own answer, and the router stores none of those
             Status(LIMIT_EXCEEDED, "Forced exit: limit exceeded", Blame.LIMIT, stored=True),
+            Status(QUOTA_USED, "Quota used up", Blame.PLATFORM, Retry.LATER),
             Status(CANCELLED, "Cancelled", Blame.CALLER),
             Status(INTERNAL_ERROR, "Internal error", Blame.PLATFORM),
             Status(UNKNOWN_ACTION, "Action not recognised", Blame.REQUEST),

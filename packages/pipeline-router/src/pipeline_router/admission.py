@@ -50,7 +50,7 @@ _UNVERSIONED: Final = (BuildContainer, ListAvailableContainers)
 
 
 class Admission:
-    """The door to the dispatcher."""
+    """What is let through to the dispatcher."""
 
     def __init__(
         self, out: list[Command], dispatcher: Dispatcher, epoch: int, refuses_from: float
@@ -58,7 +58,7 @@ class Admission:
         self._out = out
         self._dispatcher = dispatcher
         self._jobs = epoch << COUNTER_BITS
-        self._refuses_from = refuses_from
+        self.refuses_from = refuses_from
         """Before, nothing is refused for want of workers: they may not have said hello yet."""
 
     def accept(self, event: Requested, served: Served, now: float) -> None:
@@ -72,6 +72,10 @@ class Admission:
             if self._met(key, event.envelope, served, now):
                 return
             name = (owner, served.action, request.id)
+        quota = None if event.sender is None else event.sender.quota
+        if quota is not None and dispatcher.inflight.of_owner(owner) >= quota:
+            self._refuse(event.envelope, served, refusals.quota_used(owner, quota))
+            return
         lane = self._admit(scheduler, request, name)
         if isinstance(lane, Refusal):
             self._refuse(event.envelope, served, lane)
@@ -90,6 +94,7 @@ class Admission:
             name=name,
             rank=_rank(request),
             progress=request.progress,
+            quota=quota,
         )
         orphan = dispatcher.orphans.pop(key, None)
         if orphan is not None and orphan.worker.channel == served.channel:
@@ -157,7 +162,7 @@ class Admission:
     def _why_not_wait(self, scheduler: Scheduler, work: Work, now: float) -> Refusal | None:
         dispatcher = self._dispatcher
         options = dispatcher.options
-        if now >= self._refuses_from:
+        if now >= self.refuses_from:
             refusal = refusals.no_possible_worker(scheduler, work.lane, dispatcher.address)
             if refusal is not None and not self._may_pass(refusal, scheduler, work, now):
                 return refusal

@@ -13,6 +13,12 @@ SPARE_BYTES = 4096
 """What a connection's beginning costs, beside its messages."""
 SPARE_BYTES_S = 16
 """What both ends' heartbeats may cost each second."""
+SPARE_CURVE_BYTES_S = 80
+"""The same with keys."""
+FRAME_BYTES = 9
+"""The most that the wire has before a frame."""
+CURVE_BYTES = 33
+"""What keys add to each frame: its nonce, its seal and their names."""
 
 MOST_IN_MEMORY = 22.0
 """How many times what it is on the wire a message may be in memory: its frames have one byte."""
@@ -53,11 +59,14 @@ class Account:
         "_counted",
         "_read_at_look",
         "_read_before",
+        "_spare_s",
         "_unread_since",
         "cookie",
         "ended",
         "fd",
         "handle",
+        "inode",
+        "key",
         "open",
         "peer",
         "read",
@@ -67,12 +76,17 @@ class Account:
         "unmoved_looks",
     )
 
-    def __init__(self, fd: int, cookie: int, since: float) -> None:
+    def __init__(self, fd: int, cookie: int, since: float, spare_s: int = SPARE_BYTES_S) -> None:
         self.fd = fd
         self.cookie = cookie
         self.since = since
+        self._spare_s = spare_s
         self.handle = b""
         """What everybody but the socket calls the peer; empty: nothing was read of it yet."""
+        self.inode = 0
+        """What its descriptor has as long as it is there; with keys."""
+        self.key = ""
+        """The public key that it has shown; empty: none was looked at."""
         self.peer = b""
         """What it is called on the socket."""
         self.read = 0
@@ -96,7 +110,7 @@ class Account:
         self.read = min(self.read, state.received)
         self.unmoved_looks = self.unmoved_looks + 1 if self.read == self._read_at_look else 0
         self._read_at_look = self.read
-        spare = SPARE_BYTES + int((now - self.since) * SPARE_BYTES_S)
+        spare = SPARE_BYTES + int((now - self.since) * self._spare_s)
         return max(0, state.received - self.read - spare)
 
     def untaken(self, state: TcpState) -> int:

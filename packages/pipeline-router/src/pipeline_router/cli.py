@@ -18,12 +18,18 @@ from typing import Any
 import click
 import zmq
 
+from pipeline_protocol.keys import BadKeys
 from pipeline_protocol.log_format import LogFormatter
-from pipeline_protocol.text import clean
+from pipeline_router.access.enforcer import KeyEnforcer
+from pipeline_router.access.keys_cli import keys as keys_command
+from pipeline_router.access.keys_file import check_curve, read_router_file
+from pipeline_router.audit_file import AuditFile
 from pipeline_router.config_file import ConfigFile, ConfigLocked
 from pipeline_router.config_parse import BadConfig, size
 from pipeline_router.core import EPOCHS, RouterCore
 from pipeline_router.credentials import check_credentials
+from pipeline_router.failure import Failure, Unusable
+from pipeline_router.keys import RouterKeys
 from pipeline_router.loop import RouterLoop
 from pipeline_router.sockets import FrontEnd, WorkerLink
 
@@ -43,22 +49,6 @@ LEAST_MEMORY = 128 << 20
 _log = logging.getLogger("pipeline_router")
 
 
-class Failure(click.ClickException):
-    """An end with one line."""
-
-    exit_code = 1
-
-    def show(self, file: object = None) -> None:
-        """Print the line."""
-        click.echo(f"pipeline-router: {clean(self.message)}", err=True)
-
-
-class Unusable(Failure):
-    """Options or a configuration that are of no use."""
-
-    exit_code = 2
-
-
 class _Size(click.ParamType[int]):
     name = "size"
 
@@ -72,7 +62,18 @@ class _Size(click.ParamType[int]):
         return most
 
 
-@click.command(context_settings={"help_option_names": ["-h", "--help"]})
+class _RouterOrKeys(click.Command):
+    """The router; or, where the first word is `keys`, what is done about its keys."""
+
+    def main(self, args: Any = None, prog_name: Any = None, *more: Any, **extra: Any) -> Any:
+        """Run one of the two."""
+        args = list(sys.argv[1:] if args is None else args)
+        if args[:1] == ["keys"]:
+            return keys_command.main(args[1:], "pipeline-router keys", *more, **extra)
+        return super().main(args, prog_name, *more, **extra)
+
+
+@click.command(cls=_RouterOrKeys, context_settings={"help_option_names": ["-h", "--help"]})
 @click.argument("config", type=click.Path(path_type=Path, dir_okay=False))
 @click.option(
     "--seed",
@@ -89,7 +90,7 @@ class _Size(click.ParamType[int]):
     default="127.0.0.1",
     show_default=True,
     metavar="ADDRESS",
-    help="IP address to listen on; anything but loopback needs --insecure.",
+    help="IP address to listen on; anything but loopback needs --keys, or --insecure.",
 )
 @click.option(
     "--port",
@@ -111,6 +112,20 @@ class _Size(click.ParamType[int]):
     help="Listen off loopback although nothing is encrypted and nobody has to show a key.",
 )
 @click.option(
+    "--keys",
+    type=click.Path(path_type=Path, dir_okay=False),
+    envvar="PIPELINE_KEYS",
+    show_envvar=True,
+    help="File of keys: all is encrypted, and only who has one of these is let in.",
+)
+@click.option(
+    "--audit",
+    type=click.Path(path_type=Path, dir_okay=False),
+    envvar="PIPELINE_AUDIT",
+    show_envvar=True,
+    help="File of what was changed, and by whom; CONFIG.audit if it is not said.",
+)
+@click.option(
     "--memory-max",
     type=_Size(),
     envvar="PIPELINE_MEMORY_MAX",
@@ -126,18 +141,20 @@ def main(
     port: int,
     link_port: int,
     insecure: bool,
+    keys: Path | None,
+    audit: Path | None,
     memory_max: int | None,
 ) -> None:
     """Run the router on the configuration file CONFIG.
 
     It takes requests from clients, gives them to workers, and writes the versions that are
     deployed back into CONFIG. SIGTERM and SIGINT end it cleanly: nothing more is taken, what runs
-    is finished. SIGHUP has it read CONFIG again.
+    is finished. SIGHUP has it read CONFIG again. `pipeline-router keys --help` is about keys.
 
     Exit status: 0 after a clean end, 2 for options or a CONFIG that are of no use, else 1.
     """
-    host = _host(bind, insecure=insecure)
-    private = ip_address(host).is_loopback
+    host = _host(bind, is_open=insecure or keys is not None)
+    private = keys is not None or ip_address(host).is_loopback
     file = ConfigFile(config, partial(check_credentials, link_is_private=private))
     listener = _log_aside()
     try:
@@ -149,6 +166,8 @@ def main(
             link_port,
             force_worker_restart=force_worker_restart,
             memory_max=memory_max,
+            keys=keys,
+            audit=AuditFile(audit or Path(f"{config}.audit")),
         )
     except MemoryError:
         raise Failure("there is no memory left: start it again") from None
@@ -166,7 +185,10 @@ def _run(
     *,
     force_worker_restart: bool,
     memory_max: int | None,
+    keys: Path | None,
+    audit: AuditFile,
 ) -> None:
+    router_keys = None if keys is None else _read_keys(keys)
     try:
         if seed is None and not file.path.exists():
             raise BadConfig(f"{file.path} does not exist: create it from a template by --seed FILE")
@@ -183,9 +205,13 @@ def _run(
     except (ConfigLocked, OSError) as error:
         raise Failure(str(error)) from None
     _raise_descriptors()
-    context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
+    # with keys, a thread for each: a thousand that shake hands at the front hold up no worker
+    context: zmq.Context[zmq.Socket[bytes]] = zmq.Context(io_threads=1 if keys is None else 2)
     front, link = FrontEnd(context), WorkerLink(context)
+    enforcer = None
     try:
+        if keys is not None and router_keys is not None:
+            enforcer = KeyEnforcer(keys, router_keys, context, front, link)
         address, link_address = _bind(front, host, port), _bind(link, host, link_port)
         core = RouterCore(
             config,
@@ -198,17 +224,22 @@ def _run(
             installation=file.installation,
             version=version("pipeline-router"),
         )
-        loop = RouterLoop(core, front, link, file, memory_max)
+        loop = RouterLoop(core, front, link, file, audit, memory_max, enforcer)
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: loop.stop())
         signal.signal(signal.SIGHUP, lambda *_: loop.reload())
         _log.info("listening on %s (clients), %s (workers)", address, link_address)
-        if not ip_address(host).is_loopback:
+        if router_keys is not None:
+            good = len(router_keys.principals())
+            _log.info("with keys: this router's is %s; good ones: %d", router_keys.routers[0], good)
+        elif not ip_address(host).is_loopback:
             _log.warning(INSECURE, address, link_address)
         gc.freeze()
         gc.set_threshold(YOUNG_OBJECTS)
         whole = loop.run()
     finally:
+        if enforcer is not None:
+            enforcer.close()
         front.close()
         link.close()
         context.term()
@@ -217,15 +248,23 @@ def _run(
     _log.info("stopped")
 
 
-def _host(bind: str, *, insecure: bool) -> str:
+def _read_keys(path: Path) -> RouterKeys:
+    try:
+        check_curve()
+        return read_router_file(path)
+    except BadKeys as error:
+        raise Unusable(f"--keys: {error}") from None
+
+
+def _host(bind: str, *, is_open: bool) -> str:
     try:
         address = ip_address("127.0.0.1" if bind == "localhost" else bind)
     except ValueError:
         raise Unusable(f"--bind: {bind!r} is not an IP address") from None
-    if not address.is_loopback and not insecure:
+    if not address.is_loopback and not is_open:
         raise Unusable(
             f"--bind {bind}: anybody who reaches it could run code here: only loopback is served "
-            "without --insecure"
+            "without --keys (`pipeline-router keys --help`) or --insecure"
         )
     return str(address)
 

@@ -5,8 +5,10 @@ from typing import Literal
 from msgspec import Struct
 
 from pipeline_protocol.link import Hello, ToWorker
+from pipeline_protocol.responses import AuditEntry
 from pipeline_router.config import Sts, Versions
 from pipeline_router.events import Envelope
+from pipeline_router.principals import Sender
 
 Level = Literal["info", "warning", "error"]
 
@@ -40,6 +42,8 @@ class Probe(Struct, frozen=True):
     message: ToWorker
     newcomer: bytes
     hello: Hello
+    sender: Sender = None
+    """The newcomer's."""
 
 
 class Save(Struct, frozen=True):
@@ -53,9 +57,9 @@ class Reload(Struct, frozen=True):
 
 
 class Mint(Struct, frozen=True):
-    """Keep credentials of this role fresh, off the loop; None: no more. `Minted` tells."""
+    """Keep credentials of these roles fresh, off the loop, and of no other. `Minted` tells."""
 
-    sts: Sts | None
+    roles: frozenset[Sts]
 
 
 class Note(Struct, frozen=True):
@@ -66,8 +70,23 @@ class Note(Struct, frozen=True):
     arguments: tuple[object, ...] = ()
 
 
+class Record(Struct, frozen=True):
+    """Append a change to the audit file, off the loop; its time is that of the writing."""
+
+    entry: AuditEntry
+
+
+class FetchAudit(Struct, frozen=True):
+    """Read the latest changes from the audit file, off the loop; `AuditRead` tells."""
+
+    envelope: Envelope
+    limit: int
+
+
 class Finish(Struct, frozen=True):
     """End the loop: nothing is left to do."""
 
 
-Command = SendReply | Tell | TellAll | Probe | Save | Reload | Mint | Note | Finish
+Command = (
+    SendReply | Tell | TellAll | Probe | Save | Reload | Mint | Note | Record | FetchAudit | Finish
+)

@@ -52,6 +52,10 @@ class Sts(Struct, frozen=True):
     """The role by which the router mints credentials for its workers."""
 
     role_arn: Annotated[str, Meta(pattern=r"\A(arn:[a-z-]+:iam::\d{12}:role/[\w+=,.@/-]+)?\Z")] = ""
+    builder_role_arn: Annotated[
+        str, Meta(pattern=r"\A(arn:[a-z-]+:iam::\d{12}:role/[\w+=,.@/-]+)?\Z")
+    ] = ""
+    """Another one for builders, who push; empty: theirs is the same."""
     duration_s: Annotated[int, Meta(ge=900, le=43_200)] = 3600
     """How long they last; they are renewed at half of it."""
     session_name: Annotated[str, Meta(pattern=r"\A[\w+=,.@-]{2,64}\Z")] = "pipeline"
@@ -95,9 +99,17 @@ class Config(Struct, frozen=True):
     channels: dict[str, ChannelConfig] = msgspec.field(default_factory=default_channels)
 
     @property
-    def role(self) -> Sts | None:
-        """What credentials are to be minted by; None: none are."""
-        return self.sts if self.credentials == "sts" else None
+    def roles(self) -> frozenset[Sts]:
+        """What credentials are to be minted by: one role, or two with the builders' own."""
+        return frozenset(role for channel in CHANNELS if (role := self.role_of(channel)))
+
+    def role_of(self, channel: str) -> Sts | None:
+        """Return what a channel's workers have credentials minted by; None: they have their own."""
+        if self.credentials != "sts":
+            return None
+        own = "" if CHANNELS[channel].scopable else self.sts.builder_role_arn
+        arn = own or self.sts.role_arn
+        return msgspec.structs.replace(self.sts, role_arn=arn, builder_role_arn="")
 
     def settings(
         self, channel: str, topics: frozenset[str], wanted: tuple[WantedVersion, ...]

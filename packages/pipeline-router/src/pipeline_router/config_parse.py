@@ -141,7 +141,7 @@ def read_config(data: Any) -> Config:
     _check_template(config.sources.url, {"tool"}, "sources.url")
     if config.registry.kind != "ecr" and not config.registry.location:
         raise BadConfig("registry.location: a folder, or host[/prefix], is needed")
-    if config.role is not None and not config.role.role_arn:
+    if config.credentials == "sts" and not config.sts.role_arn:
         raise BadConfig("sts.role_arn: credentials: sts needs the role to mint credentials by")
     for number, prefix in enumerate(config.inputs.s3_prefixes):
         if not _S3_PREFIX.fullmatch(prefix):

@@ -8,6 +8,8 @@ What happened comes in as `events`, what is to be done goes out as `commands`. W
 from collections.abc import Callable, Iterable
 from typing import Any
 
+from pipeline_protocol import status
+from pipeline_protocol.codec import answer
 from pipeline_protocol.link import (
     Goodbye,
     Hello,
@@ -20,16 +22,30 @@ from pipeline_protocol.link import (
     Versions,
     WorkerHeartbeat,
 )
-from pipeline_protocol.settings import NOT_YET_MINTED
+from pipeline_protocol.responses import Audit
+from pipeline_router import audit
 from pipeline_router import config as configuration
 from pipeline_router.admission import SERVED, Admission
-from pipeline_router.commands import Command, Finish, Mint, Note, Reload, Save, Tell, TellAll
+from pipeline_router.commands import (
+    Command,
+    Finish,
+    Mint,
+    Note,
+    Reload,
+    Save,
+    SendReply,
+    Tell,
+    TellAll,
+)
 from pipeline_router.deployments import Deployments
 from pipeline_router.digests import Digests
 from pipeline_router.dispatch import Dispatcher
 from pipeline_router.events import (
+    AuditRead,
     ConfigRead,
+    ConfigUnusable,
     Event,
+    KeysRead,
     Minted,
     PeerGone,
     Probed,
@@ -38,11 +54,14 @@ from pipeline_router.events import (
     Saved,
     StopAsked,
     Tick,
+    TurnedAway,
     WorkerGarbled,
     WorkerSaid,
 )
 from pipeline_router.model import Work, Worker
 from pipeline_router.operations import Operations
+from pipeline_router.refusals import Refusal
+from pipeline_router.roles import why_not
 from pipeline_router.sessions import Sessions
 
 HEARTBEAT_S = 1.0
@@ -80,6 +99,8 @@ class RouterCore:
         self._next_heartbeat = now
         self._next_check = self._last_check = now
         self._stop_by: float | None = None
+        self._rekeyed_until = now
+        """Before, a connection that is gone tells nothing of its worker: all had to come anew."""
         self.dispatcher = Dispatcher(self._out, config.router, address)
         self.deployments = Deployments(versions)
         self.sessions = Sessions(
@@ -106,8 +127,8 @@ class RouterCore:
             version=version,
             now=now,
         )
-        if config.role is not None:
-            self._mint(config.role)
+        if config.roles:
+            self._out.append(Mint(config.roles))
         for channel in versions:
             self._operations.sync_lanes(channel, now)
         self._handlers: dict[type, Callable[[Any, float], None]] = {
@@ -119,6 +140,10 @@ class RouterCore:
             Saved: self._saved,
             ReloadAsked: self._reload_asked,
             ConfigRead: self._config_read,
+            ConfigUnusable: self._config_unusable,
+            AuditRead: self._audit_read,
+            KeysRead: self._keys_read,
+            TurnedAway: self._turned_away,
             Minted: self._minted,
             StopAsked: self._stop_asked,
             Tick: self._tick,
@@ -160,6 +185,11 @@ class RouterCore:
     # --- clients
 
     def _requested(self, event: Requested, now: float) -> None:
+        if event.sender is not None:
+            refusal = why_not(event.sender, event.request)
+            if refusal is not None:
+                self._operations.refuse(event, refusal)
+                return
         served = SERVED.get(type(event.request))
         if served is not None:
             self._admission.accept(event, served, now)
@@ -171,11 +201,13 @@ class RouterCore:
 
     def _worker_said(self, event: WorkerSaid, now: float) -> None:
         if isinstance(event.message, Hello):
-            self.sessions.hello(event.peer, event.message, now)
+            self.sessions.hello(event.peer, event.message, now, event.sender)
             self._save_if_due()
             return
         worker = self.sessions.presence.at(event.peer)
-        if worker is None:
+        if worker is None or (
+            worker.sender is not event.sender and not worker.is_with(event.sender)
+        ):
             error = "this router has no session with you: say hello"
             self._out.append(Tell(event.peer, Refused(RefusalReason.UNKNOWN_SESSION, error)))
             return
@@ -211,7 +243,7 @@ class RouterCore:
         if event.other:
             refusal = Refused(RefusalReason.PROTOCOL, event.error)
             self.sessions.refuse(event.peer, refusal, event.other)
-        elif worker is None:
+        elif worker is None or not worker.is_with(event.sender):
             self._out.append(Tell(event.peer, Refused(RefusalReason.MALFORMED, event.error)))
         else:
             self._out.append(Note("warning", "%s: %s", (worker, event.error)))
@@ -220,16 +252,17 @@ class RouterCore:
         worker = self.sessions.presence.at(event.peer)
         if worker is None:
             return
+        if now < self._rekeyed_until:
+            self.sessions.await_back(worker, _unsent(worker, event), now)
+            return
         # what never left did not run: its worker's end is not its doing
-        fences = [(m.job, m.attempt) for m in event.undelivered if isinstance(m, Job)]
-        unsent = [worker.running.pop(fence, None) for fence in fences]
+        unsent = _unsent(worker, event)
         self.sessions.lose(worker, "its connection is gone", now)
         for work in unsent:
-            if isinstance(work, Work):
-                self.dispatcher.again(work, now)
+            self.dispatcher.again(work, now)
 
     def _probed(self, event: Probed, now: float) -> None:
-        self.sessions.probed(event.newcomer, event.hello, now, alive=event.alive)
+        self.sessions.probed(event.newcomer, event.hello, now, event.sender, alive=event.alive)
         self._save_if_due()
 
     # --- versions and configuration
@@ -248,6 +281,7 @@ class RouterCore:
             self._out.append(Note("error", "configuration not saved: %s", (event.error,)))
         if event.config is not None:
             self._out.append(Note("info", "configuration read again: it was changed meanwhile"))
+            self._out.append(audit.of_config(ConfigRead(event.config)))
             self._adopt(event.config)
             concerned = self.dispatcher.schedulers
         if concerned:
@@ -258,23 +292,46 @@ class RouterCore:
         self._out.append(Reload())
 
     def _config_read(self, event: ConfigRead, now: float) -> None:
+        self._out.append(audit.of_config(event))
         self._adopt(event.config)
         self.sessions.configure(self.dispatcher.schedulers)
 
+    def _config_unusable(self, event: ConfigUnusable, now: float) -> None:
+        self._out.append(audit.of_config(event))
+
+    def _audit_read(self, event: AuditRead, now: float) -> None:
+        if event.error:
+            reply = Refusal(status.SETUP_FAILED, event.error).reply()
+        else:
+            reply = answer(Audit(event.entries))
+        self._out.append(SendReply(event.envelope, reply))
+
+    def _keys_read(self, event: KeysRead, now: float) -> None:
+        if event.added or event.revoked or event.rekeyed:
+            self._out.append(audit.of_keys(event))
+        if event.rekeyed:
+            self._rekeyed_until = now + self.dispatcher.options.liveness_s
+            self._admission.refuses_from = max(self._admission.refuses_from, self._rekeyed_until)
+        self.sessions.recheck(event.principals, now)
+        self.dispatcher.keep({sender.name for sender in event.principals.values()}, now)
+        self._save_if_due()
+
+    def _turned_away(self, event: TurnedAway, _now: float) -> None:
+        self.dispatcher.refused.count_other(event.what, event.where, event.last, event.times)
+        counts = self._operations.turned_away
+        counts[event.what] = counts.get(event.what, 0) + event.times
+
     def _adopt(self, config: configuration.Config) -> None:
-        if config.role != self.sessions.config.role:
-            self._mint(config.role)
+        before = self.sessions.config.roles
         self.sessions.config = config
         self.dispatcher.options = config.router
-
-    def _mint(self, role: configuration.Sts | None) -> None:
-        """Have credentials minted by another role, or none; until then nobody's are to be used."""
-        self.sessions.credentials = None if role is None else NOT_YET_MINTED
-        self._out.append(Mint(role))
+        if config.roles != before:
+            self.sessions.forget_credentials()
+            self._out.append(Mint(config.roles))
 
     def _minted(self, event: Minted, now: float) -> None:
-        if event.sts == self.sessions.config.role:
-            self.sessions.credentials = event.credentials
+        if event.sts in self.sessions.config.roles:
+            self.sessions.credentials[event.sts] = event.credentials
             self.sessions.configure(self.dispatcher.schedulers)
 
     # --- time
@@ -324,3 +381,10 @@ class RouterCore:
             return
         self._out.extend(self.dispatcher.refused.due(now))
         self._out.append(Finish())
+
+
+def _unsent(worker: Worker, event: PeerGone) -> list[Work]:
+    """Take the jobs from a worker that never left for it, and return them."""
+    fences = [(m.job, m.attempt) for m in event.undelivered if isinstance(m, Job)]
+    unsent = [worker.running.pop(fence, None) for fence in fences]
+    return [work for work in unsent if isinstance(work, Work)]

@@ -7,6 +7,7 @@ written together, next.
 from collections.abc import Iterable, Iterator
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from pipeline_protocol import status
 from pipeline_protocol.link import Readiness
@@ -20,6 +21,7 @@ from pipeline_protocol.settings import WantedVersion
 from pipeline_router.config import Versions
 from pipeline_router.events import Envelope
 from pipeline_router.model import Inquiry, Worker
+from pipeline_router.principals import Sender
 from pipeline_router.refusals import Refusal
 
 MAX_VERSIONS = 100
@@ -33,6 +35,10 @@ class DeploymentChange(Struct, frozen=True):
 
     envelope: Envelope
     request: DeployRequest
+    sender: Sender = None
+    before: tuple[str, ...] = ()
+    after: tuple[str, ...] = ()
+    """The track's versions, when it is saved."""
 
     @property
     def what(self) -> str:
@@ -98,10 +104,11 @@ class Deployments:
         self._affected = self._pinned | {change.request.channel for change in self._saving}
         self._pinned = set()
         self._planned = _copy(self.wanted)
-        for change in self._saving:
+        for number, change in enumerate(self._saving):
             tracks = self._planned.setdefault(change.request.channel, {})
             present = tracks.get(change.request.track_slug, {})
             versions = {version: present.get(version) for version in change.apply(present)}
+            self._saving[number] = replace(change, before=tuple(present), after=tuple(versions))
             tracks[change.request.track_slug] = versions
             if not versions:
                 del tracks[change.request.track_slug]

@@ -1,6 +1,6 @@
 """Jobs to workers, results to clients: what becomes of every accepted request."""
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 from pipeline_protocol.channels import CHANNELS
 from pipeline_protocol.link import CancelJob, Job, Result, ResultAck
@@ -220,6 +220,12 @@ class Dispatcher:
         if not work.attempt:
             self.taken_back[work.key] = now + self.options.liveness_s
         self.end(work, refusals.TAKEN_BACK, now)
+
+    def keep(self, owners: Collection[str], now: float) -> None:
+        """End what others than these have asked for: their keys are good for nothing any more."""
+        for work in list(self.inflight.works.values()):
+            if work.owner and work.owner not in owners and work.job in self.inflight.works:
+                self.end(work, refusals.REVOKED, now)
 
     def end(self, work: Work, why: Refusal, now: float) -> None:
         """Answer work before a worker did."""

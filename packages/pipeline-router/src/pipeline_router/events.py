@@ -7,8 +7,10 @@ from msgspec import Struct
 
 from pipeline_protocol.link import FromWorker, Hello, ToWorker
 from pipeline_protocol.requests import Request
+from pipeline_protocol.responses import AuditEntry
 from pipeline_protocol.settings import Credentials
 from pipeline_router.config import Config, Sts
+from pipeline_router.principals import Principals, Sender
 
 Envelope = tuple[bytes, ...]
 """The frames before the empty one: the peer, and what it put there to know the reply by."""
@@ -21,8 +23,7 @@ class Requested(Struct, frozen=True, gc=False):
     request: Request
     body: bytes
     """The request as it came, to be handed on untouched."""
-    sender: str = ""
-    """The name of the sender's key; empty where there are no keys."""
+    sender: Sender = None
 
 
 class WorkerSaid(Struct, frozen=True, gc=False):
@@ -31,6 +32,7 @@ class WorkerSaid(Struct, frozen=True, gc=False):
     peer: bytes
     message: FromWorker
     body: bytes = b""
+    sender: Sender = None
 
 
 class WorkerGarbled(Struct, frozen=True):
@@ -40,6 +42,7 @@ class WorkerGarbled(Struct, frozen=True):
     error: str
     other: str = ""
     """The identity of a worker whose hello is unreadable because it speaks another protocol."""
+    sender: Sender = None
 
 
 class PeerGone(Struct, frozen=True):
@@ -55,6 +58,8 @@ class Probed(Struct, frozen=True):
     alive: bool
     newcomer: bytes
     hello: Hello
+    sender: Sender = None
+    """The newcomer's."""
 
 
 class Saved(Struct, frozen=True):
@@ -73,6 +78,42 @@ class ConfigRead(Struct, frozen=True):
     """The configuration file was read again."""
 
     config: Config
+
+
+class ConfigUnusable(Struct, frozen=True):
+    """The configuration file was read again, and is of no use: the last good one stays."""
+
+    error: str
+
+
+class AuditRead(Struct, frozen=True):
+    """The latest changes that the audit file has, the last one last."""
+
+    envelope: Envelope
+    entries: tuple[AuditEntry, ...] = ()
+    error: str = ""
+    """Why they could not be read."""
+
+
+class KeysRead(Struct, frozen=True):
+    """Other keys are good from now on; from those that are not, nothing comes any more."""
+
+    principals: Principals
+    added: tuple[str, ...] = ()
+    revoked: tuple[str, ...] = ()
+    """Names of keys; one that is changed is in both."""
+    rekeyed: bool = False
+    """Whether the router has another key itself, and all have to connect anew."""
+
+
+class TurnedAway(Struct, frozen=True):
+    """Connections were not let in, `times` of one kind since this was last told."""
+
+    what: str
+    where: str
+    times: int
+    last: str = ""
+    """Which key the last one had, and where it came from."""
 
 
 class Minted(Struct, frozen=True):
@@ -99,6 +140,10 @@ Event = (
     | Saved
     | ReloadAsked
     | ConfigRead
+    | ConfigUnusable
+    | AuditRead
+    | KeysRead
+    | TurnedAway
     | Minted
     | StopAsked
     | Tick

@@ -6,20 +6,21 @@ from heapq import heapify, heappop, heappush
 
 from pipeline_router.events import Requested
 from pipeline_router.model import Name, Work
+from pipeline_router.principals import Sender
 
 KEY_BYTES = 16
 
 
-def key_of(sender: str, body: bytes) -> bytes:
+def key_of(sender: Sender, body: bytes) -> bytes:
     """Return what the same request, sent again by the same sender, is known by."""
-    if not sender:
+    if sender is None:
         return blake2b(body, digest_size=KEY_BYTES).digest()
-    return blake2b(body, digest_size=KEY_BYTES, key=sender.encode()[:64]).digest()
+    return blake2b(body, digest_size=KEY_BYTES, key=sender.name.encode()[:64]).digest()
 
 
 def owner_of(event: Requested) -> str:
     """Return whose the requests are that come so: a key's, or without keys a connection's."""
-    return event.sender or event.envelope[0].hex()
+    return event.envelope[0].hex() if event.sender is None else event.sender.name
 
 
 class Inflight:
@@ -34,6 +35,8 @@ class Inflight:
         self._by_key: dict[bytes, Work] = {}
         self._by_name: dict[Name, Work] = {}
         self._deadlines: list[tuple[float, int]] = []
+        self._of_owner: dict[str, int] = {}
+        """How many there are of each owner that has a quota."""
 
     def __len__(self) -> int:
         return len(self.works)
@@ -44,6 +47,8 @@ class Inflight:
         if work.name is not None:
             self._by_key[work.key] = work
             self._by_name[work.name] = work
+        if work.quota is not None:
+            self._of_owner[work.owner] = self._of_owner.get(work.owner, 0) + 1
         deadlines = self._deadlines
         if len(deadlines) > 4 * len(self.works) + 1024:
             deadlines[:] = [entry for entry in deadlines if entry[1] in self.works]
@@ -56,6 +61,14 @@ class Inflight:
         if work.name is not None:
             del self._by_key[work.key]
             del self._by_name[work.name]
+        if work.quota is not None:
+            self._of_owner[work.owner] -= 1
+            if not self._of_owner[work.owner]:
+                del self._of_owner[work.owner]
+
+    def of_owner(self, owner: str) -> int:
+        """Return how many requests an owner with a quota has in flight."""
+        return self._of_owner.get(owner, 0)
 
     def rename(self, work: Work, job: int) -> None:
         """Know it by the job that an earlier router gave it."""

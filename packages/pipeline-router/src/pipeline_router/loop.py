@@ -18,25 +18,32 @@ import zmq
 
 from pipeline_protocol.codec import encode_link
 from pipeline_protocol.link import ToWorker
+from pipeline_router.access.enforcer import KeyEnforcer
+from pipeline_router.audit_file import AuditFile
 from pipeline_router.commands import (
+    FetchAudit,
     Finish,
     Mint,
     Note,
     Probe,
+    Record,
     Reload,
     Save,
     SendReply,
     Tell,
     TellAll,
 )
-from pipeline_router.config import Versions
+from pipeline_router.config import Sts, Versions
 from pipeline_router.config_file import ConfigFile
 from pipeline_router.config_parse import BadConfig
 from pipeline_router.core import RouterCore
 from pipeline_router.credentials import Minter
 from pipeline_router.events import (
+    AuditRead,
     ConfigRead,
+    ConfigUnusable,
     Event,
+    KeysRead,
     PeerGone,
     Probed,
     ReloadAsked,
@@ -49,6 +56,8 @@ from pipeline_router.sockets import FrontEnd, WorkerLink
 
 MESSAGES_A_TURN = 300
 """Read from one socket before the other has its turn."""
+LISTEN_AGAIN_S = 0.005
+"""Until a port that was let go is tried again."""
 CLOSE_LINGER_MS = 1000
 """That the last replies may take to leave."""
 
@@ -99,20 +108,27 @@ class RouterLoop:
         front: FrontEnd,
         link: WorkerLink,
         file: ConfigFile,
+        audit: AuditFile,
         memory_max: int | None = None,
+        enforcer: KeyEnforcer | None = None,
     ) -> None:
+        """Without an enforcer, there are no keys."""
         self._core = core
         self._front = front
         self._link = link
         self._file = file
+        self._audit = audit
         front.refused = link.refused = core.dispatcher.refused
         self._mailbox = Mailbox()
         self._helper = ThreadPoolExecutor(1, "configuration")
-        self._minter = Minter(self._mailbox.post)
+        self._minters: dict[Sts, Minter] = {}
         self._events: deque[Event] = deque()
         self._guard = MemoryGuard((front, link), memory_max, monotonic())
         self._out_of_memory = False
         self._finished = False
+        self._enforcer = enforcer
+        if enforcer is not None:
+            enforcer.report_to(self._mailbox.post)
         self._gone: dict[bytes, list[ToWorker]] = {}
         self._carry: dict[type, Callable[[Any], None]] = {
             Tell: self._tell,
@@ -122,6 +138,8 @@ class RouterLoop:
             Reload: self._reload,
             Mint: self._mint,
             Note: self._note,
+            Record: self._record,
+            FetchAudit: self._fetch_audit,
             Finish: self._finish,
         }
 
@@ -132,8 +150,10 @@ class RouterLoop:
         self._mailbox.post(StopAsked())
 
     def reload(self) -> None:
-        """Ask for the configuration file to be read again."""
+        """Ask for the configuration file to be read again, and the file of keys."""
         self._mailbox.post(ReloadAsked())
+        if self._enforcer is not None:
+            self._enforcer.read_again()
 
     # --- the thread itself
 
@@ -149,11 +169,16 @@ class RouterLoop:
         try:
             while not self._finished:
                 wake_at = min(self._core.wake_at(), self._guard.wake_at())
+                if self._enforcer is not None and not self._listens():
+                    wake_at = min(wake_at, monotonic() + LISTEN_AGAIN_S)
                 wait_s = wake_at - monotonic()
                 self._turn(dict(poller.poll(max(0, ceil(wait_s * 1000)))))
         finally:
-            self._minter.close()
+            for minter in self._minters.values():
+                minter.close()
             self._helper.shutdown()
+            if self._enforcer is not None:
+                self._enforcer.close()
             self._front.close(CLOSE_LINGER_MS)
             self._link.close(CLOSE_LINGER_MS)
             self._mailbox.close()
@@ -165,6 +190,8 @@ class RouterLoop:
         now = monotonic()
         if self._mailbox.reader in ready:
             for event in self._mailbox.take():
+                if type(event) is KeysRead and self._enforcer is not None:
+                    self._enforcer.enforce()
                 take_in(event, now)
         if self._link.socket in ready:
             for said in self._link.messages(MESSAGES_A_TURN):
@@ -181,6 +208,10 @@ class RouterLoop:
         while self._events or self._gone:
             self._tell_the_core(now)
             self._carry_out()
+
+    def _listens(self) -> bool:
+        """Have both sockets listen; a port is free a moment after it was let go."""
+        return all([self._link.listen_again(), self._front.listen_again()])
 
     def _look_at_memory(self, now: float) -> None:
         why = self._guard.look(now)
@@ -225,7 +256,7 @@ class RouterLoop:
 
     def _probe(self, command: Probe) -> None:
         alive = self._link.tell(command.peer, encode_link(command.message))
-        self._events.append(Probed(alive, command.newcomer, command.hello))
+        self._events.append(Probed(alive, command.newcomer, command.hello, command.sender))
 
     def _save(self, command: Save) -> None:
         self._helper.submit(self._write, command.versions)
@@ -234,10 +265,20 @@ class RouterLoop:
         self._helper.submit(self._reread)
 
     def _mint(self, command: Mint) -> None:
-        self._minter.want(command.sts)
+        for sts in self._minters.keys() - command.roles:
+            self._minters.pop(sts).close()
+        for sts in command.roles - self._minters.keys():
+            self._minters[sts] = Minter(self._mailbox.post)
+            self._minters[sts].want(sts)
 
     def _note(self, command: Note) -> None:
         _log.log(_LEVELS[command.level], command.text, *command.arguments)
+
+    def _record(self, command: Record) -> None:
+        self._helper.submit(self._append, command)
+
+    def _fetch_audit(self, command: FetchAudit) -> None:
+        self._helper.submit(self._read_audit, command)
 
     def _finish(self, command: Finish) -> None:
         self._finished = True
@@ -258,9 +299,24 @@ class RouterLoop:
             config = self._file.reread()
         except (BadConfig, OSError) as error:
             _log.error("configuration not read again, the last good one stays: %s", error)
+            self._mailbox.post(ConfigUnusable(str(error)))
         else:
             _log.info("configuration read again")
             self._mailbox.post(ConfigRead(config))
+
+    def _append(self, command: Record) -> None:
+        try:
+            self._audit.append(command.entry)
+        except OSError as error:
+            _log.error("a change is not in the audit file: %s; it was: %s", error, command.entry)
+
+    def _read_audit(self, command: FetchAudit) -> None:
+        try:
+            entries = tuple(self._audit.latest(command.limit))
+            self._mailbox.post(AuditRead(command.envelope, entries))
+        except OSError as error:
+            why = f"the audit file cannot be read: {error}"
+            self._mailbox.post(AuditRead(command.envelope, error=why))
 
 
 _LEVELS = {"info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}

@@ -26,6 +26,7 @@ from msgspec import Struct
 
 from pipeline_protocol.link import Hello, Readiness, VersionState
 from pipeline_router.events import Envelope
+from pipeline_router.principals import Sender, is_same
 
 MAX_ENVELOPES = 8
 """How many senders of the same request are answered: the first ones, whom nobody pushes out."""
@@ -79,20 +80,22 @@ class Work(Struct, eq=False):
     order: int = 0
     state: State = State.WAITING
     worker: Worker | None = None
+    quota: int | None = None
+    """How many requests its owner may have in flight, if that is bounded."""
     inquiry: Inquiry | None = None
     """What the router itself wants to know by it; then nobody else is answered."""
-    earlier: tuple[tuple[int, str, str], ...] = ()
-    """Attempts that others may still bring to an end, and whose they are: (attempt, identity,
-    instance). Nobody else's result counts."""
+    earlier: tuple[tuple[int, Process], ...] = ()
+    """Attempts that others may still bring to an end, and whose they are. Nobody else's result
+    counts."""
 
     def is_of(self, worker: Worker, attempt: int) -> bool:
         """Whether an earlier attempt was this worker's."""
-        return (attempt, worker.identity, worker.instance) in self.earlier
+        return (attempt, worker.process) in self.earlier
 
     def lend(self, worker: Worker, attempt: int) -> None:
         """Let a worker that is lost bring its attempt to an end yet."""
         if not self.is_of(worker, attempt):
-            self.earlier += ((attempt, worker.identity, worker.instance),)
+            self.earlier += ((attempt, worker.process),)
 
     def attach(self, envelope: Envelope) -> bool:
         """Answer this sender of the same request too; False if too many wait for it already."""
@@ -115,6 +118,10 @@ INTERACTIVE, BACKGROUND = 1, 3
 """What goes first among the work that waits: retried work before other work of its priority."""
 RETRIED = (0, 0, 2, 2)
 """Rank to the rank of the same work when it is retried."""
+
+
+Process = tuple[str, str, str]
+"""A worker's process, on whichever connection: its identity, its instance, and the key it has."""
 
 
 class Orphan(Struct, frozen=True, eq=False):
@@ -151,14 +158,17 @@ class Worker:
         "reserved",
         "restarting",
         "running",
+        "sender",
         "slots",
         "topics",
         "trouble",
         "versions",
     )
 
-    def __init__(self, peer: bytes, hello: Hello, now: float) -> None:
+    def __init__(self, peer: bytes, hello: Hello, now: float, sender: Sender = None) -> None:
         self.peer = peer
+        self.sender = sender
+        """Whose key it has shown."""
         self.identity = hello.identity
         self.instance = hello.instance
         self.channel = hello.channel
@@ -186,6 +196,15 @@ class Worker:
         self.failed: frozenset[Lane] = frozenset()
 
     @property
+    def process(self) -> Process:
+        """What tells this process from every other that calls itself the same."""
+        return process_of(self.identity, self.instance, self.sender)
+
+    def is_with(self, sender: Sender) -> bool:
+        """Whether a message of that sender's may be this worker's."""
+        return is_same(self.sender, sender)
+
+    @property
     def room(self) -> bool:
         """Whether it can be sent another job now."""
         return len(self.running) < self.slots and self.reserved is None and not self.alone
@@ -210,6 +229,11 @@ class Worker:
         else:
             self.versions[state.track, state.version] = state
         return state
+
+
+def process_of(identity: str, instance: str, sender: Sender) -> Process:
+    """Return what tells a process from every other that calls itself the same."""
+    return (identity, instance, "" if sender is None else sender.key)
 
 
 class Lane:

@@ -1,6 +1,6 @@
 """The actions that the router serves itself: versions, configuration, workers."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, Final
 
 from pipeline_protocol import status
@@ -20,13 +20,16 @@ from pipeline_protocol.requests import (
     DrainWorker,
     ForgetImages,
     Ping,
+    ReadAudit,
     RestartWorkers,
+    Role,
     UnloadContainerVersion,
     UpdateContainerVersions,
 )
 from pipeline_protocol.responses import (
     Cancelled,
     ChannelStatus,
+    ClientStatus,
     LinkAddress,
     MissingWorker,
     Pong,
@@ -36,13 +39,13 @@ from pipeline_protocol.responses import (
     Workers,
     WorkerStatus,
 )
-from pipeline_router import refusals
-from pipeline_router.commands import Command, Note, SendReply, Tell, TellAll
+from pipeline_router import audit, refusals
+from pipeline_router.commands import Command, FetchAudit, Note, SendReply, Tell, TellAll
 from pipeline_router.deployments import DeploymentChange, Deployments, DeployRequest
 from pipeline_router.dispatch import Dispatcher
 from pipeline_router.events import Requested
 from pipeline_router.inflight import owner_of
-from pipeline_router.model import Worker
+from pipeline_router.model import State, Worker
 from pipeline_router.presence import Missing
 from pipeline_router.refusals import Refusal
 from pipeline_router.scheduler import serves
@@ -70,23 +73,29 @@ class Operations:
         self._link_port = link_port
         self._version = version
         self._started = now
+        self.turned_away: dict[str, int] = {}
+        """Why connections were not let in, and how many, since the start."""
 
     def serve(self, event: Requested, now: float) -> None:
         """Answer a request, at once or when its change is saved."""
         reply = HANDLERS[type(event.request)](self, event, event.request, now)
         if isinstance(reply, Refusal):
-            action = str(event.request.__struct_config__.tag)
-            self._dispatcher.refused.count(reply.code, action, reply.error)
-            self._out.append(SendReply(event.envelope, reply.reply()))
+            self.refuse(event, reply)
         elif reply is not None:
             self._out.append(SendReply(event.envelope, answer(reply)))
+
+    def refuse(self, event: Requested, why: Refusal) -> None:
+        """Answer a request that is not served."""
+        action = str(event.request.__struct_config__.tag)
+        self._dispatcher.refused.count(why.code, action, why.error)
+        self._out.append(SendReply(event.envelope, why.reply()))
 
     # --- versions
 
     def _change(self, event: Requested, request: DeployRequest, now: float) -> Refusal | None:
         if self._dispatcher.stopping:
             return refusals.STOPPING
-        return self._deployments.ask(DeploymentChange(event.envelope, request))
+        return self._deployments.ask(DeploymentChange(event.envelope, request, event.sender))
 
     def saved(self, now: float) -> set[str]:
         """Put saved changes into effect and answer them; return the channels concerned."""
@@ -101,6 +110,7 @@ class Operations:
             self._out.append(SendReply(change.envelope, answer(done)))
             listed = ", ".join(versions) or "nothing"
             self._note("%s of %s on %s: wanted now: %s", change.what, track, channel, listed)
+            self._out.append(audit.of_deployment(change))
         return channels
 
     def not_saved(self, error: str) -> None:
@@ -111,6 +121,7 @@ class Operations:
         )
         for change in self._deployments.not_saved():
             self._out.append(SendReply(change.envelope, why.reply()))
+            self._out.append(audit.of_deployment(change, why.error))
 
     def sync_lanes(self, channel: str, now: float) -> None:
         """Have lanes for exactly the wanted versions; refuse what waits for others."""
@@ -152,7 +163,22 @@ class Operations:
                     one.worker.channel == name for one in self._sessions.presence.missing.values()
                 ),
             )
-        return WorkerStatus(channels)
+        clients = {} if event.sender is None else self._clients()
+        return WorkerStatus(channels, clients, dict(self.turned_away))
+
+    def _clients(self) -> dict[str, ClientStatus]:
+        """Return what of each client is in flight, those with the most first."""
+        counts: dict[str, list[int]] = {}
+        quotas: dict[str, int | None] = {}
+        for work in self._dispatcher.inflight.works.values():
+            if work.inquiry is None:
+                counts.setdefault(work.owner, [0, 0])[work.state is not State.RUNNING] += 1
+                quotas[work.owner] = work.quota
+        listed = sorted(counts.items(), key=lambda item: (-sum(item[1]), item[0]))
+        return {
+            name: ClientStatus(running, waiting, quotas[name])
+            for name, (running, waiting) in listed
+        }
 
     def _describe(self, event: Requested, request: DescribeWorkers, now: float) -> object:
         presence = self._sessions.presence
@@ -187,7 +213,11 @@ class Operations:
             return Refusal(status.MALFORMED, error + nearest(of_action[:64], CHANNEL_OF_ACTION))
         inflight = self._dispatcher.inflight
         actions = [of_action] if of_action else list(CHANNEL_OF_ACTION)
-        works = inflight.called(owner_of(event), actions, request.id)
+        owner = owner_of(event)
+        works = inflight.called(owner, actions, request.id)
+        may_cancel_all = event.sender is None or event.sender.role is Role.OPERATOR
+        if not may_cancel_all and any(work.owner != owner for work in works):
+            return refusals.anothers(request.id)
         if len(works) > 1:
             error = (
                 f"several requests are called {request.id!r}: name the one meant by `of_action`, "
@@ -196,13 +226,16 @@ class Operations:
             return Refusal(status.MALFORMED, error)
         for work in works:
             self._dispatcher.cancel(work, now)
-            _, action, request_id = work.name or ("", "", "")
+            whose, action, request_id = work.name or ("", "", "")
             self._note("cancelled: %s of %s", request_id, action)
+            if whose != owner:
+                self._out.append(audit.of_cancelling(event, whose, action))
         return Cancelled(len(works))
 
     def _restart(self, event: Requested, request: RestartWorkers, now: float) -> object:
         workers = sorted(self._sessions.presence)
         self._out.append(TellAll(tuple(worker.peer for worker in workers), Restart()))
+        self._audit(event, workers, "restarting")
         for worker in workers:
             self._sessions.rest(worker, now, restarting=True)
         self._note("workers told to restart: %d", len(workers))
@@ -216,6 +249,7 @@ class Operations:
                 return self._dismiss(event, request, now)  # it is gone: nothing is left to finish
             return self._unknown("identity", request.identity)
         self._out.append(Tell(worker.peer, Drain()))
+        self._audit(event, [worker], "draining")
         self._sessions.rest(worker, now, restarting=False)
         self._note("%s is told to drain; jobs to finish first: %d", worker, len(worker.running))
         return Told((worker.identity,))
@@ -229,6 +263,7 @@ class Operations:
                 return self._unknown("workers", identity)
             workers.append(worker)
         told = tuple(worker.identity for worker in workers)
+        self._audit(event, workers, "to keep only what is wanted")
         self._out.append(TellAll(tuple(worker.peer for worker in workers), Forget()))
         self._note("told to forget images that are not wanted: %s", ", ".join(told) or "no worker")
         return Told(told)
@@ -239,6 +274,7 @@ class Operations:
         presence = self._sessions.presence
         if presence.dismiss(request.identity):
             self._note("worker %s is missed no longer", request.identity)
+            self._out.append(audit.of_dismissal(event, request.identity))
             return Told((request.identity,))
         if presence.called(request.identity) is not None:
             error = f"`identity`: worker {request.identity} is not missing: drain it to have it go"
@@ -246,6 +282,13 @@ class Operations:
             close = nearest(request.identity, presence.missing)
             error = f"`identity`: no worker called {request.identity!r} is missing{close}"
         return Refusal(status.UNUSABLE, error)
+
+    def _read_audit(self, event: Requested, request: ReadAudit, now: float) -> None:
+        self._out.append(FetchAudit(event.envelope, request.limit))
+
+    def _audit(self, event: Requested, workers: Iterable[Worker], becomes: str) -> None:
+        """Record what is done to workers, each as it was before."""
+        self._out.extend(audit.of_worker(event, worker, becomes) for worker in workers)
 
     def _note(self, text: str, *arguments: object) -> None:
         """Write what an operator did to the log."""
@@ -272,6 +315,7 @@ HANDLERS: Final[dict[type, Handler]] = {
     DrainWorker: Operations._drain,
     ForgetImages: Operations._forget,
     DismissWorker: Operations._dismiss,
+    ReadAudit: Operations._read_audit,
     ConfigureWorker: Operations._configure,
 }
 """Request type to what answers it; None as an answer: later, when it is saved."""

@@ -9,6 +9,8 @@ from msgspec import Struct
 from pipeline_protocol.channels import CHANNELS
 from pipeline_protocol.link import PROTOCOL, Hello, RefusalReason, Refused, mismatch
 from pipeline_router.model import Worker
+from pipeline_router.principals import Sender
+from pipeline_router.roles import why_not_serve
 
 MAX_MISSING = 1000
 """Lost workers that are remembered; of more the longest lost are forgotten."""
@@ -80,7 +82,7 @@ class Presence:
             worker.heard = now
 
 
-def check_hello(hello: Hello) -> Refused | None:
+def check_hello(hello: Hello, sender: Sender = None) -> Refused | None:
     """Return why a worker that says so cannot be let in, whoever else is there."""
     if hello.protocol != PROTOCOL:
         return Refused(RefusalReason.PROTOCOL, mismatch(PROTOCOL, hello.protocol))
@@ -92,4 +94,5 @@ def check_hello(hello: Hello) -> Refused | None:
     if hello.topics and not channel.scopable:
         error = f"{hello.channel} serve all tracks: topics are not for them"
         return Refused(RefusalReason.TOPICS_ON_BUILDERS, error)
-    return None
+    error = why_not_serve(sender, hello.identity, hello.channel)
+    return Refused(RefusalReason.ROLE, error) if error else None

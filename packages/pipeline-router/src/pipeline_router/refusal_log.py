@@ -29,12 +29,12 @@ class RefusalLog:
         """Count a reply that refuses; `where` is a channel, an action or a place, by our names."""
         self.count_other(f"{code} {STATUSES[code].message}", where, error)
 
-    def count_other(self, what: str, where: str, error: str) -> None:
-        """Count another refusal; neither of the first two may be a stranger's word."""
+    def count_other(self, what: str, where: str, error: str, times: int = 1) -> None:
+        """Count other refusals; neither of the first two may be a stranger's word."""
         kind = self._kinds.get((what, where))
         if kind is None:
             kind = self._kinds[what, where] = _Kind()
-        kind.count += 1
+        kind.count += times
         kind.error = error
 
     def due(self, now: float) -> Iterator[Note]:

@@ -5,6 +5,7 @@ from msgspec import Struct
 from pipeline_protocol import status
 from pipeline_protocol.codec import refusal
 from pipeline_protocol.replies import Context, WorkerCounts
+from pipeline_protocol.requests import Role
 from pipeline_router.model import Lane, Worker
 from pipeline_router.scheduler import Scheduler
 
@@ -38,6 +39,29 @@ TOO_MANY_SENDERS = Refusal(
     Context(retry_after_s=RETRY_AFTER_S),
 )
 TAKEN_BACK = Refusal(status.CANCELLED, "taken back by its sender")
+REVOKED = Refusal(status.LIMIT_EXCEEDED, "the key that it was asked for with is revoked")
+
+
+def forbidden(error: str) -> Refusal:
+    """403: the sender's key is not good for that."""
+    return Refusal(status.LIMIT_EXCEEDED, error)
+
+
+def other_role(action: str, needed: Role, name: str, role: Role) -> Refusal:
+    """403: the sender's key is of a role that may not ask for the action."""
+    others = " or operator" if needed is Role.CLIENT else ""
+    return forbidden(
+        f"{action} needs a key of the role {needed}{others}, and {name!r}, which it came with, is "
+        f"of the role {role}: `pipeline-router keys add --role {needed} NAME` makes another"
+    )
+
+
+def anothers(request_id: str) -> Refusal:
+    """403: a request that somebody else has asked for."""
+    return forbidden(
+        f"`id`: the request called {request_id!r} is another key's: to cancel it needs a key of "
+        "the role operator"
+    )
 
 
 def not_wanted(scheduler: Scheduler, track: str, version: str) -> Refusal:
@@ -97,6 +121,16 @@ def crowded_out(scheduler: Scheduler, lane: Lane) -> Refusal:
         f"{scheduler.count} requests wait, most of them by this client, and others need room, too: "
         "try again in a moment",
         _counts(scheduler, lane),
+    )
+
+
+def quota_used(owner: str, quota: int) -> Refusal:
+    """429: the owner has as many requests in flight as it may."""
+    return Refusal(
+        status.QUOTA_USED,
+        f"{owner!r} has as many requests in flight as its quota allows, {quota}: send this one "
+        "again when one of them is answered",
+        Context(retry_after_s=RETRY_AFTER_S),
     )
 
 

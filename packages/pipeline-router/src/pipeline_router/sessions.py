@@ -15,14 +15,16 @@ from pipeline_protocol.link import (
     VersionState,
     Welcome,
 )
-from pipeline_protocol.settings import Credentials
+from pipeline_protocol.settings import NOT_YET_MINTED, Credentials
 from pipeline_router.admission import COUNTER_BITS
 from pipeline_router.commands import Command, Level, Note, Probe, Tell, TellAll
-from pipeline_router.config import Config
+from pipeline_router.config import Config, Sts
 from pipeline_router.deployments import Deployments
 from pipeline_router.dispatch import Dispatcher
-from pipeline_router.model import Inquiry, Orphan, State, Work, Worker
+from pipeline_router.model import Inquiry, Orphan, Process, State, Work, Worker, process_of
 from pipeline_router.presence import Presence, check_hello
+from pipeline_router.principals import Principals, Sender
+from pipeline_router.roles import why_not_serve
 
 
 class Sessions:
@@ -41,8 +43,9 @@ class Sessions:
     ) -> None:
         self.presence = Presence()
         self.config = config
-        self.credentials: Credentials | None = None
-        """What workers are to use instead of their hosts' own."""
+        self.credentials: dict[Sts, Credentials] = {}
+        """What workers are to use instead of their hosts' own, by the role that minted it:
+        no worker is sent those of another channel's."""
         self._out = out
         self._dispatcher = dispatcher
         self._deployments = deployments
@@ -53,16 +56,17 @@ class Sessions:
 
     # --- beginning
 
-    def hello(self, peer: bytes, hello: Hello, now: float) -> None:
+    def hello(self, peer: bytes, hello: Hello, now: float, sender: Sender = None) -> None:
         """Let a worker in, refuse it, or look first whether its name's owner is alive."""
-        refusal = check_hello(hello)
+        refusal = check_hello(hello, sender)
         owner = self.presence.called(hello.identity)
         if refusal is not None:
             self.refuse(peer, refusal, hello.identity)
-        elif owner is None or owner.peer == peer or owner.instance == hello.instance:
-            self.welcome(peer, hello, now)
+        elif owner is None or owner.peer == peer or owner.process == _process(hello, sender):
+            self.welcome(peer, hello, now, sender)
         else:
-            self._out.append(Probe(owner.peer, RouterHeartbeat(self._epoch), peer, hello))
+            beat = RouterHeartbeat(self._epoch)
+            self._out.append(Probe(owner.peer, beat, peer, hello, sender))
 
     def refuse(self, peer: bytes, refusal: Refused, identity: str) -> None:
         """Keep a worker out, in words on both sides."""
@@ -71,19 +75,21 @@ class Sessions:
         self._dispatcher.refused.count_other(kind, "link", error)
         self._out.append(Tell(peer, refusal))
 
-    def probed(self, peer: bytes, hello: Hello, now: float, *, alive: bool) -> None:
+    def probed(
+        self, peer: bytes, hello: Hello, now: float, sender: Sender = None, *, alive: bool
+    ) -> None:
         """Refuse a newcomer whose name's owner is connected, else let it in."""
         owner = self.presence.called(hello.identity)
         if alive and owner is not None and owner.peer != peer:
             error = f"a worker called {hello.identity} is alive: choose another name, or stop it"
             self.refuse(peer, Refused(RefusalReason.IDENTITY_ALIVE, error), hello.identity)
         else:
-            self.welcome(peer, hello, now)
+            self.welcome(peer, hello, now, sender)
 
-    def welcome(self, peer: bytes, hello: Hello, now: float) -> None:
+    def welcome(self, peer: bytes, hello: Hello, now: float, sender: Sender = None) -> None:
         """Begin a session, or begin it anew, with what the worker has and runs."""
-        before = self._end_earlier(peer, hello, now)
-        worker = Worker(peer, hello, now)
+        before = self._end_earlier(peer, _process(hello, sender), now)
+        worker = Worker(peer, hello, now, sender)
         worker.restarting = before is not None and before.restarting
         worker.draining = hello.draining and not worker.restarting
         self.presence.add(worker)
@@ -107,13 +113,13 @@ class Sessions:
         self._dispatcher.refuse_unready(worker.failed, now)
         self._note("info", "%s is there: %s, slots: %d", worker, worker.channel, worker.slots)
 
-    def _end_earlier(self, peer: bytes, hello: Hello, now: float) -> Worker | None:
+    def _end_earlier(self, peer: bytes, process: Process, now: float) -> Worker | None:
         """End the sessions that a hello replaces; return the same process's own, its jobs kept."""
         own = None
-        for worker in {self.presence.at(peer), self.presence.called(hello.identity)}:
+        for worker in {self.presence.at(peer), self.presence.called(process[0])}:
             if worker is None:
                 continue
-            if (worker.instance, worker.identity) == (hello.instance, hello.identity):
+            if worker.process == process:
                 own = worker
                 self.presence.remove(worker)
                 self._dispatcher.schedulers[worker.channel].leave(worker)
@@ -218,7 +224,16 @@ class Sessions:
     def _configure(self, channel: str, topics: frozenset[str]) -> Configure:
         wanted = self._deployments.of_channel(channel)
         settings = self.config.settings(channel, topics, wanted)
-        return Configure(settings, self.credentials)
+        return Configure(settings, self._credentials_of(channel))
+
+    def _credentials_of(self, channel: str) -> Credentials | None:
+        role = self.config.role_of(channel)
+        return None if role is None else self.credentials.get(role, NOT_YET_MINTED)
+
+    def forget_credentials(self) -> None:
+        """Keep only what is minted by roles that are still wanted."""
+        roles = self.config.roles
+        self.credentials = {sts: own for sts, own in self.credentials.items() if sts in roles}
 
     # --- ending
 
@@ -232,6 +247,13 @@ class Sessions:
             worker.draining = True
             scheduler.leave(worker)
         self._dispatcher.fill(worker, now)
+
+    def await_back(self, worker: Worker, unsent: Iterable[Work], now: float) -> None:
+        """Give a worker no more jobs until it says hello again on another connection."""
+        self._dispatcher.schedulers[worker.channel].leave(worker)
+        self._dispatcher.fill(worker, now)
+        for work in unsent:
+            self._dispatcher.again(work, now)
 
     def goodbye(self, worker: Worker, now: float) -> None:
         """End a session whose worker leaves of its own: what it was still sent never ran."""
@@ -248,14 +270,37 @@ class Sessions:
         self._dispatcher.lose(worker, now, suspect=True)
         self._note("warning", "%s is lost (%s); jobs: %d", worker, why, jobs)
 
+    # --- keys
+
+    def recheck(self, principals: Principals, now: float) -> None:
+        """End the sessions of workers whose keys are revoked, or are good for others by now."""
+        for worker in list(self.presence):
+            if worker.sender is None:
+                continue
+            sender = principals.get(worker.sender.key)
+            if sender and not why_not_serve(sender, worker.identity, worker.channel):
+                worker.sender = sender
+            else:
+                self._shut_out(worker, now)
+
+    def _shut_out(self, worker: Worker, now: float) -> None:
+        """Have a worker's jobs done by others; what comes with a key that is bad is not read."""
+        self.presence.remove(worker)
+        jobs = len(worker.running)
+        self._dispatcher.lose(worker, now, suspect=False)
+        error = "its key is revoked, or is not for it any more"
+        self._out.append(Tell(worker.peer, Refused(RefusalReason.ROLE, error)))
+        self._note("warning", "%s is shut out (%s); jobs: %d", worker, error, jobs)
+
     def _note(self, level: Level, text: str, *arguments: object) -> None:
         self._out.append(Note(level, text, arguments))
+
+
+def _process(hello: Hello, sender: Sender) -> Process:
+    return process_of(hello.identity, hello.instance, sender)
 
 
 def _is_on(work: Work, worker: Worker) -> bool:
     """Whether a request was given to that process, by this router."""
     owner = work.worker
-    return owner is not None and (owner.identity, owner.instance) == (
-        worker.identity,
-        worker.instance,
-    )
+    return owner is not None and owner.process == worker.process

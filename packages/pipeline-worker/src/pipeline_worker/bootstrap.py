@@ -57,6 +57,7 @@ class Bootstrap:
         self._started_at: float | None = None
         self._refused_at: float | None = None
         self._phase_at = float("-inf")
+        self._ask_at = float("-inf")
         self._heard_at = float("-inf")
 
     def started(self, now: float) -> None:
@@ -71,7 +72,7 @@ class Bootstrap:
         if unanswered and now - (self._started_at or now) > self._timeouts.first_answer_s:
             return Step.GIVE_UP
         if self.phase is Phase.ASKING:
-            return Step.ASK if waited >= self._timeouts.ask_again_s else None
+            return Step.ASK if now >= self._ask_at else None
         if now - self._heard_at > self._liveness_s + self._timeouts.silence_margin_s:
             return Step.LOOK_AGAIN
         if self.phase is Phase.GREETING and waited >= self._timeouts.hello_again_s:
@@ -81,6 +82,12 @@ class Bootstrap:
     def asked(self, now: float) -> None:
         """Note that the front end is being asked."""
         self.phase, self._phase_at = Phase.ASKING, now
+        self._ask_at = now + self._timeouts.ask_again_s
+
+    def shut_out(self, now: float, again_s: float) -> None:
+        """Note that no connection came about, and in how many seconds to ask anew."""
+        self.phase, self._phase_at = Phase.ASKING, now
+        self._ask_at = now + again_s
 
     def greeted(self, now: float) -> None:
         """Note that the worker has said hello."""

@@ -6,6 +6,7 @@ import secrets
 import signal
 import sys
 import tempfile
+from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -21,6 +22,7 @@ from pipeline_containers.sandbox.host.options import HostOptions
 from pipeline_containers.sandbox.host.rootless import enter
 from pipeline_protocol.address import BadAddress, WorkerAddress
 from pipeline_protocol.channels import CHANNELS
+from pipeline_protocol.keys import BadKeys
 from pipeline_protocol.log_format import LogFormatter
 from pipeline_protocol.names import Identity, described
 from pipeline_protocol.text import clean
@@ -30,11 +32,16 @@ from pipeline_worker.core import Mode, WorkerCore
 from pipeline_worker.events import StopAsked
 from pipeline_worker.flavours import Means, open_flavour
 from pipeline_worker.host.workfolder import FolderInUse, WorkFolder
+from pipeline_worker.keys_file import read_keys
 from pipeline_worker.loop import WorkerLoop
 from pipeline_worker.sockets import RouterSockets
 
 _FOLDER = click.Path(file_okay=False, path_type=Path)
 _EXISTING = click.Path(exists=True, file_okay=False, path_type=Path)
+
+
+ASK_AGAIN_WITH_KEYS_S = 5.0
+"""A handshake that is broken off is one that the router has to begin anew."""
 
 
 class _IdentityType(click.ParamType[str]):
@@ -62,6 +69,13 @@ def _common(command: Any) -> Any:
         on_builds,
         BUILDER,
         on_host,
+        click.option(
+            "--keys",
+            type=click.Path(path_type=Path, dir_okay=False),
+            envvar="PIPELINE_KEYS",
+            show_envvar=True,
+            help="The file that this worker was given, for a router with keys.",
+        ),
         click.option(
             "--wait",
             type=click.FloatRange(min=0.1),
@@ -96,7 +110,7 @@ def main() -> None:
     ADDRESS is the router's, with the channel to serve and perhaps the tracks to keep to:
     'tcp://localhost:5555/test_runners?topic=ruby'. WORK_FOLDER is this worker's alone.
 
-    Exit status: 0 done, 1 failed, 2 usage, 3 the router does not answer.
+    Exit status: 0 done, 1 failed, 2 usage, 3 the router does not answer, or lets this key not in.
     """
 
 
@@ -125,6 +139,7 @@ def listen(
     work_folder: Path,
     base_images: Path | None,
     git_credentials: Path | None,
+    keys: Path | None,
     wait: float,
     host: HostOptions,
     builder: str,
@@ -148,6 +163,7 @@ def listen(
         mode,
         wait,
         Means(host, inputs, base_images, git_credentials, builder, options, warm),
+        keys,
     )
     _work(start, work_folder)
 
@@ -160,6 +176,7 @@ def configure(
     work_folder: Path,
     base_images: Path | None,
     git_credentials: Path | None,
+    keys: Path | None,
     wait: float,
     host: HostOptions,
     builder: str,
@@ -167,7 +184,7 @@ def configure(
 ) -> NoReturn:
     """Prepare the wanted versions, and exit."""
     means = Means(host, None, base_images, git_credentials, builder, options)
-    _work(Start(identity, address, 1, Mode.CONFIGURE, wait, means), work_folder)
+    _work(Start(identity, address, 1, Mode.CONFIGURE, wait, means, keys), work_folder)
 
 
 main.add_command(doctor)
@@ -182,6 +199,7 @@ class Start(msgspec.Struct, frozen=True):
     mode: Mode
     wait_s: float
     means: Means
+    keys: Path | None = None
 
 
 def _quit(why: str) -> NoReturn:
@@ -193,6 +211,11 @@ def _work(start: Start, path: Path) -> NoReturn:
     writer = logging.StreamHandler(sys.stderr)
     writer.setFormatter(LogFormatter(f"%(asctime)s {start.identity} %(levelname)s %(message)s"))
     logging.basicConfig(level=logging.INFO, handlers=[writer])
+    try:
+        if start.keys is not None:
+            read_keys(start.keys)  # before anything else: a host can take long to be looked at
+    except BadKeys as error:
+        raise click.UsageError(f"--keys: {error}") from None
     try:
         enter()
     except ContainersError as error:
@@ -228,6 +251,13 @@ def explained(error: ContainersError, start: Start, path: Path) -> str:
     return explain(needs, str(error))
 
 
+def _timeouts(start: Start) -> Timeouts:
+    """Return how long to wait: with keys longer, for a router to which all come back at once."""
+    if start.keys is None:
+        return Timeouts(first_answer_s=start.wait_s)
+    return Timeouts(first_answer_s=start.wait_s, ask_again_s=ASK_AGAIN_WITH_KEYS_S)
+
+
 def _session(start: Start, folder: WorkFolder) -> Leave:
     """Bootstrap, and serve until the end or a restart."""
     address = start.address
@@ -239,11 +269,11 @@ def _session(start: Start, folder: WorkFolder) -> Leave:
             address,
             start.slots,
             start.mode,
-            Timeouts(first_answer_s=start.wait_s),
+            _timeouts(start),
             flavour.host,
             flavour.memory,
         )
-        sockets = RouterSockets(address)
+        sockets = RouterSockets(address, partial(read_keys, start.keys) if start.keys else None)
         loop = WorkerLoop(
             core, sockets, flavour.jobs, flavour.version_manager, flavour.health_checker
         )

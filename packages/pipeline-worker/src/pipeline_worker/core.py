@@ -87,6 +87,8 @@ class WorkerCore:
         """As its front end said; None: another router may be behind the link by now."""
         self._bootstrap_error = ""
         """The last one that was said."""
+        self._trouble = ""
+        """Why no connection comes about, as it was said last."""
         self.leaving: do.WorkerEnd | None = None
         self._configured = False
         self._was_asked_to_stop = False
@@ -132,8 +134,16 @@ class WorkerCore:
             out.append(do.ProveHealth())
         return out + self._leave_if_idle(now)
 
+    def _handshake_failed(self, event: events.HandshakeFailed, now: float) -> list[do.Command]:
+        """Ask anew, with the next key that the router may have, or when ours may be known to it."""
+        self.bootstrap.shut_out(now, event.again_s)
+        if not event.trouble or event.trouble == self._trouble:
+            return []
+        self._trouble = event.trouble
+        return [do.Say(f"{event.trouble}; trying again", warning=True)]
+
     def _unreachable(self) -> str:
-        return (
+        return self._trouble or (
             f"the router at {self.address.router} does not answer: is it running, and is that its "
             "address?"
         )
@@ -147,6 +157,7 @@ class WorkerCore:
             return []
         self.bootstrap.heard(now)
         self._router_protocol, self._bootstrap_error = event.protocol, ""
+        self._trouble = ""
         warnings = [do.Say(text, warning=True) for text in event.warnings]
         return [*warnings, do.Connect(event.port), *self._hello(now)]
 
@@ -373,6 +384,7 @@ _EVENTS: dict[type, Callable[..., list[do.Command]]] = {
     events.Tick: WorkerCore._tick,
     events.LinkFound: WorkerCore._link_found,
     events.BootstrapRefused: WorkerCore._bootstrap_refused,
+    events.HandshakeFailed: WorkerCore._handshake_failed,
     events.Received: WorkerCore._received,
     events.RunEnded: WorkerCore._run_ended,
     events.RunPrinted: WorkerCore._run_printed,

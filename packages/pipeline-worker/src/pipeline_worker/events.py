@@ -20,6 +20,15 @@ class BootstrapRefused(Struct, frozen=True):
     error: str
 
 
+class HandshakeFailed(Struct, frozen=True):
+    """A connection to the router did not come about."""
+
+    again_s: float
+    """When to try it anew, in seconds."""
+    trouble: str = ""
+    """Why, in words; empty: it is not known yet."""
+
+
 class Received(Struct, frozen=True):
     """A message came over the link."""
 
@@ -74,6 +83,7 @@ class Tick(Struct, frozen=True):
 Event = (
     LinkFound
     | BootstrapRefused
+    | HandshakeFailed
     | Received
     | RunEnded
     | RunPrinted

@@ -1,7 +1,9 @@
 """The worker's two ZeroMQ sockets: one question to the front end, then the link."""
 
 import logging
-from collections.abc import Iterator
+import random
+import struct
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import msgspec
@@ -16,15 +18,27 @@ from pipeline_protocol.codec import (
     encode_json,
     encode_link,
 )
+from pipeline_protocol.handshakes import HandshakeFailure, Handshakes
+from pipeline_protocol.keys import BadKeys, MemberKeys, in_bytes
 from pipeline_protocol.link import MAX_LINK_BYTES, PROTOCOL, FromWorker
 from pipeline_protocol.requests import ConfigureWorker
 from pipeline_protocol.responses import LinkAddress
-from pipeline_worker.events import BootstrapRefused, LinkFound, Received
+from pipeline_worker.events import BootstrapRefused, HandshakeFailed, LinkFound, Received
 
 _log = logging.getLogger(__name__)
 
 _HEARTBEAT_MS = 1000
 _DEAD_HOST_MS = 5000
+_HANDSHAKE_MS = 20_000
+"""A router to which a thousand workers come back may take so long over one."""
+_MADE = int(zmq.EVENT_HANDSHAKE_SUCCEEDED)
+_FAILURES = {
+    int(zmq.EVENT_HANDSHAKE_FAILED_AUTH): HandshakeFailure.KEY_REFUSED,
+    int(zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL): HandshakeFailure.OTHER,
+    int(zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL): HandshakeFailure.HUNG_UP,
+}
+_MECHANISM = 0x11000002
+"""ZeroMQ's own number of two mechanisms that are not the same."""
 _TURN = 200
 """Messages taken from a socket before anything else gets a turn."""
 
@@ -32,8 +46,19 @@ _TURN = 200
 class RouterSockets:
     """Turns frames into events, and messages into frames. For one thread."""
 
-    def __init__(self, address: WorkerAddress) -> None:
+    def __init__(
+        self, address: WorkerAddress, read_keys: Callable[[], MemberKeys] | None = None
+    ) -> None:
+        """Without `read_keys` nothing is encrypted, and no key is shown; it may raise BadKeys."""
         self._address = address
+        self._read_keys = read_keys
+        self._keys = read_keys() if read_keys else None
+        keys = self._keys
+        self._handshakes = Handshakes(
+            str(address.router), keys.routers if keys else (), keys.name if keys else ""
+        )
+        self._monitors: dict[zmq.Socket[bytes], zmq.Socket[bytes]] = {}
+        """By the socket that each tells of."""
         self._context = zmq.Context()
         self._poller = zmq.Poller()
         self._front: zmq.Socket[bytes] | None = None
@@ -72,8 +97,13 @@ class RouterSockets:
         except zmq.Again:
             _log.warning("the link is full: a %s is dropped", type(message).__name__)
 
-    def events(self) -> Iterator[LinkFound | BootstrapRefused | Received]:
+    def events(self) -> Iterator[LinkFound | BootstrapRefused | HandshakeFailed | Received]:
         """Read what has come; handling one may replace the sockets."""
+        for socket in list(self._monitors):
+            failed = self._look(socket) if socket in self._monitors else None
+            if failed is not None:
+                self._give_up(socket)
+                yield failed
         if self._front is not None:
             for frames in list(_drain(self._front)):
                 yield _first_answer(frames)
@@ -89,6 +119,7 @@ class RouterSockets:
         """Close both sockets; what is being sent gets `linger_s` to leave."""
         for socket in (self._front, self._link):
             if socket is not None:
+                self._forget(socket)
                 socket.close(linger=int(linger_s * 1000))
         self._context.term()
 
@@ -102,14 +133,64 @@ class RouterSockets:
         socket.heartbeat_ivl = _HEARTBEAT_MS
         socket.heartbeat_timeout = _DEAD_HOST_MS
         socket.setsockopt(zmq.IPV6, 1 if "[" in endpoint else 0)
+        self._lock(socket)
+        monitor = self._monitors[socket] = socket.get_monitor_socket(sum(_FAILURES, _MADE))
+        self._poller.register(monitor, zmq.POLLIN)
         socket.connect(endpoint)
         self._poller.register(socket, zmq.POLLIN)
         return socket
 
+    def _lock(self, socket: "zmq.Socket[bytes]") -> None:
+        """Have a socket show its key, and expect one of the router's."""
+        if self._handshakes.trouble and self._read_keys is not None:
+            try:  # perhaps that is mended by now
+                self._keys = self._read_keys()
+                self._handshakes.learn(self._keys.routers)
+            except BadKeys as error:
+                _log.warning("keys not read again: %s", error)
+        if self._keys is not None:
+            socket.set(zmq.CURVE_PUBLICKEY, in_bytes(self._keys.public))
+            socket.set(zmq.CURVE_SECRETKEY, in_bytes(self._keys.secret))
+            socket.set(zmq.CURVE_SERVERKEY, in_bytes(self._handshakes.router))
+            socket.set(zmq.HANDSHAKE_IVL, _HANDSHAKE_MS)
+
+    def _look(self, socket: "zmq.Socket[bytes]") -> HandshakeFailed | None:
+        """Take in how a socket's attempts to connect have ended."""
+        while True:
+            try:
+                event, _ = self._monitors[socket].recv_multipart(zmq.NOBLOCK)
+            except zmq.Again:
+                return None
+            kind, detail = struct.unpack_from("=HI", event)
+            if kind == _MADE:
+                self._handshakes.made()
+            elif kind in _FAILURES:
+                why = _FAILURES[kind]
+                if detail == _MECHANISM:
+                    why = HandshakeFailure.MECHANISM
+                again_s = self._handshakes.failed(why, random.random())  # noqa: S311
+                if why is not HandshakeFailure.HUNG_UP or self._keys is not None:
+                    return HandshakeFailed(again_s, self._handshakes.trouble)
+                if self._handshakes.trouble:  # without keys ZeroMQ tries again by itself
+                    return HandshakeFailed(again_s, self._handshakes.trouble)
+
     def _close(self, socket: "zmq.Socket[bytes] | None") -> None:
         if socket is not None:
+            self._forget(socket)
             self._poller.unregister(socket)
             socket.close(linger=0)
+
+    def _give_up(self, socket: "zmq.Socket[bytes]") -> None:
+        """Close a socket that would never try again, or for ever in vain."""
+        self._close(socket)
+        self._front = None if socket is self._front else self._front
+        self._link = None if socket is self._link else self._link
+
+    def _forget(self, socket: "zmq.Socket[bytes]") -> None:
+        monitor = self._monitors.pop(socket)
+        self._poller.unregister(monitor)
+        socket.disable_monitor()
+        monitor.close(linger=0)
 
 
 def _drain(socket: "zmq.Socket[bytes]") -> Iterator[list[bytes]]:

@@ -134,6 +134,11 @@ def forget_images(
     return Call(request, response_of(responses.Told), timeout_s)
 
 
+def audit(limit: int = 100, *, timeout_s: float | None = None) -> Call[responses.Audit]:
+    """Ask what was changed lately, and by whom: so many entries at most, 1,000 at most."""
+    return Call(made(requests.ReadAudit, limit=limit), response_of(responses.Audit), timeout_s)
+
+
 def dismiss_worker(identity: str, *, timeout_s: float | None = None) -> Call[responses.Told]:
     """Miss a worker no longer that was lost and will not come back.
 

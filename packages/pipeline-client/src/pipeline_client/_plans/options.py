@@ -7,6 +7,7 @@ from msgspec import Struct
 
 from pipeline_client._plans.retries import Retries
 from pipeline_protocol import RouterAddress
+from pipeline_protocol.keys import MemberKeys
 
 
 def _chance() -> float:
@@ -24,6 +25,10 @@ class ClientOptions(Struct, frozen=True, kw_only=True):
     resend_after_s: float = 5.0
     retries: Retries | None = None
     upload_to: str | None = None
+    keys: MemberKeys | None = None
+    """None: nothing is encrypted, and no key is shown."""
+    keys_again: Callable[[], MemberKeys | None] = lambda: None
+    """Reads them again: the router's key may be another by now. None: they are of no use."""
     clock: Callable[[], float] = time.monotonic
     chance: Callable[[], float] = _chance
     """From 0 to 1."""

@@ -7,7 +7,7 @@ from pipeline_protocol.status import STATUSES, Retry
 
 
 class Retries(Struct, frozen=True, kw_only=True):
-    """How often to try again what may succeed later (503, 511, 512; 510 once), and how soon.
+    """How often to try again what may succeed later (429, 503, 511, 512; 510 once), and how soon.
 
     Between two tries lie the seconds that the router named, if it did, and a random part of
     `base_s`, doubled with each try up to `most_s`: random, so that a thousand callers that were

@@ -67,7 +67,8 @@ class AsyncioTransport:
         except TimeoutError:
             if not limit.expired():
                 raise  # the caller's own, from `on_line`
-            raise error_of(status.CLIENT_TIMED_OUT, exchange.too_late) from None
+            why = self._connection.explained(exchange.too_late)
+            raise error_of(status.CLIENT_TIMED_OUT, why) from None
         finally:
             self._connection.in_flight.forget(number)
 
@@ -104,7 +105,7 @@ class AsyncioTransport:
             delivery.waiter.put_nowait(delivery.heard)
         if self._connection.has_more():
             self._soon()
-        self._set_alarm(self._connection.in_flight.wake_at())
+        self._set_alarm(self._connection.wake_at())
 
     def _soon(self) -> None:
         if not self._turn_due:

@@ -82,7 +82,8 @@ class ThreadTransport:
         try:
             return inbox.get(timeout=max(0.0, exchange.deadline - time.monotonic()))
         except Empty:
-            raise error_of(status.CLIENT_TIMED_OUT, exchange.too_late) from None
+            why = self._connection.explained(exchange.too_late)
+            raise error_of(status.CLIENT_TIMED_OUT, why) from None
 
     def _say(self, number: bytes, exchange: Exchange | None, inbox: Inbox) -> None:
         self._orders.append((number, exchange, inbox))
@@ -119,7 +120,7 @@ class ThreadTransport:
         poller.register(self._wake_reader, zmq.POLLIN)
         while not self._closing:
             poller.register(dealer, zmq.POLLIN | (zmq.POLLOUT if in_flight.next_to_send() else 0))
-            wait_s = min(in_flight.wake_at() - time.monotonic(), 3600.0)
+            wait_s = min(self._connection.wake_at() - time.monotonic(), 3600.0)
             ready = dict(poller.poll(max(0, ceil(wait_s * 1000))))
             if self._wake_reader.fileno() in ready:
                 self._take_words()

@@ -9,7 +9,7 @@ from typing import Any
 import click
 from click.shell_completion import CompletionItem
 
-from pipeline_client.cli.session import reach
+from pipeline_client.cli.reaching import reach
 from pipeline_protocol import BadAddress, RouterAddress
 from pipeline_protocol.channels import CHANNEL_OF_ACTION, CHANNELS
 
@@ -28,8 +28,9 @@ def _completer(known: Callable[[Any, click.Context], Iterable[str]]) -> Complete
         address = ctx.params.get("address") or "tcp://127.0.0.1:5555"
         try:
             parsed = RouterAddress.parse(str(address))
-            reach(parsed, _ANSWER_S)
-            with PipelineClient(str(parsed), timeout_s=_ANSWER_S) as client:
+            keys = ctx.params.get("keys")
+            reach(parsed, _ANSWER_S, keys)
+            with PipelineClient(str(parsed), timeout_s=_ANSWER_S, keys=keys) as client:
                 found = sorted(set(known(client, ctx)))
         except (PipelineError, BadAddress, ValueError):
             return []

@@ -29,6 +29,8 @@ _HINTS = MappingProxyType(
         status.CLIENT_TIMED_OUT: "another router is named by --address or PIPELINE_ADDRESS",
         status.TIMED_OUT: "--execution-timeout asks for more, up to the track's ceiling",
         status.NO_WORKER: "`pipeline workers` shows who is there, `pipeline status` what waits",
+        status.QUOTA_USED: "`pipeline status` shows who has how many, "
+        "`pipeline-router keys add --quota` sets how many may be",
         status.DEADLINE_PASSED: "--timeout waits longer; `pipeline status` shows what is waiting",
         status.UNKNOWN_VERSION: "`pipeline versions TRACK` shows what there is, "
         "`pipeline deploy TRACK CHANNEL VERSION` deploys one",
@@ -38,11 +40,16 @@ _HINTS = MappingProxyType(
 )
 
 
+_KEYS_HINT = "another file of keys is named by --keys or PIPELINE_KEYS"
+
+
 def exit_status(error: PipelineError) -> int:
     """Return the exit status of a command that ended with the error."""
     if error.code == status.CLIENT_TIMED_OUT:
         return UNREACHABLE
     row = STATUSES.get(error.code)
+    if error.is_forbidden:
+        return ERROR
     return JOB_FAILED if row and row.blame in (Blame.LIMIT, Blame.TOOL) else ERROR
 
 
@@ -53,7 +60,7 @@ def explained(error: PipelineError) -> list[str]:
         lines += [f"--- {name}", *block(text, "  ")]
     own = error.code == status.CLIENT_TIMED_OUT  # its name would say less than its text
     lines += block(f"pipeline: {error.error if own else error}")
-    hint = _HINTS.get(error.code)
+    hint = _KEYS_HINT if error.is_forbidden else _HINTS.get(error.code)
     # by the command itself, which knew more; or it is the router's own host
     said = "`pipeline " in error.error or "the router could not" in error.error
     return [*lines, f"          {hint}"] if hint and not said else lines

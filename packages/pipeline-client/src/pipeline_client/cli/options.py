@@ -2,6 +2,7 @@
 
 import functools
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, TypeVar
 
 import click
@@ -10,7 +11,13 @@ from pipeline_client.cli import completers
 from pipeline_client.cli.exits import STATUSES_IN_SHORT
 from pipeline_client.cli.output import OUTPUT, CommandOutput
 from pipeline_client.cli.session import Session
-from pipeline_client.cli.values import Seconds, channel_name, named, router_address
+from pipeline_client.cli.values import (
+    Seconds,
+    channel_name,
+    keys_file,
+    named,
+    router_address,
+)
 from pipeline_protocol import RouterAddress, names
 
 Function = TypeVar("Function", bound=Callable[..., Any])
@@ -35,11 +42,15 @@ def common(function: Callable[..., None]) -> Callable[..., None]:
 
     @functools.wraps(function)
     def with_session(
-        address: RouterAddress, timeout: float | None, as_json: bool, **more: Any
+        address: RouterAddress,
+        timeout: float | None,
+        keys: Path | None,
+        as_json: bool,
+        **more: Any,
     ) -> None:
         out = CommandOutput(as_json=as_json)
         click.get_current_context().meta[OUTPUT] = out
-        function(Session(address, timeout, out), **more)
+        function(Session(address, timeout, out, keys), **more)
 
     decorated: Callable[..., None] = with_session
     for decorate in (
@@ -49,6 +60,12 @@ def common(function: Callable[..., None]) -> Callable[..., None]:
             type=Seconds(0, 86_400, min_open=True),
             metavar="SECONDS",
             help="How long an answer may take; by default 60 for runs, 1800 for builds, else 10.",
+        ),
+        option(
+            "--keys",
+            type=keys_file,
+            metavar="FILE",
+            help="The file that you were given, for a router with keys.",
         ),
         option(
             "--address",

@@ -32,13 +32,14 @@ COMMANDS = MappingProxyType(
         "restart": "fleet",
         "forget-images": "fleet",
         "cancel": "fleet",
+        "audit": "audit",
         "ping": "fleet",
         "completion": "completion",
     }
 )
 """Command to the module that has it under its name, with `_` for `-`."""
 
-_COMMON = MappingProxyType({"--address": True, "--timeout": True, "--json": False})
+_COMMON = MappingProxyType({"--address": True, "--timeout": True, "--keys": True, "--json": False})
 """Options of every command, and whether a value follows; see `Root.parse_args`."""
 
 
@@ -98,7 +99,7 @@ Exit status:
   0    done; for `test`: all tests passed
   1    an error: the request is wrong, or the system cannot do it now
   2    a wrong call
-  3    the router does not answer
+  3    the router does not answer, or does not let this side's key in
   4    the job failed: tests failed, a tool or a build failed or passed a limit,
        a version that was waited for could not be prepared; for `compare`: results differ
   5    of `status`: workers keep images that are not wanted until you say more

@@ -1,10 +1,10 @@
 """A command's way to the router: the client, where answers are printed, what an interrupt does."""
 
-import socket
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 from typing import TypeVar
 from uuid import uuid4
 
@@ -12,8 +12,9 @@ import click
 
 from pipeline_client import PipelineClient, Retries
 from pipeline_client.cli.output import CommandOutput
-from pipeline_client.errors import PipelineError, error_of
-from pipeline_protocol import RouterAddress, status
+from pipeline_client.cli.reaching import reach
+from pipeline_client.errors import PipelineError
+from pipeline_protocol import RouterAddress
 
 _REACH_S = 5.0
 """How long a connection may take to come about."""
@@ -31,6 +32,8 @@ class Session:
     address: RouterAddress
     timeout_s: float | None
     out: CommandOutput
+    keys: Path | None = None
+    """The file of keys, for a router with keys."""
     upload_to: str | None = None
     """Where folders are uploaded that are too large to be sent along."""
     retries: Retries | None = None
@@ -39,12 +42,13 @@ class Session:
     @cached_property
     def client(self) -> PipelineClient:
         """The router's client, once it is known that somebody listens there."""
-        reach(self.address, min(self.timeout_s or _REACH_S, _REACH_S))
+        reach(self.address, min(self.timeout_s or _REACH_S, _REACH_S), self.keys)
         client = PipelineClient(
             str(self.address),
             timeout_s=self.timeout_s,
             retries=self.retries,
             upload_to=self.upload_to,
+            keys=self.keys,
         )
         click.get_current_context().call_on_close(client.close)
         return client
@@ -57,16 +61,6 @@ class Session:
         except KeyboardInterrupt:
             self.out.line(on_interrupt)
             raise
-
-
-def reach(address: RouterAddress, seconds: float) -> None:
-    """Find out at once, where a ZeroMQ socket would go on trying, that nobody listens."""
-    try:
-        socket.create_connection((address.host, address.port), seconds).close()
-    except (OSError, UnicodeError) as error:  # the latter of a name that can be no host's
-        why = f"nothing answers at {address} ({getattr(error, 'strerror', None) or error})"
-        start = "`pipeline-router pipeline.yml --seed config/pipeline.yml` starts a router"
-        raise error_of(status.CLIENT_TIMED_OUT, f"{why}: {start}") from None
 
 
 def awaited(session: Session, action: str, ask: Callable[[str], T], job: str | None = None) -> T:

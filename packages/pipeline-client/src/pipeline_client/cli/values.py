@@ -13,9 +13,11 @@ import click
 import msgspec
 from click.shell_completion import CompletionItem
 
+from pipeline_client._keys_file import read_keys
 from pipeline_client._plans.uploads import parse_prefix
 from pipeline_protocol import BadAddress, RouterAddress
 from pipeline_protocol.channels import CHANNEL_OF_ALIAS, CHANNELS
+from pipeline_protocol.keys import BadKeys
 from pipeline_protocol.names import nearest
 
 CHANNELS_WITH_TOOLS = tuple(row.name for row in CHANNELS.values() if row.scopable)
@@ -33,6 +35,15 @@ def router_address(text: str) -> RouterAddress:
         return RouterAddress.parse(text)
     except BadAddress as error:
         raise click.BadParameter(str(error)) from None
+
+
+def keys_file(text: str) -> Path:
+    """Take a file of keys that is of use."""
+    try:
+        read_keys(text)
+    except BadKeys as error:
+        raise click.BadParameter(str(error)) from None
+    return Path(text)
 
 
 def channel_name(text: str) -> str:

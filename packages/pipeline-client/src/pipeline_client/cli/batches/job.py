@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 
 from pipeline_client import Retries
-from pipeline_client.cli.batches.records import RunVerdict, verdict_of
+from pipeline_client.cli.batches.records import RunVerdict
 from pipeline_client.cli.batches.results_file import BadResultsFile, ResultsFile, opened
 from pipeline_client.cli.batches.runner import BatchRunner, Ended
 from pipeline_client.cli.batches.solutions import BadSolutions, Solutions, solutions_in
@@ -137,7 +137,7 @@ class BatchJob:
 
             def hear(ended: Ended) -> None:
                 report.seconds = time.monotonic() - began
-                if verdict_of(ended.code) is RunVerdict.RESULT:
+                if ended.verdict is RunVerdict.RESULT:
                     report.tally.add(ended.code, status_of(ended.response))
                 elif ended.error is not None:
                     _note(ended.run, ended.error, report, out)

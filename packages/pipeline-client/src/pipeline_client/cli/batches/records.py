@@ -92,10 +92,17 @@ class RunVerdict(StrEnum):
     """No other run of the batch can do better."""
 
 
-def verdict_of(code: int) -> RunVerdict:
-    """Return which it is, for the code that a run ended with after all tries."""
+def verdict_of(code: int, *, is_forbidden: bool = False) -> RunVerdict:
+    """Return which it is, for the code that a run ended with after all tries.
+
+    `is_forbidden`: the key is not good for it, and will not be for the next one.
+    """
     row = STATUSES.get(code)
-    if code in (status.UNKNOWN_ACTION, status.UNKNOWN_VERSION, status.MALFORMED_REPLY):
+    if is_forbidden or code in (
+        status.UNKNOWN_ACTION,
+        status.UNKNOWN_VERSION,
+        status.MALFORMED_REPLY,
+    ):
         return RunVerdict.HOPELESS
     if row is None or row.retry is Retry.LATER:
         return RunVerdict.UNFINISHED

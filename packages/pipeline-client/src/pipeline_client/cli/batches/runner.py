@@ -38,6 +38,12 @@ class Ended(Struct, frozen=True):
         """Return the status."""
         return self.error.code if self.error else status.OK
 
+    @property
+    def verdict(self) -> RunVerdict:
+        """Return what it means for the batch."""
+        is_forbidden = self.error is not None and self.error.is_forbidden
+        return verdict_of(self.code, is_forbidden=is_forbidden)
+
 
 class BatchRunner:
     """Runs a version of a tool over each of many solutions, in the background rank."""
@@ -89,7 +95,7 @@ class BatchRunner:
                 ended = self._next(None)
                 _keep(ended, results)
                 heard(ended)
-                if ended.error is not None and not patience.goes_on(ended.code):
+                if ended.error is not None and not patience.goes_on(ended.verdict):
                     raise ended.error
                 self._room.release()
         except BaseException:
@@ -156,7 +162,7 @@ class BatchRunner:
 
 def _keep(ended: Ended, results: ResultsFile) -> None:
     """Write what tells of the solution or the tool."""
-    if verdict_of(ended.code) is not RunVerdict.RESULT:
+    if ended.verdict is not RunVerdict.RESULT:
         return
     key = ended.run.key
     results.append(

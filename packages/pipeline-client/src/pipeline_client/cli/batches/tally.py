@@ -6,7 +6,7 @@ from typing import Any
 
 from msgspec import Struct, field
 
-from pipeline_client.cli.batches.records import RunKey, RunVerdict, verdict_of
+from pipeline_client.cli.batches.records import RunKey, RunVerdict
 
 _MAX_STATUS = 64
 """Characters of a tool's own status that are told from another's."""
@@ -70,8 +70,7 @@ class Patience:
     def __init__(self, in_flight: int) -> None:
         self._left = self._at_most = max(_IN_A_ROW, in_flight)
 
-    def goes_on(self, code: int) -> bool:
+    def goes_on(self, verdict: RunVerdict) -> bool:
         """Take in how a run ended; False: the batch had better end too."""
-        verdict = verdict_of(code)
         self._left = self._at_most if verdict is RunVerdict.RESULT else self._left - 1
         return verdict is not RunVerdict.HOPELESS and self._left > 0

@@ -11,10 +11,12 @@ from pipeline_client.cli.session import Session
 from pipeline_client.cli.values import Seconds, named
 from pipeline_client.cli.views.roster import (
     channel_lines,
+    client_lines,
     keeping_lines,
     roster_data,
     roster_lines,
     router_line,
+    turned_away_lines,
     wanted_of,
 )
 from pipeline_client.cli.views.text import cell, count
@@ -41,12 +43,21 @@ def status(session: Session) -> None:
     from long ago, or is not the one that they served before.
     """
     pong = session.client.ping()
-    channels = session.client.status().channels
+    found = session.client.status()
+    channels = found.channels
     is_undecided = any(channel.keeping for channel in channels.values())
     lines = [router_line(str(session.address), pong), "", *channel_lines(channels)]
     if is_undecided:
         lines += ["", *keeping_lines(session.client.workers().workers)]
-    session.out.result({"router": pong, "channels": channels}, lines)
+    lines += client_lines(found.clients)
+    lines += turned_away_lines(found.turned_away)
+    data = {
+        "router": pong,
+        "channels": channels,
+        "clients": found.clients,
+        "turned_away": found.turned_away,
+    }
+    session.out.result(data, lines)
     if is_undecided:
         click.get_current_context().exit(exits.UNDECIDED)
 

@@ -67,7 +67,7 @@ def _look(
     """Look, again and again: in a thread of its own, because a router may not answer."""
     address = str(session.address)
     timeout_s = session.timeout_s or _ANSWER_S
-    with PipelineClient(address, timeout_s=timeout_s, retries=None) as client:
+    with PipelineClient(address, timeout_s=timeout_s, retries=None, keys=session.keys) as client:
         while not stop.is_set():
             try:
                 pong = client.ping()

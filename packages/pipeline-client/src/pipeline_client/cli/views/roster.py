@@ -9,7 +9,13 @@ from msgspec import Struct
 from pipeline_client.cli.views.rollouts import state_words
 from pipeline_client.cli.views.text import Cell, cell, coloured, span, table
 from pipeline_protocol.link import Readiness
-from pipeline_protocol.responses import ChannelStatus, MissingWorker, Pong, WorkerDescription
+from pipeline_protocol.responses import (
+    ChannelStatus,
+    ClientStatus,
+    MissingWorker,
+    Pong,
+    WorkerDescription,
+)
 
 Wanted = dict[str, dict[str, dict[str, str | None]]]
 """Channel, track, version: its digest, as soon as that is known."""
@@ -177,6 +183,25 @@ def deployed_lines(workers: Iterable[WorkerDescription], wanted: Wanted) -> list
 def router_line(address: str, pong: Pong) -> str:
     """Return which router it is, and since when."""
     return f"router {cell(pong.version)} at {address}, up for {span(pong.uptime_s)}"
+
+
+def turned_away_lines(counts: dict[str, int]) -> list[str]:
+    """Return who was not let in since the router's start, if anybody was."""
+    if not counts:
+        return []
+    return ["", *(f"turned away: {cell(why)}, times: {times}" for why, times in counts.items())]
+
+
+def client_lines(clients: dict[str, ClientStatus]) -> list[str]:
+    """Return a table of who has requests in flight, if keys tell who they are."""
+    rows: list[tuple[Cell, ...]] = []
+    for name, row in clients.items():
+        used = row.running + row.waiting
+        quota: Cell = "-" if row.quota is None else str(row.quota)
+        if row.quota is not None and used >= row.quota:
+            quota = (str(row.quota), "yellow")
+        rows.append((cell(name), str(row.running), str(row.waiting), quota))
+    return ["", *table(("CLIENT", "RUNNING", "WAITING", "QUOTA"), rows)] if rows else []
 
 
 def channel_lines(channels: dict[str, ChannelStatus]) -> list[str]:
