@@ -39,9 +39,9 @@ its usual 700 it would look at all that wait, again and again."""
 
 INSECURE = (
     "--insecure: nothing is encrypted, and nobody has to show a key. Whoever reaches %s can run "
-    "code on the workers, deploy and unload versions, cancel jobs, drain and restart workers; "
-    "whoever reaches %s can be a worker: take others' jobs, read what they send, and answer as it "
-    "likes"
+    "code on the workers, deploy and unload versions, cancel jobs, drain and restart workers, and "
+    "take another connection's routing id, and with it its answers; whoever reaches %s can be "
+    "a worker: take others' jobs, read what they send, and answer as it likes"
 )
 LEAST_MEMORY = 128 << 20
 """Of `--memory-max`: what a router with 1,000 workers takes, and a little."""
