@@ -267,6 +267,12 @@ class Container:
         return self._bury(init)
 
     @property
+    def devices(self) -> Path | None:
+        """Its /dev, once it is prepared; None of one that has the host's own device files."""
+        folder = self._devices / mounts.DEVICE_FOLDER
+        return folder if folder.exists() else None
+
+    @property
     def pid(self) -> int:
         """Its first process, once it is made."""
         return self._created().pid

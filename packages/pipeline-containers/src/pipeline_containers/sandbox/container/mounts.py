@@ -13,6 +13,8 @@ from pipeline_containers.system import syscalls
 from pipeline_containers.system.files import open_folder
 from pipeline_containers.system.mountinfo import unmount
 
+DEVICE_FOLDER = "dev"
+"""What is to be /dev, in what `mount_devices` mounts."""
 DEVICES = {
     "null": (1, 3),
     "zero": (1, 5),
@@ -109,7 +111,7 @@ def mount_devices(target: Path, uid: int, gid: int) -> Path:
     """
     options = "size=64k,nr_inodes=64,mode=0755"
     syscalls.mount("dev", str(target), "tmpfs", syscalls.MS_NOSUID, options)
-    folder = target / "dev"
+    folder = target / DEVICE_FOLDER
     folder.mkdir(mode=0o755)
     for name, (major, minor) in DEVICES.items():
         os.mknod(folder / name, stat.S_IFCHR, os.makedev(major, minor))

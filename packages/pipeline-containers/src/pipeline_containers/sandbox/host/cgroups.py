@@ -235,8 +235,15 @@ def change_shares(hierarchies: Hierarchies, cgroup: str, shares: int) -> None:
     if hierarchies.is_v1("cpu"):
         _write(hierarchies, "cpu", cgroup, "cpu.shares", shares)
     else:
-        # as the runtimes convert it: 2 to 262,144 onto 1 to 10,000
-        _write(hierarchies, "cpu", cgroup, "cpu.weight", 1 + (shares - 2) * 9_999 // 262_142)
+        _write(hierarchies, "cpu", cgroup, "cpu.weight", weight_of_shares(shares))
+
+
+def weight_of_shares(shares: int) -> int:
+    """Convert version 1's weights to version 2's, as the runtimes do.
+
+    2 to 262,144 onto 1 to 10,000.
+    """
+    return 1 + (shares - 2) * 9_999 // 262_142
 
 
 def has_cpusets(hierarchies: Hierarchies, cgroup: str) -> bool:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from pipeline_containers.errors import SandboxError
+from pipeline_containers.sandbox.launcher.device_rules import DeviceRule
 
 INSTRUCTION_BYTES = 8
 MOST_INSTRUCTIONS = 4096
@@ -280,6 +281,8 @@ class LaunchPlan:
     cwd: str
     umask: int
     inside: tuple[LaunchStep, ...]
+    devices: tuple[DeviceRule, ...] = ()
+    """What is to be attached to the cgroup before the plan is carried out; none: nothing is."""
 
     def encode(self, instructions: bytes) -> bytes:
         """Write it down, with a filter; raises `SandboxError` if the launcher could not hold it."""
