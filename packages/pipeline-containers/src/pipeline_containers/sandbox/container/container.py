@@ -427,8 +427,9 @@ class Container:
         bound = [self._tmp / name for name, place in self._named_places() if place.has_content]
         own = (self._view, self._devices, self.job_folder, self._tmp, self._root, self._changes)
         for place in (*bound, *own):
-            if place.exists():
-                unmount(place)
+            unmount(place)
+            with contextlib.suppress(OSError):  # it was not made, or is not empty
+                os.rmdir(place)
         with contextlib.suppress(FileNotFoundError):
             shutil.rmtree(self._folder)
 

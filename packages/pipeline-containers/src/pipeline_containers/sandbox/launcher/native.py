@@ -28,7 +28,7 @@ from pipeline_containers.sandbox.launcher.compiler import HostFacts, compile_pla
 from pipeline_containers.sandbox.launcher.device_programs import DevicePrograms
 from pipeline_containers.sandbox.launcher.filters import Filters
 from pipeline_containers.sandbox.launcher.plan import Report, parse_report
-from pipeline_containers.system.files import FileRefused, read_in_root
+from pipeline_containers.system.files import FileRefused, read_in_root, read_kernel
 
 _CALL_S = 30.0  # no call takes a hundredth of a second; a machine may be busy
 _PLAN, _REPORT, _START, _CONSOLE = 3, 4, 5, 6
@@ -198,7 +198,8 @@ class NativeRuntime:
                 limits_devices=self._limits_devices,
                 is_unified=True,
             )
-        folders = {key: str(mount / path.strip("/")) for key, mount in self._usable.items()}
+        below = path.strip("/")
+        folders = {key: f"{mount}/{below}" for key, mount in self._usable.items()}
         is_other = {key: key == UNIFIED or key.startswith("name=") for key in folders}
         cpuset = {}
         if self._cpuset is not None:
@@ -249,7 +250,7 @@ def _fill_cpusets(top: Path, parent: str) -> Path:
 
 
 def _text(file: Path) -> str:
-    return file.read_text().strip()
+    return read_kernel(file).strip()
 
 
 def _passwd(config: Mapping[str, Any]) -> str:

@@ -30,8 +30,11 @@ class LaunchStep:
     def words(self) -> list[str]:
         """Return what it is written as."""
         names: Sequence[str] = self.__slots__
-        values = [getattr(self, name) for name in names]
-        return [self.word, *(v if isinstance(v, str) else str(int(v)) for v in values)]
+        said = [self.word]
+        for name in names:
+            value = getattr(self, name)
+            said.append(value if type(value) is str else str(int(value)))
+        return said
 
 
 # --- on the host, before there is a container
