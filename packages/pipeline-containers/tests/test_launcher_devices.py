@@ -84,16 +84,21 @@ print(json.dumps([launcher, passed, left, free, seen]))
 EPERM = 1
 
 
-def test_both_containers_may_use_the_same_devices(work: Path, first_host_id: int) -> None:
+@pytest.mark.parametrize("propagation", ["private", "shared"])
+def test_both_containers_may_use_the_same_devices(
+    work: Path, first_host_id: int, propagation: str
+) -> None:
+    """Where mounts are the host's alone, and where they are shared, as by systemd."""
     mounts = find_cgroup_mounts()
     if UNIFIED not in mounts or "memory" not in mounts:
         pytest.skip("not a host with both versions; on one with version 2 all tests do this")
     script = """
 umount -R /sys/fs/cgroup
+mount --make-r$0 /
 mount -t cgroup2 cgroup2 /sys/fs/cgroup
 exec "$@"
 """
-    command = ["unshare", "--mount", "--propagation", "private", "sh", "-ec", script, "sh"]
+    command = ["unshare", "--mount", "--propagation", "private", "sh", "-ec", script, propagation]
     program = [sys.executable, "-c", PROGRAM, str(work), str(first_host_id)]
     done = subprocess.run([*command, *program], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr

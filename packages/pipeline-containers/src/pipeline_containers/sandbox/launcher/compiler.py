@@ -103,7 +103,7 @@ def compile_plan(config: Mapping[str, Any], facts: HostFacts) -> LaunchPlan:
         version = top.text("ociVersion")
         if version.partition(".")[0] != "1":
             raise top.unknown(f"ociVersion {version}")
-        linux.must_be("rootfsPropagation", "private")
+        linux.must_be("rootfsPropagation", "rprivate")
         linux.take("seccomp")  # its bytes are not made here
         process.must_be("noNewPrivileges", True)
         has_terminal = process.switch("terminal", False)
