@@ -34,6 +34,8 @@ from pipeline_containers.sandbox.tools import TOOLS
 pytestmark = pytest.mark.e2e
 
 PASS = """printf '{"version": 2, "status": "pass", "tests": []}' > "$3/results.json"\n"""
+NOT_MADE = r"create failed|cannot be made"
+"""In the words of the runtime, and of the native launcher."""
 Run = Callable[..., RunReport]
 MakeImage = Callable[..., StoredImage]
 
@@ -192,7 +194,7 @@ def test_all_jobs_together_leave_the_host_some_processes(sandbox: Sandbox, run: 
         try:
             assert not one.result().succeeded
         except SandboxError:  # the other left no process to make its container with
-            assert "create failed" in str(one.exception())
+            assert re.search(NOT_MADE, str(one.exception()))
 
 
 def test_a_container_that_could_not_be_made_leaves_no_process(sandbox: Sandbox, run: Run) -> None:
@@ -206,7 +208,7 @@ def test_a_container_that_could_not_be_made_leaves_no_process(sandbox: Sandbox, 
             assert not many.done()
             time.sleep(0.01)
         (folder / "pids.max").write_text("22")
-        with pytest.raises(SandboxError):
+        with pytest.raises(SandboxError, match=NOT_MADE):
             run(PASS)
         assert many.result().succeeded
 
