@@ -18,7 +18,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from demo import BOLD, DIM, PLAIN, Demo, run_in
+from demo import BOLD, DIM, PLAIN, Demo, run_in  # type: ignore[import-not-found]  # beside this
 from faults.networks import ROUTER, Networks, networks
 from support.bare import say
 from support.keyring import Keyring
@@ -58,7 +58,7 @@ def wiretap(enter: Callable[[], None]) -> Iterator[bytearray]:
         thread.join()
 
 
-class HostsDemo(Demo):
+class HostsDemo(Demo):  # type: ignore[misc]
     """The same promises, and that nobody hears what is said."""
 
     hosts: Networks
