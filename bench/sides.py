@@ -2,7 +2,7 @@
 
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from enum import Enum, auto
 from pathlib import Path
@@ -11,8 +11,11 @@ from compiled import HERE, compiled
 from msgspec import Struct
 from msgspec.structs import replace
 from support.bare import say
+from support.keyring import Keyring
 from support.processes import Process
 from words import CHANNEL, TRACK, VERSION
+
+from pipeline_protocol.requests import Role
 
 PORTS = r"listening on (tcp://\S+) \(clients\), (tcp://\S+) \(workers\)"
 RULES = "one answer to each request by its deadline, whoever dies; refusal at once"
@@ -43,6 +46,8 @@ class Side(Struct, frozen=True):
     workers: Workers
     opens_at: float = 0.0
     """Before, by the monotonic clock, nothing is to be asked of it."""
+    keys: Mapping[Role, Path] | None = None
+    """Files of keys, where it lets nobody in without."""
 
     @property
     def pid(self) -> int:
@@ -74,11 +79,18 @@ def running(
 
 
 @contextmanager
-def router(folder: Path, name: str = "router", queue: int = 20_000) -> Iterator[Side]:
+def router(
+    folder: Path, name: str = "router", queue: int = 20_000, *, has_keys: bool = False
+) -> Iterator[Side]:
     """Start a router that has a version deployed and dispatches."""
     config = folder / f"{name}.yml"
     config.write_text(f"router: {{queue: {queue}}}\n")
     command = ["pipeline-router", str(config), "--port", "0", "--link-port", "0"]
+    keys = None
+    if has_keys:
+        keyring = Keyring(folder)
+        keys = {role: keyring.add(f"{role}s", role.value) for role in Role}
+        command += ["--keys", str(keyring.path)]
     with running(name, RULES, command, folder, Workers.LINK) as side:
         opens_at = time.monotonic() + OPENS_AFTER_S
         deploy = {
@@ -87,9 +99,9 @@ def router(folder: Path, name: str = "router", queue: int = 20_000) -> Iterator[
             "track_slug": TRACK,
             "new_version": VERSION,
         }
-        reply = say(side.front, deploy, 10)
+        reply = say(side.front, deploy, 10, keys[Role.OPERATOR] if keys else None)
         assert reply["status"]["code"] == 200, reply
-        yield replace(side, opens_at=opens_at)
+        yield replace(side, opens_at=opens_at, keys=keys)
 
 
 def forwarder(folder: Path) -> AbstractContextManager[Side]:

@@ -198,6 +198,30 @@ def test_an_unknown_session_says_hello_once() -> None:
     assert worker.hear(refused) == []
 
 
+def test_it_says_hello_over_the_link_that_is_back_while_the_front_end_is_asked() -> None:
+    """A front end that ten thousand come back to may take long to answer."""
+    worker = Driver()
+    worker.serve()
+    assert of(worker.tick(5.0), do.AskRouter)
+    refused = link.Refused(RefusalReason.UNKNOWN_SESSION, "who?")
+    assert sent(worker.hear(refused), link.Hello)
+    assert worker.feed(events.LinkFound(5556)) == []
+    worker.hear(link.Welcome(2, EPOCH + 1))
+    assert worker.core.phase is Phase.SERVING
+
+
+def test_a_router_that_was_there_is_asked_ever_more_rarely() -> None:
+    """Each time is a new connection: those before are given up in the midst of their handshakes."""
+    worker = Driver()
+    worker.serve()
+    asked = [n for n in range(5, 41) if of(worker.tick(1.0 if n > 5 else 5.0), do.AskRouter)]
+    assert asked == [5, 6, 8, 12, 20, 28, 36]
+    worker.feed(events.LinkFound(5556))
+    worker.hear(link.Welcome(2, EPOCH + 1))
+    assert of(worker.tick(5.0), do.AskRouter)
+    assert of(worker.tick(1.0), do.AskRouter)
+
+
 def test_another_refusal_ends_it_with_the_reason() -> None:
     worker = Driver()
     worker.tick()

@@ -107,7 +107,11 @@ class RouterSockets:
                 self._give_up(socket)
                 yield failed
         if self._front is not None:
-            for frames in list(_drain(self._front)):
+            answers = list(_drain(self._front))
+            if answers:  # one question, one connection
+                self._close(self._front)
+                self._front = None
+            for frames in answers:
                 yield _first_answer(frames)
         if self._link is not None:
             for frames in list(_drain(self._link)):
