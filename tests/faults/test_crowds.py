@@ -22,12 +22,11 @@ def test_all_come_back_after_the_routers_death_and_no_live_worker_is_lost(
     with machine(tmp_path) as own:
         lab = FaultLab(own, 1, has_keys=True)
         try:
-            liveness_s = paced(3)
+            # more than a busy machine keeps the crowd's own threads waiting
             back = kill_and_return(
-                lab, workers=workers, clients=clients, liveness_s=liveness_s, seconds=90
+                lab, workers=workers, clients=clients, liveness_s=paced(10), seconds=90
             )
-            if back.silent_s < liveness_s / 3:  # of a crowd that had no time nobody is alive
-                assert back.lost == []
+            assert back.lost == []
             assert back.workers_s >= back.listens_s
             lab.judge()
         finally:
