@@ -221,5 +221,6 @@ class HostsDemo(Demo):  # type: ignore[misc]
 
 
 if __name__ == "__main__":
-    signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
+    for number in (signal.SIGINT, signal.SIGTERM):  # a shell's background job ignores the first
+        signal.signal(number, signal.default_int_handler)
     sys.exit(run_in(Path(sys.argv[1]), HostsDemo))
