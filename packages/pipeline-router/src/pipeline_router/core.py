@@ -357,9 +357,9 @@ class RouterCore:
         if now - self._last_check > liveness_s / 2:
             self.sessions.presence.forgive_silence(now)  # it was the router that slept
         self._last_check, self._next_check = now, now + CHECK_S
-        may_be_silent = now < self._rekeyed_until
-        for worker in [] if may_be_silent else self.sessions.presence.silent(now - liveness_s):
-            self.sessions.lose(worker, f"silent for {now - worker.heard:.1f} s", now)
+        if now >= self._rekeyed_until:
+            for worker in self.sessions.presence.silent(now - liveness_s):
+                self.sessions.lose(worker, f"silent for {now - worker.heard:.1f} s", now)
         self.dispatcher.sweep(now)
         self._out.extend(self.dispatcher.refused.due(now))
         self._digests.ask(now)
