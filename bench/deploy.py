@@ -103,6 +103,7 @@ class Bench:
         self._versions.change_base()
         new = self._versions.publish()
         track.use(self.two[0])
+        os.sync()  # what was published is not to be waited for here
         idle = [track.job(self.two[0]) for _ in range(jobs)]
         track.deploy(new)
         busy = []

@@ -12,6 +12,9 @@ from msgspec.structs import asdict
 from sides import Side, Workers
 from words import READY, link_words, words
 
+from pipeline_protocol.keys import in_bytes, read_member_keys
+from pipeline_protocol.requests import Role
+
 _numbers = itertools.count(1, 100_000_000)
 """Where each load begins to count its requests: no two ever have the same id."""
 
@@ -21,6 +24,20 @@ _WORDS_OF: dict[Workers, Callable[[], dict[str, Any]]] = {
     Workers.READY: lambda: {"ready": READY},
     Workers.NOTHING: dict,
 }
+
+
+def _keys_of(side: Side) -> dict[str, bytes]:
+    if side.keys is None:
+        return {}
+    files = (side.keys[role] for role in (Role.CLIENT, Role.WORKER))
+    client, worker = (read_member_keys(file.read_bytes(), str(file)) for file in files)
+    return {
+        "server_key": in_bytes(client.routers[0]),
+        "client_public": in_bytes(client.public),
+        "client_secret": in_bytes(client.secret),
+        "worker_public": in_bytes(worker.public),
+        "worker_secret": in_bytes(worker.secret),
+    }
 
 
 class Answers(Struct, frozen=True):
@@ -71,6 +88,7 @@ class Load(Struct, frozen=True):
             **asdict(self),
             **asdict(words()),
             **_WORDS_OF[side.workers](),
+            **_keys_of(side),
             "active": self.workers if self.active is None else self.active,
             "front": side.front,
             "link": side.link,

@@ -47,6 +47,12 @@ def table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     )
 
 
+def ranged(middle: float, spread: Sequence[float], form: str) -> str:
+    """Write a median, with the smallest and the largest value."""
+    low, high = spread
+    return f"{middle:{form}} ({low:{form}} to {high:{form}})"
+
+
 def save(name: str, results: Mapping[str, Any], folder: Path) -> Path:
     """Write NAME.json."""
     folder.mkdir(parents=True, exist_ok=True)

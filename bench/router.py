@@ -10,6 +10,7 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 
+import keyed
 import plot
 import report
 import sides
@@ -173,7 +174,11 @@ def main() -> None:
     options.add_argument("--rounds", type=int, default=5)
     options.add_argument("--seconds", type=float, default=1.5, help="of each measurement")
     options.add_argument("--results", type=Path, default=report.RESULTS, help="folder")
+    options.add_argument("--keys", action="store_true", help="what keys cost, and nothing else")
     given = options.parse_args()
+    if given.keys:
+        keyed.main(given.rounds, given.seconds, given.results)
+        return
     machine = report.machine()
     with tempfile.TemporaryDirectory(prefix="pipeline-bench-") as folder:
         bench = Bench(Path(folder), given.seconds)
@@ -218,8 +223,7 @@ def main() -> None:
 
 
 def _range(medians: dict[str, float], spread: dict[str, list[float]], name: str, form: str) -> str:
-    low, high = spread[name]
-    return f"{medians[name]:{form}} ({low:{form}} to {high:{form}})"
+    return report.ranged(medians[name], spread[name], form)
 
 
 def _panels(rounds: Rounds, names: dict[str, str]) -> dict[str, dict[str, list[float]]]:

@@ -2,7 +2,7 @@
 
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from enum import Enum, auto
 from pathlib import Path
@@ -11,9 +11,12 @@ from compiled import HERE, compiled
 from msgspec import Struct
 from msgspec.structs import replace
 from support.bare import say
+from support.keyring import Keyring
 from support.monitors import Asked
 from support.processes import Process
 from words import CHANNEL, TRACK, VERSION
+
+from pipeline_protocol.requests import Role
 
 PORTS = r"listening on (tcp://\S+) \(clients\), (tcp://\S+) \(workers\)"
 MONITOR = r"listening on http://\S+:(\d+) \(monitor\)"
@@ -47,6 +50,8 @@ class Side(Struct, frozen=True):
     """What shows its state over HTTP, where something does."""
     opens_at: float = 0.0
     """Before, by the monotonic clock, nothing is to be asked of it."""
+    keys: Mapping[Role, Path] | None = None
+    """Files of keys, where it lets nobody in without."""
 
     @property
     def pid(self) -> int:
@@ -79,12 +84,22 @@ def running(
 
 @contextmanager
 def router(
-    folder: Path, name: str = "router", queue: int = 20_000, *, monitored: bool = False
+    folder: Path,
+    name: str = "router",
+    queue: int = 20_000,
+    *,
+    has_keys: bool = False,
+    monitored: bool = False,
 ) -> Iterator[Side]:
     """Start a router that has a version deployed and dispatches."""
     config = folder / f"{name}.yml"
     config.write_text(f"router: {{queue: {queue}}}\n")
     command = ["pipeline-router", str(config), "--port", "0", "--link-port", "0"]
+    keys = None
+    if has_keys:
+        keyring = Keyring(folder)
+        keys = {role: keyring.add(f"{role}s", role.value) for role in Role}
+        command += ["--keys", str(keyring.path)]
     if monitored:
         command += ["--monitor", "127.0.0.1:0"]
     with running(name, RULES, command, folder, Workers.LINK) as side:
@@ -95,10 +110,10 @@ def router(
             "track_slug": TRACK,
             "new_version": VERSION,
         }
-        reply = say(side.front, deploy, 10)
+        reply = say(side.front, deploy, 10, keys[Role.OPERATOR] if keys else None)
         assert reply["status"]["code"] == 200, reply
         monitor = Asked(int(side.process.wait_for(MONITOR, 10)[1])) if monitored else None
-        yield replace(side, opens_at=opens_at, monitor=monitor)
+        yield replace(side, opens_at=opens_at, monitor=monitor, keys=keys)
 
 
 def forwarder(folder: Path) -> AbstractContextManager[Side]:

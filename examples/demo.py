@@ -254,14 +254,14 @@ class Demo:
         print(f"\n{good} of {len(self.seen)} as promised, in {time.monotonic() - self.began:.1f} s")
 
 
-def main(home: Path) -> int:
-    """Run the demo in a folder of its own beneath `home`, which keeps the base images."""
+def run_in(home: Path, kind: type[Demo]) -> int:
+    """Run a demo in a folder of its own beneath `home`, which keeps the base images."""
     folder = home / "run"
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(mode=0o711)
     good = False
     try:
-        good = Demo(folder, home / "base-images").run()
+        good = kind(folder, home / "base-images").run()
     finally:
         if good:
             shutil.rmtree(folder)
@@ -271,4 +271,4 @@ def main(home: Path) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(Path(sys.argv[1])))
+    sys.exit(run_in(Path(sys.argv[1]), Demo))

@@ -130,7 +130,8 @@ class Guest:
 def put_checkout(image: Image, port: int) -> None:
     """Put the checkout into a guest as it is now, in the place of the one that is there."""
     keep = "find . -mindepth 1 -maxdepth 1 ! -name .venv -exec rm -rf {} +"
-    script = f"cd /{CHECKOUT} && {keep} && tar -x"
+    build = "packages/pipeline-containers/build-launcher"  # the one thing in it that is compiled
+    script = f"cd /{CHECKOUT} && {keep} && tar -x && {build}"
     with subprocess.Popen(checkout_tar(), stdout=subprocess.PIPE, cwd=ROOT) as tar:
         subprocess.run(ssh_command(image, port, script), stdin=tar.stdout, check=True)
 

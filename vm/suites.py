@@ -32,6 +32,7 @@ class Suite:
 CRUN = "export PIPELINE_RUNTIME=crun; "
 SUITES = (
     Suite("demo", "./dev demo"),
+    Suite("demo, hosts", "./dev demo --hosts"),
     Suite("demo, crun", f"{CRUN}./dev demo"),
     Suite("hosts", "./dev test -m vm tests/hosts", is_service=False),
     Suite("hosts, crun", f"{CRUN}./dev test -m vm tests/hosts", is_service=False),

@@ -4,6 +4,7 @@
  * loads.py says every byte on stdin, and this copies a counter into requests and the fence (job and
  * attempt, as they came) into results. Without `job_prefix` it speaks the bare way: workers say
  * `ready`, if it is given, once a slot, and send each message back with the reply as its last frame.
+ * With a `server_key` both sockets show keys.
  * One ROUTER socket holds all the workers' connections; on the wire they are as a DEALER's. What was
  * measured is printed as JSON.
  */
@@ -279,6 +280,14 @@ static void leave(void) {
         tell(worker, &set.goodbye);
 }
 
+static void show_key(void *socket, const struct bytes *public, const struct bytes *secret) {
+    const struct bytes *server = &set.server_key;
+    must(!zmq_setsockopt(socket, ZMQ_CURVE_SERVERKEY, server->data, server->size) &&
+             !zmq_setsockopt(socket, ZMQ_CURVE_PUBLICKEY, public->data, public->size) &&
+             !zmq_setsockopt(socket, ZMQ_CURVE_SECRETKEY, secret->data, secret->size),
+         "keys");
+}
+
 static void *opened(void *context, int type) {
     void *socket = zmq_socket(context, type);
     int unlimited = 0, linger_ms = 500, mandatory = 1;
@@ -296,6 +305,10 @@ int main(void) {
     void *context = zmq_ctx_new();
     client = opened(context, ZMQ_DEALER);
     link_ = opened(context, ZMQ_ROUTER);
+    if (set.server_key.size) {
+        show_key(client, &set.client_public, &set.client_secret);
+        show_key(link_, &set.worker_public, &set.worker_secret);
+    }
     connect_workers();
     must(!zmq_connect(client, set.front), "connect");
     run();

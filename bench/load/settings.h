@@ -16,6 +16,8 @@ struct bytes {
 
 struct settings {
     char front[64], link[64];
+    struct bytes server_key; /* CURVE's, 32 bytes each; empty: no keys */
+    struct bytes client_public, client_secret, worker_public, worker_secret;
     uint64_t pid; /* of the process measured */
     double warm_s, seconds;
     uint64_t in_flight;
@@ -53,7 +55,9 @@ static const struct {
     FIELD(service_ms, REAL),     FIELD(reply, BYTES),         FIELD(hello, BYTES),
     FIELD(heartbeat, BYTES),     FIELD(goodbye, BYTES),       FIELD(name_offset, WHOLE),
     FIELD(slots_offset, WHOLE),  FIELD(job_prefix, BYTES),    FIELD(result_prefix, BYTES),
-    FIELD(result_suffix, BYTES), FIELD(ready, BYTES),
+    FIELD(result_suffix, BYTES), FIELD(ready, BYTES),         FIELD(server_key, BYTES),
+    FIELD(client_public, BYTES), FIELD(client_secret, BYTES), FIELD(worker_public, BYTES),
+    FIELD(worker_secret, BYTES),
 };
 #undef FIELD
 

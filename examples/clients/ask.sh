@@ -1,6 +1,7 @@
 #!/bin/bash
 # Have a solution tested: ask.sh ADDRESS TRACK EXERCISE VERSION FILE... Needs jq; no ZeroMQ: its own
 # protocol, ZMTP 3.0, is a greeting, a READY each way, and frames: a byte of flags, a size, a body.
+# For a router without keys: bash has no CURVE.
 set -euo pipefail
 
 header() { # of the next frame: its flags (1: more follow, 2: long, 4: a command) and its size

@@ -26,4 +26,4 @@ def test_a_shared_base_is_neither_fetched_nor_kept_twice(tmp_path: Path) -> None
     assert 0 < found["second_disk_ratio"] < 0.4
     assert 0 < found["first_time_ratio"] < 5
     assert found["usable_after_s"] > 0
-    assert 0.2 < found["latency_ratio"] < 10
+    assert 0 < found["latency_ratio"] < 10

@@ -12,7 +12,7 @@ from itertools import count
 from pathlib import Path
 
 import zmq
-from faults.history import Asked, History
+from faults.history import Asked, History, await_answers
 from support.keyring import show_key
 
 from pipeline_protocol.codec import decode_progress
@@ -51,6 +51,7 @@ class ClientGroup:
         self._resend_after_s = resend_after_s
         self._enter = enter
         self._keys = keys
+        self._asked: list[Asked] = []
         self._waiting: deque[Asked] = deque()
         self._closing = threading.Event()
         self._fence_asked = threading.Event()
@@ -64,11 +65,13 @@ class ClientGroup:
 
     def ask(self, *requests: Asked) -> None:
         """Send requests, as soon as there are seats."""
-        self._waiting += [self.history.add(asked) for asked in requests]
+        added = [self.history.add(asked) for asked in requests]
+        self._asked += added
+        self._waiting += added
 
     def wait(self, seconds: float = 60.0) -> None:
-        """Wait until everything that was ever asked is answered."""
-        self.history.await_all(seconds, self._thread.is_alive)
+        """Wait until everything that this group was asked is answered; others may go on asking."""
+        await_answers(self._asked, seconds, self._thread.is_alive)
 
     def settle(self, seconds: float = 20.0) -> None:
         """Wait until whatever the router may yet have said to anybody is heard."""

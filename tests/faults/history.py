@@ -5,7 +5,7 @@ and ended. Whatever a test did meanwhile, the promise is the same.
 """
 
 import time
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -83,15 +83,6 @@ class History:
         """Return every code that was answered with."""
         return {asked.code for asked in self.all if asked.heard}
 
-    def await_all(self, seconds: float, alive: Callable[[], bool] = lambda: True) -> None:
-        """Wait until everything is answered."""
-        until = time.monotonic() + paced(seconds)
-        while not all(asked.answered for asked in self.all):
-            missing = [asked.id for asked in self.all if not asked.answered]
-            assert alive(), "the clients have failed"
-            assert time.monotonic() < until, f"{len(missing)} unanswered: {missing[:10]}"
-            time.sleep(0.02)
-
     def check(self, executions: dict[str, list[Execution]], terms: Terms) -> None:
         """Hold every request to the promise; AssertionError names each that was broken."""
         faults = [
@@ -103,6 +94,17 @@ class History:
         faults += [f"{one}: ran, but nobody asked for it" for one in sorted(unasked)]
         listed = "\n".join(faults[:20])
         assert not faults, f"{len(faults)} faults in {len(self.all)} requests:\n{listed}"
+
+
+def await_answers(
+    all_asked: Sequence[Asked], seconds: float, alive: Callable[[], bool] = lambda: True
+) -> None:
+    """Wait until each of these is answered."""
+    until = time.monotonic() + paced(seconds)
+    while missing := [asked.id for asked in all_asked if not asked.answered]:
+        assert alive(), "the clients have failed"
+        assert time.monotonic() < until, f"{len(missing)} unanswered: {missing[:10]}"
+        time.sleep(0.02)
 
 
 def _faults(asked: Asked, ran: list[Execution], terms: Terms) -> Iterator[str]:

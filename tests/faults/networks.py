@@ -52,6 +52,10 @@ class Networks:
         for name in self._names:
             subprocess.run(["ip", "netns", "delete", name], check=False, capture_output=True)
 
+    def left(self) -> list[str]:
+        """Name the namespaces that are there."""
+        return [name for name in self._names if os.path.exists(f"/run/netns/{name}")]
+
     def _make(self, workers: tuple[str, ...]) -> None:
         for name in self._names:
             _ip("netns", "add", name)

@@ -76,11 +76,12 @@ def test_a_container_that_is_killed_is_a_513_and_its_neighbour_is_not(lab: Fault
     start(lab, "worker-1")
     group = lab.group()
     killed = request(lab, "sleep 30", codes=[status.TOOL_FAILED])
-    neighbour = request(lab, "sleep 1")
+    neighbour = request(lab, "until [ -e stop ]; do sleep 0.1; done")
     group.ask(killed, neighbour)
     await_that(lambda: processes(killed) and processes(neighbour), what="both running")
     for pid in processes(killed):
         os.kill(pid, signal.SIGKILL)
+    Path(f"/proc/{processes(neighbour)[0]}/cwd/stop").touch()
     group.wait()
     assert killed.reply.context.exit_status == 128 + signal.SIGKILL
     group.ask(request(lab, "true"))

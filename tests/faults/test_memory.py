@@ -13,7 +13,7 @@ from faults.waiting import again_and_again, await_that
 from support.zmtp import RawClient
 
 from pipeline_protocol import status
-from pipeline_router.sockets import BOUNDS
+from pipeline_router.peer_socket import BOUNDS
 
 MIB = 1 << 20
 ENDLESS = 3 << 30

@@ -53,6 +53,7 @@ OWN = (
         "files that are the host's",
         "for p in /proc/sys/kernel/core_pattern /proc/sysrq-trigger /sys/kernel/uevent_helper\n"
         "do chown 0 $p && echo got through; chmod 777 $p && echo got through\n"
+        "[ -c $p ] && continue # hidden: what is there is the null device\n"
         "echo x >> $p && echo got through; done 2>&1; pass tried",
         says=("Read-only file system|Operation not permitted|Permission denied", "^tried$"),
     ),

@@ -14,6 +14,8 @@ from hostile.traces import Traces
 from support.images import Layer
 from support.pace import paced
 
+from pipeline_protocol.status import NO_WORKER
+
 pytestmark = pytest.mark.e2e
 
 PARTS = 12
@@ -52,7 +54,15 @@ def pool() -> Iterator[ThreadPoolExecutor]:
 
 
 def ask(pool: ThreadPoolExecutor, lab: HostileLab, **fields: Any) -> Future[Answer]:
-    return pool.submit(lab.ask, lab.request(**fields))
+    return pool.submit(ask_until_taken, lab, lab.request(**fields))
+
+
+def ask_until_taken(lab: HostileLab, request: dict[str, Any]) -> Answer:
+    """Ask as clients do: again, as long as no worker is there. It may be slow to rise."""
+    deadline = time.monotonic() + paced(30)
+    while (answer := lab.ask(request)).code == NO_WORKER and time.monotonic() < deadline:
+        time.sleep(0.2)
+    return answer
 
 
 def die_after(

@@ -166,7 +166,7 @@ def test_limits_outlast_a_reload_of_systemd(place: Place, properties: tuple[str,
     )
     output, _ = running.communicate()
     report = Said(running.returncode, output, "").report
-    assert (report["ending"], report["usage"]["oom_kills"]) == ("memory_limit", 4)
+    assert (report["ending"], report["usage"]["oom_kills"]) == ("memory_limit", 1)
 
 
 # --- what is refused, each with what to change there

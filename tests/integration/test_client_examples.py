@@ -10,10 +10,13 @@ from pathlib import Path
 import pytest
 from faults.lab import HASTY_S, FaultLab
 from faults.waiting import await_that
+from support.keyring import Keyring
 from support.markdown import Document
 from support.pace import paced
 from support.processes import Process, machine
 from support.tracks import EXAMPLES, ROOT
+
+from pipeline_protocol.requests import Role
 
 CLIENTS = EXAMPLES / "clients"
 LANGUAGES = {"python": "ask.py", "ruby": "ask.rb", "js": "ask.mjs", "bash": "ask.sh"}
@@ -127,6 +130,34 @@ def test_a_client_is_told_that_there_is_no_worker(
     status = json.loads(done.stderr.splitlines()[-1])
     assert status["code"] == 503
     assert "pipeline-worker listen" in status["error"]
+
+
+@pytest.fixture(scope="module")
+def keyed_lab(module_folder: Path) -> Iterator[FaultLab]:
+    """Give a router that lets nobody in without a key, and has gone over to its next one."""
+    folder = module_folder / "keyed"
+    folder.mkdir()
+    with machine(folder) as own:
+        lab = FaultLab(own, 1, has_keys=True)
+        keyring = Keyring(folder)
+        keyring.rotate()
+        keyring.refresh("operators", "workers")
+        lab.start_router()
+        lab.start_worker("worker-1")
+        yield lab
+        lab.close()
+
+
+@pytest.mark.parametrize("language", [name for name in LANGUAGES if name != "bash"])
+def test_a_client_shows_its_key(
+    language: str, commands: Commands, keyed_lab: FaultLab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first of the router's keys that it has is the router's no more: it takes the next."""
+    monkeypatch.setenv("PIPELINE_KEYS", str(keyed_lab.keys[Role.CLIENT]))
+    done = run(commands[language], arguments(keyed_lab))
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["token"] == SAID
+    assert "asking again" in done.stderr
 
 
 def times_out(client: Process) -> int:

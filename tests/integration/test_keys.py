@@ -305,6 +305,30 @@ def test_it_is_said_by_the_command_by_the_client_and_by_the_worker(
         assert lines
 
 
+@pytest.mark.e2e
+def test_the_worker_itself_says_it_and_ends_with_3(lab: KeyedLab, shared_folder: Path) -> None:
+    def start(keys: Path) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [
+                *(BIN / "pipeline-worker", "listen", "worker-1"),
+                *(f"{lab.own.address}/test_runners", shared_folder / "work"),
+                *("--keys", keys, "--wait", "3"),
+            ],
+            capture_output=True,
+            text=True,
+            timeout=paced(60),
+            check=False,
+        )
+
+    ended = start(lab.keys.file(beset(lab, "unknown")))
+    assert ended.returncode == 3, ended.stderr
+    assert TROUBLES["unknown"] in ended.stderr.splitlines()[-1]
+    lab.keys.file("runners").chmod(0o640)
+    ended = start(lab.keys.file("runners"))
+    assert ended.returncode == 2, ended.stderr
+    assert "chmod 600" in ended.stderr
+
+
 def keyless_worker(lab: KeyedLab) -> Process:
     return lab.own.start(
         "worker-1",

@@ -27,7 +27,7 @@ from pipeline_protocol.requests import ACTIONS
 from pipeline_protocol.responses import DeployState
 from pipeline_protocol.settings import MIB
 from pipeline_protocol.status import STATUSES
-from pipeline_router import sockets
+from pipeline_router import peer_socket, sockets
 from pipeline_router.config import RouterOptions
 from pipeline_router.model import MAX_ENVELOPES
 
@@ -173,13 +173,15 @@ def test_each_limit_is_the_one_in_force() -> None:
         "stored replies": f"{options.result_ttl_s:g} s",
         "sendings of one request": f"{MAX_ENVELOPES}",
         "requests that the router has not read yet": (
-            f"{sockets.MESSAGES_AHEAD}, and {sockets.BOUNDS.each // MIB} MiB"
+            f"{peer_socket.MESSAGES_AHEAD}, and {peer_socket.BOUNDS.each // MIB} MiB"
         ),
         "replies that a client does not read": (
-            f"{sockets.PIPE_MESSAGES}, and {sockets.BOUNDS.each // MIB} MiB"
+            f"{peer_socket.PIPE_MESSAGES}, and {peer_socket.BOUNDS.each // MIB} MiB"
         ),
-        "a message that is not whole": f"{sockets.BOUNDS.unfinished // MIB} MiB in all its frames",
-        "a connection that takes nothing in": f"{sockets.UNACKNOWLEDGED_MS // 1000} s",
+        "a message that is not whole": (
+            f"{peer_socket.BOUNDS.unfinished // MIB} MiB in all its frames"
+        ),
+        "a connection that takes nothing in": f"{peer_socket.UNACKNOWLEDGED_MS // 1000} s",
     }
 
 

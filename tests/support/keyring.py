@@ -20,12 +20,13 @@ def show_key(socket: "zmq.Socket[Any]", file: Path | None) -> None:
 
 
 class Keyring:
-    """Files of keys in one folder; each member's is NAME.keys."""
+    """Files of keys in one folder, made if there are none; each member's is NAME.keys."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self.path = folder / "router.keys"
-        self.run("init")
+        if not self.path.exists():
+            self.run("init")
 
     def run(self, command: str, *arguments: str) -> str:
         """Run `pipeline-router keys COMMAND`; return what it printed."""

@@ -92,6 +92,8 @@ class Machine:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.processes: list[Process] = []
+        self.host = "127.0.0.1"
+        """Where the router listens."""
         self.port = 0
         self.link_port = 0
 
@@ -129,7 +131,7 @@ class Machine:
 
     @property
     def address(self) -> str:
-        return f"tcp://127.0.0.1:{self.port}"
+        return f"tcp://{self.host}:{self.port}"
 
     def worker(self, name: str, channel: str, *options: str, under: Sequence[str] = ()) -> Process:
         """Start a worker and wait until the router has welcomed it; `under` as for routers."""

@@ -119,7 +119,10 @@ def test_too_late_names_the_router_and_what_is_to_be_done() -> None:
 # --- trying again
 
 
-LATER = (status.NO_WORKER, status.NOT_READY, status.SETUP_FAILED, status.DEADLINE_PASSED)
+LATER = (
+    *(status.QUOTA_USED, status.NO_WORKER, status.NOT_READY),
+    *(status.SETUP_FAILED, status.DEADLINE_PASSED),
+)
 
 
 @pytest.mark.parametrize("code", LATER)

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from pipeline_containers.sandbox.host import cgroups
 from pipeline_containers.sandbox.host.cgroups import (
     CgroupCounters,
     Peaks,
@@ -20,6 +21,7 @@ from pipeline_containers.sandbox.host.cgroups import (
 from pipeline_containers.sandbox.host.hierarchies import UNIFIED, Hierarchies, parse_hierarchies
 from pipeline_containers.sandbox.limits import Limits
 from pipeline_containers.sandbox.result.report import Ending, Evidence, classify, describe_limit
+from pipeline_containers.system.files import write_kernel
 from pipeline_containers.system.units import MIB
 
 HYBRID = """\
@@ -174,13 +176,12 @@ def test_limits_change_in_version_1(
     write(mounts["cpu"] / "p/a", {})
     write(mounts["pids"] / "p/a", {})
     written: list[str] = []
-    write_text = Path.write_text
 
-    def note(path: Path, text: str) -> int:
+    def note(path: Path, text: str) -> None:
         written.append(path.name)
-        return write_text(path, text)
+        write_kernel(path, text)
 
-    monkeypatch.setattr(Path, "write_text", note)
+    monkeypatch.setattr(cgroups, "write_kernel", note)
     change_limits(Hierarchies(mounts), "/p/a", CHANGED)
     first = [together, memory] if was < CHANGED.memory_bytes else [memory, together]
     assert written[:2] == first

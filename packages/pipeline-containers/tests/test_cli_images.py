@@ -119,7 +119,7 @@ def test_an_image_is_looked_at_read_only(work: Path, places: tuple[str | Path, .
         with pytest.raises(OSError, match="Read-only"):
             (root / "new").write_text("new")
         options = Path("/proc/self/mountinfo").read_text()
-        assert re.search(rf" {root} ro,nosuid,nodev,.* overlay {digest} ", options)
+        assert re.search(rf" {root} ro,nosuid,nodev,.* overlay {digest}@[0-9a-f-]+ ", options)
         again = call("mount", digest, root, *store)
         assert again.returncode == 1
         assert "is not empty" in again.stderr
@@ -140,6 +140,22 @@ def test_an_image_of_one_layer_can_be_looked_at(work: Path, places: tuple[str | 
     assert call("mount", digest, work / "root", *places[2:]).returncode == 0
     assert sorted(os.listdir(work / "root")) == ["base", "emptied", "gone"]
     assert call("mount", "--unmount", work / "root").stdout == f"unmounted {work / 'root'}\n"
+
+
+def test_what_is_mounted_keeps_no_other_stores_copy(
+    work: Path, places: tuple[str | Path, ...]
+) -> None:
+    """Several workers of a host have a store each, and the same images."""
+    digest = publish(work, "v1")
+    other = ("--store", work / "other")
+    call("fetch", "tool:v1", *places)
+    call("fetch", "tool:v1", *places[:2], *other)
+    assert call("mount", digest, work / "root", *places[2:]).returncode == 0
+    try:
+        assert answer("gc", *other)["removed"] == [digest]
+        assert answer("gc", *places[2:])["kept"] == [digest]
+    finally:
+        assert call("mount", "--unmount", work / "root").returncode == 0
 
 
 def test_collecting_says_what_it_removes_and_what_comes_back(

@@ -27,6 +27,7 @@ from pipeline_containers.sandbox import sandbox as sandbox_module
 from pipeline_containers.sandbox import side_by_side
 from pipeline_containers.sandbox.container.container import Container, Host
 from pipeline_containers.sandbox.container.seccomp import load_filter
+from pipeline_containers.sandbox.host.hierarchies import find_cgroup_mounts
 from pipeline_containers.sandbox.launcher import binary, compiler, native, started
 from pipeline_containers.sandbox.launcher.compiled_filter import compiled_filter
 from pipeline_containers.sandbox.limits import Limits
@@ -113,6 +114,12 @@ def test_what_is_compared_says_something(view: Any) -> None:
     assert "NoNewPrivs:\t1" in seen["status"]
     assert seen["host"] == "tool\n/proc/1\n"
     assert seen["host's cgroup"].count("/JOB") >= 5 or "0::" in seen["host's cgroup"]
+    if "memory" in find_cgroup_mounts():
+        assert int(seen["memory.limit_in_bytes"]) == STRICT.memory_bytes
+    else:
+        assert int(seen["memory.max"]) == STRICT.memory_bytes
+        assert seen["pids.max"] == f"{STRICT.pids}\n"
+        assert seen["device filter"] == "1 with flags 2"
     assert seen["new namespaces"].split() == [
         *("cgroup", "ipc", "mnt", "net", "pid", "pid_for_children", "user", "uts")
     ]
@@ -120,6 +127,9 @@ def test_what_is_compared_says_something(view: Any) -> None:
     assert re.search("^/proc/keys 0$", seen["masked"], re.MULTILINE)
     assert re.search("^/tmp/x written$", seen["writes"], re.MULTILINE)
     assert re.search("^/x refused$", seen["writes"], re.MULTILINE)
+    for name in ("tried-char", "tried-block"):
+        assert seen["forbidden-devices"].count(f"/dev/{name}: Operation not permitted") == 2
+    assert "/dev/tried-tun: Operation not permitted" not in seen["forbidden-devices"]
     assert re.search("^/bin/busybox mount .* 1$", seen["tries"], re.MULTILINE)
     assert len(seen["mountinfo"].splitlines()) > 15
     assert seen["environment"]
@@ -433,6 +443,25 @@ def test_a_launcher_that_does_otherwise_is_not_used(
                 assert f"{seen}: " in note
                 sandbox.settle()
                 assert traces(sandbox.folder) == []
+
+
+def test_a_launcher_that_lets_containers_use_devices_is_not_used(
+    open_sandbox: Callable[..., Sandbox], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In version 1 and in version 2."""
+    compile_plan = compiler.compile_plan
+
+    def compiled(*given: Any) -> Any:
+        plan = compile_plan(*given)
+        host = (step for step in plan.host if "/devices." not in getattr(step, "path", ""))
+        return replace(plan, host=tuple(host), devices=())
+
+    monkeypatch.setattr(native, "compile_plan", compiled)
+    with open_sandbox(launcher="auto") as sandbox:
+        assert sandbox.launcher == "runc"
+        (note,) = [note for note in sandbox.notes() if "native launcher differs" in note]
+        assert "forbidden-devices: " in note
+        assert "No such device or address" in note
 
 
 def test_nobody_can_change_what_is_executed() -> None:

@@ -3,6 +3,7 @@
 import copy
 import json
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from pipeline_containers.sandbox.launcher.compiler import (
     home_of,
     programs,
 )
+from pipeline_containers.sandbox.launcher.device_rules import device_rules
 from pipeline_containers.sandbox.launcher.plan import (
     Argument,
     BindMount,
@@ -52,6 +54,7 @@ from pipeline_containers.sandbox.launcher.plan import (
     Write,
     parse_report,
 )
+from pipeline_containers.sandbox.launcher.section import Section
 from pipeline_containers.sandbox.limits import Limits
 
 PLACE = CgroupPlace(
@@ -156,6 +159,79 @@ def test_a_job_of_the_host_root_s_worker() -> None:
         Argument("/out/"),
         Program("/opt/test-runner/bin/run.sh"),
     )
+
+
+UNIFIED = CgroupPlace(
+    path="/p/job-1",
+    folders=dict.fromkeys(("memory", "pids", "cpu"), "/cg/p/job-1"),
+    is_unified=True,
+)
+
+
+def test_version_2_of_cgroups_has_one_folder_and_a_program_for_devices() -> None:
+    plan = compile_plan(config(), HostFacts(UNIFIED, may_set_groups=True))
+    assert plan.host[:6] == (
+        MakeCgroup("/cg/p/job-1"),
+        Write("/cg/p/job-1/memory.swap.max", "0"),
+        Write("/cg/p/job-1/memory.max", "3221225472"),
+        Write("/cg/p/job-1/pids.max", "1024"),
+        Write("/cg/p/job-1/cpu.weight", "39"),
+        Write("/cg/p/job-1/cpu.max", "100000 100000"),
+    )
+    assert plan.host[6] == Write("/cg/p/job-1/cgroup.procs", "0")
+    assert plan.devices == device_rules(
+        Section("resources", {"devices": [{"allow": False, "access": "rwm"}]})
+    )
+
+
+def test_in_a_user_s_namespace_no_program_can_be_attached() -> None:
+    place = replace(UNIFIED, limits_devices=False)
+    assert compile_plan(config(), HostFacts(place, may_set_groups=False)).devices == ()
+
+
+def test_version_1_has_files_for_devices_and_no_program() -> None:
+    place = replace(PLACE, folders={**PLACE.folders, "devices": "/cg/devices/p/job-1"})
+    plan = compile_plan(config(), HostFacts(place, may_set_groups=True))
+    assert plan.devices == ()
+    written = [step for step in plan.host if isinstance(step, Write) and "/devices." in step.path]
+    assert written[0] == Write("/cg/devices/p/job-1/devices.deny", "a")
+    assert [step.text for step in written[1:3]] == ["b *:* m", "c *:* m"]
+    assert len(written) == 12
+
+
+RESOURCES: dict[str, tuple[dict[str, Any], list[tuple[str, str]]]] = {
+    "nothing": ({}, []),
+    "memory alone": ({"memory": {"limit": 5}}, [("memory.max", "5")]),
+    "some swap": (
+        {"memory": {"limit": 5, "swap": 7}},
+        [("memory.swap.max", "2"), ("memory.max", "5")],
+    ),
+    "a quota": ({"cpu": {"quota": 7}}, [("cpu.max", "7 100000")]),
+    "a period": ({"cpu": {"period": 9}}, [("cpu.max", "max 9")]),
+    "the least shares": ({"cpu": {"shares": 2}}, [("cpu.weight", "1")]),
+    "the most shares": ({"cpu": {"shares": 262_144}}, [("cpu.weight", "10000")]),
+}
+
+
+@pytest.mark.parametrize(("resources", "files"), RESOURCES.values(), ids=RESOURCES)
+def test_limits_of_version_2(resources: dict[str, Any], files: list[tuple[str, str]]) -> None:
+    made = config()
+    forbidden = made["linux"]["resources"]["devices"]
+    made["linux"]["resources"] = {"devices": forbidden, **resources}
+    plan = compile_plan(made, HostFacts(UNIFIED, may_set_groups=True))
+    assert [
+        (step.path.removeprefix("/cg/p/job-1/"), step.text)
+        for step in plan.host[1:-4]
+        if isinstance(step, Write)
+    ] == files
+
+
+@pytest.mark.parametrize("memory", [{"swap": 7}, {"limit": 8, "swap": 7}])
+def test_swap_that_is_less_than_memory_is_no_limit_of_version_2(memory: dict[str, int]) -> None:
+    made = config()
+    made["linux"]["resources"]["memory"] = memory
+    with pytest.raises(SandboxError, match="swap 7"):
+        compile_plan(made, HostFacts(UNIFIED, may_set_groups=True))
 
 
 def changed(change: Callable[[dict[str, Any]], None]) -> dict[str, Any]:

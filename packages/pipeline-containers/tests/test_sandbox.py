@@ -21,6 +21,7 @@ from support.runtime import LAUNCHER
 
 from pipeline_containers.errors import ImageInvalid, RuntimeMissing, SandboxError
 from pipeline_containers.images.image import ImageConfig, StoredImage
+from pipeline_containers.images.mounted import mounted_images
 from pipeline_containers.sandbox.container.runtime import Runtime, watch_orphans
 from pipeline_containers.sandbox.host.enforcement import most_processes, processes_of_jobs
 from pipeline_containers.sandbox.launcher.native import NativeRuntime
@@ -29,11 +30,12 @@ from pipeline_containers.sandbox.result.report import Ending, RunReport
 from pipeline_containers.sandbox.sandbox import Sandbox
 from pipeline_containers.sandbox.tool_run import ToolRun
 from pipeline_containers.sandbox.tools import TOOLS
-from pipeline_containers.store.garbage import mounts_by_hand
 
 pytestmark = pytest.mark.e2e
 
 PASS = """printf '{"version": 2, "status": "pass", "tests": []}' > "$3/results.json"\n"""
+NOT_MADE = r"create failed|cannot be made"
+"""In the words of the runtime, and of the native launcher."""
 Run = Callable[..., RunReport]
 MakeImage = Callable[..., StoredImage]
 
@@ -188,7 +190,27 @@ def test_all_jobs_together_leave_the_host_some_processes(sandbox: Sandbox, run: 
         while any(not one.done() for one in bombs):
             assert int((folder / "pids.current").read_text()) <= 24
             time.sleep(0.01)
-    assert not any(one.result().succeeded for one in bombs)
+    for one in bombs:
+        try:
+            assert not one.result().succeeded
+        except SandboxError:  # the other left no process to make its container with
+            assert re.search(NOT_MADE, str(one.exception()))
+
+
+def test_a_container_that_could_not_be_made_leaves_no_process(sandbox: Sandbox, run: Run) -> None:
+    """Some of the runtime's own processes become this one's children when it fails."""
+    root = sandbox.cgroup_root
+    folder = root.hierarchies.folder("pids", root.cgroup)
+    assert folder is not None
+    with ThreadPoolExecutor(1) as thread:
+        many = thread.submit(run, f"for _ in $(seq 21); do sleep {paced(2)} & done; wait; {PASS}")
+        while int((folder / "pids.current").read_text()) < 22:
+            assert not many.done()
+            time.sleep(0.01)
+        (folder / "pids.max").write_text("22")
+        with pytest.raises(SandboxError, match=NOT_MADE):
+            run(PASS)
+        assert many.result().succeeded
 
 
 def test_a_failing_fill_leaves_nothing(
@@ -252,10 +274,10 @@ def test_a_forgotten_image_is_not_kept_by_a_container_that_is_still_there(
         while not any((sandbox.folder / "jobs").glob("*/root/opt")):
             assert not running.done()
             time.sleep(0.01)
-        assert digest in mounts_by_hand()
+        assert digest in {mounted.digest for mounted in mounted_images()}
         sandbox.forget(digest)
         assert any((sandbox.folder / "jobs").glob("*/root/opt"))
-        assert digest not in mounts_by_hand()
+        assert digest not in {mounted.digest for mounted in mounted_images()}
         assert running.result().succeeded
 
 

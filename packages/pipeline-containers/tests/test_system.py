@@ -14,6 +14,7 @@ from pipeline_containers.errors import BuildCancelled, BuildTimedOut
 from pipeline_containers.system import owner_lock
 from pipeline_containers.system.deadline import Deadline
 from pipeline_containers.system.disk import folder_bytes
+from pipeline_containers.system.files import read_kernel, write_kernel
 from pipeline_containers.system.mountinfo import Mount, parse_mounts
 
 LINE = r"36 35 98:0 /a\040b /mnt/c\011d rw,noatime master:1 - ext4 /dev/root rw,errors=continue"
@@ -120,3 +121,14 @@ def test_a_deadline_ends_whatever_waits() -> None:
     done.set_result(7)
     time.sleep(0.02)
     assert short.wait_for(done) == 7
+
+
+def test_a_file_of_the_kernels_is_read_whole_up_to_a_bound(tmp_path: Path) -> None:
+    assert read_kernel(Path("/proc/self/status")).splitlines()[0].startswith("Name:")
+    large = tmp_path / "large"
+    write_kernel(large, "x" * 200_000)
+    assert read_kernel(large) == "x" * 65_536
+    write_kernel(large, "y")
+    assert read_kernel(large) == "y"
+    with pytest.raises(FileNotFoundError):
+        read_kernel(tmp_path / "missing")

@@ -192,7 +192,7 @@ def test_half_a_line_that_a_crash_left_spoils_no_other(tmp_path: Path) -> None:
         half.write(b'{"at": "2026')
     file.append(entry(2))
     with path.open("ab") as strange:
-        strange.write(b'{"at": 5}\n\xff\n')
+        strange.write(b'{"at": 5}\n\xff\n' + b"[" * 100_000 + b"\n")
     assert numbers(file) == [1, 2]
 
 

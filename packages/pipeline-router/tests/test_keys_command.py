@@ -11,9 +11,9 @@ from click.testing import CliRunner, Result
 
 from pipeline_protocol.keys import MemberKeys, in_short, read_member_keys
 from pipeline_protocol.requests import Role
+from pipeline_router.access.keys_file import read_router_file
 from pipeline_router.cli import main
 from pipeline_router.keys import RouterKeys
-from pipeline_router.keys_file import read_router_file
 
 
 class Command:

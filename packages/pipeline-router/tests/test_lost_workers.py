@@ -47,6 +47,47 @@ def test_a_connection_that_is_gone_is_noticed_at_the_next_heartbeat(harness: Any
     assert len(other.jobs) == 1
 
 
+@pytest.mark.parametrize("topics", [(), ("ruby",)])
+def test_what_comes_just_after_a_workers_loss_waits_for_it_as_what_came_before(
+    harness: Any, topics: tuple[str, ...]
+) -> None:
+    lost = harness.worker("lost", *topics)
+    before = harness.ask("before")
+    harness.cut(lost)
+    harness.wait(1.1)
+    after = harness.ask("after")
+    assert harness.code(after) is None
+    back = harness.worker("lost", *topics)
+    back.finish()
+    back.finish()
+    assert (harness.code(before), harness.code(after)) == (200, 200)
+
+
+def test_a_worker_that_does_not_come_back_is_waited_for_so_long_and_no_longer(build: Any) -> None:
+    harness = build(wanted=[("ruby", build.V1), ("bash", build.V1)])
+    lost = harness.worker("lost", "ruby")
+    harness.cut(lost)
+    harness.wait(1.1)
+    other_track = harness.ask("other", track_slug="bash")
+    assert harness.code(other_track) == 503, "it never served that"
+    waiting = harness.ask("waiting")
+    harness.wait(2)
+    assert harness.code(waiting) is None
+    harness.wait(3)
+    assert harness.code(waiting) == 503
+    assert harness.code(harness.ask("late")) == 503, "at once: nobody is expected any more"
+
+
+def test_a_worker_that_was_told_to_restart_is_waited_for(harness: Any) -> None:
+    worker = harness.worker("worker")
+    harness.ask(action="restart_workers", identity="worker", force=False)
+    worker.say(Goodbye())
+    client = harness.ask("meanwhile")
+    assert harness.code(client) is None
+    harness.worker("worker").finish()
+    assert harness.code(client) == 200
+
+
 def test_lost_too_often_is_510_and_says_how(harness: Any) -> None:
     workers = [harness.worker(f"w{n}") for n in range(3)]
     client = harness.ask()
@@ -295,10 +336,10 @@ def test_waiting_jobs_outlive_their_last_worker_for_a_moment(harness: Any) -> No
     running, waiting = harness.ask(), harness.ask()
     harness.cut(lost)
     harness.wait(1.1)
-    assert (harness.code(running), harness.code(waiting)) == (None, None)
-    assert harness.code(harness.ask()) == 503, "new ones are refused at once"
+    new = harness.ask()
+    assert [harness.code(client) for client in (running, waiting, new)] == [None] * 3
     harness.wait(4)
-    assert (harness.code(running), harness.code(waiting)) == (503, 503)
+    assert [harness.code(client) for client in (running, waiting, new)] == [503] * 3
 
 
 def test_each_time_that_no_worker_is_left_jobs_wait_as_long(harness: Any) -> None:

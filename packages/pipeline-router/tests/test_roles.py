@@ -6,8 +6,9 @@ import msgspec
 import pytest
 
 from pipeline_protocol.codec import decode_request
-from pipeline_protocol.link import RefusalReason, Refused, Welcome
+from pipeline_protocol.link import RefusalReason, Refused, Result, Welcome
 from pipeline_protocol.requests import ACTIONS, Role
+from pipeline_router.events import KeysRead
 from pipeline_router.principals import Principal
 from pipeline_router.roles import why_not
 
@@ -228,3 +229,39 @@ def test_what_a_revoked_client_asked_for_is_ended(harness: Any) -> None:
     worker.finish(0, code=499)
     worker.finish(1)
     assert harness.code(other) == 200
+
+
+# --- the router's own key is changed
+
+
+def test_a_worker_whose_connection_goes_with_the_old_key_is_waited_for(harness: Any) -> None:
+    worker = harness.worker("w1", instance="i", key=RUNNER)
+    running = harness.ask(key=ALICE)
+    harness.do(KeysRead({one.key: one for one in (ALICE, RUNNER, OTHER_RUNNER)}, rekeyed=True))
+    harness.cut(worker)
+    harness.wait(8)  # it is told of beats, and is not there; and silent for long
+    waiting = harness.ask(key=ALICE)
+    assert harness.code(waiting) is None, "nobody is refused meanwhile"
+    other = harness.worker("w2", key=OTHER_RUNNER)
+    assert len(other.jobs) == 1, "what it had is not run again"
+    other.finish()
+    assert harness.code(waiting) == 200
+    again = harness.worker("w1", instance="i", key=RUNNER, peer=b"again", jobs=(worker.held(),))
+    again.say(Result(worker.jobs[0].job, worker.jobs[0].attempt, 200), result(200))
+    assert harness.code(running) == 200
+
+
+def test_one_that_does_not_come_back_is_lost_all_the_same(harness: Any) -> None:
+    worker = harness.worker("w1", key=RUNNER)
+    client = harness.ask(key=ALICE)
+    harness.do(KeysRead({one.key: one for one in (ALICE, OTHER_RUNNER, RUNNER)}, rekeyed=True))
+    harness.cut(worker)
+    harness.wait(12)
+    assert not list(harness.core.sessions.presence)
+    other = harness.worker("w2", key=OTHER_RUNNER)
+    other.finish()
+    assert harness.code(client) == 200
+
+
+def result(code: int) -> bytes:
+    return msgspec.json.encode({"status": {"code": code, "message": "-"}})

@@ -91,6 +91,43 @@ def test_a_router_that_never_answers_ends_it_with_its_address() -> None:
     assert "tcp://localhost:5555" in leave.reason
 
 
+def test_a_router_that_does_not_let_it_in_is_asked_again_and_why_is_said_once() -> None:
+    worker = Driver()
+    worker.tick()
+    shut_out = events.HandshakeFailed(2.0, "the router does not let the key in")
+    assert of(worker.feed(shut_out), do.Say) == [
+        do.Say("the router does not let the key in; trying again", warning=True)
+    ]
+    assert not of(worker.tick(1.5), do.AskRouter)
+    assert of(worker.tick(0.5), do.AskRouter)
+    assert not worker.feed(shut_out)
+    (leave,) = worker.tick(12.0)
+    assert leave == do.Leave(do.WorkerEnd.UNREACHABLE, "the router does not let the key in")
+
+
+def test_with_the_next_key_of_the_router_it_asks_at_once_and_goes_on_with_its_jobs() -> None:
+    worker = Driver()
+    worker.serve()
+    worker.hear(job())
+    assert worker.feed(events.HandshakeFailed(0.0)) == []
+    assert of(worker.tick(0.25), do.AskRouter)
+    (hello,) = sent(worker.feed(events.LinkFound(5556)), link.Hello)
+    assert isinstance(hello, link.Hello)
+    assert [held.job for held in hello.jobs] == [1]
+
+
+def test_one_that_has_served_waits_until_its_key_is_let_in() -> None:
+    worker = Driver()
+    worker.serve()
+    for _ in range(100):
+        assert not of(worker.feed(events.HandshakeFailed(5.0, "not let in")), do.Leave)
+        assert not of(worker.tick(5.0), do.Leave)
+    assert of(worker.said, do.Say).count(do.Say("not let in; trying again", warning=True)) == 1
+    worker.feed(events.LinkFound(5556))
+    worker.hear(link.Welcome(1, EPOCH))
+    assert of(worker.feed(events.HandshakeFailed(5.0, "not let in")), do.Say), "it is news again"
+
+
 def test_a_silent_router_is_looked_for_as_long_as_it_takes() -> None:
     worker = Driver()
     worker.serve()
@@ -159,6 +196,30 @@ def test_an_unknown_session_says_hello_once() -> None:
     refused = link.Refused(RefusalReason.UNKNOWN_SESSION, "who?")
     assert sent(worker.hear(refused), link.Hello)
     assert worker.hear(refused) == []
+
+
+def test_it_says_hello_over_the_link_that_is_back_while_the_front_end_is_asked() -> None:
+    """A front end that ten thousand come back to may take long to answer."""
+    worker = Driver()
+    worker.serve()
+    assert of(worker.tick(5.0), do.AskRouter)
+    refused = link.Refused(RefusalReason.UNKNOWN_SESSION, "who?")
+    assert sent(worker.hear(refused), link.Hello)
+    assert worker.feed(events.LinkFound(5556)) == []
+    worker.hear(link.Welcome(2, EPOCH + 1))
+    assert worker.core.phase is Phase.SERVING
+
+
+def test_a_router_that_was_there_is_asked_ever_more_rarely() -> None:
+    """Each time is a new connection: those before are given up in the midst of their handshakes."""
+    worker = Driver()
+    worker.serve()
+    asked = [n for n in range(5, 41) if of(worker.tick(1.0 if n > 5 else 5.0), do.AskRouter)]
+    assert asked == [5, 6, 8, 12, 20, 28, 36]
+    worker.feed(events.LinkFound(5556))
+    worker.hear(link.Welcome(2, EPOCH + 1))
+    assert of(worker.tick(5.0), do.AskRouter)
+    assert of(worker.tick(1.0), do.AskRouter)
 
 
 def test_another_refusal_ends_it_with_the_reason() -> None:

@@ -105,6 +105,18 @@ def worker(router: Router) -> Iterator[tuple[WorkerLoop, Callable[[], Leave]]]:
         thread.join(10)
 
 
+def test_a_question_that_no_connection_takes_is_asked_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """With keys a handshake may have failed before the question is handed over."""
+    sockets = RouterSockets(WorkerAddress.parse("tcp://127.0.0.1:1/builders"))
+    with zmq.Context() as context, context.socket(zmq.DEALER) as unconnected:
+        monkeypatch.setattr(sockets, "_open", lambda *_: unconnected)
+        sockets.ask()
+        sockets._front = None
+    sockets.close()
+
+
 Worker = tuple[WorkerLoop, Callable[[], Leave]]
 
 

@@ -21,6 +21,7 @@ from pipeline_protocol import BadAddress
 from pipeline_protocol.keys import BadKeys
 from pipeline_protocol.responses import (
     Analysis,
+    Audit,
     AvailableContainers,
     Build,
     Cancelled,
@@ -42,6 +43,7 @@ __all__ = [
     "Analysis",
     "Answer",
     "AsyncPipelineClient",
+    "Audit",
     "AvailableContainers",
     "BadAddress",
     "BadKeys",

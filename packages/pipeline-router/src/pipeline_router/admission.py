@@ -50,7 +50,7 @@ _UNVERSIONED: Final = (BuildContainer, ListAvailableContainers)
 
 
 class Admission:
-    """The door to the dispatcher."""
+    """What is let through to the dispatcher."""
 
     def __init__(
         self, out: list[Command], dispatcher: Dispatcher, epoch: int, refuses_from: float
@@ -169,7 +169,7 @@ class Admission:
         options = dispatcher.options
         if now >= self.refuses_from:
             refusal = refusals.no_possible_worker(scheduler, work.lane, dispatcher.address)
-            if refusal is not None:
+            if refusal is not None and not self._may_pass(refusal, scheduler, work, now):
                 return refusal
         queue = options.queue if dispatcher.open else max(options.queue, QUEUE_AT_START)
         if scheduler.fits(work, queue, options.queue_bytes):
@@ -180,6 +180,11 @@ class Admission:
         for other in gone:
             dispatcher.end(other, refusals.crowded_out(scheduler, other.lane), now)
         return None
+
+    @staticmethod
+    def _may_pass(refusal: Refusal, scheduler: Scheduler, work: Work, now: float) -> bool:
+        """Whether the reason may be gone in a moment: a lost worker is started again."""
+        return refusal.code == status.NO_WORKER and scheduler.expects(work.lane.track, now)
 
     def _refuse(self, envelope: Envelope, served: Served, why: Refusal) -> None:
         self._dispatcher.refused.count(why.code, served.channel, why.error)

@@ -73,7 +73,7 @@ class AuditFile:
             for line in reversed(lines):
                 try:
                     yield _decode(line)
-                except msgspec.DecodeError:
+                except (msgspec.DecodeError, RecursionError):
                     continue
 
     def _numbered(self, number: int) -> Path:

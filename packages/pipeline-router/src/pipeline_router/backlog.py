@@ -65,6 +65,7 @@ class Account:
         "ended",
         "fd",
         "handle",
+        "inode",
         "key",
         "open",
         "peer",
@@ -82,6 +83,8 @@ class Account:
         self._spare_s = spare_s
         self.handle = b""
         """What everybody but the socket calls the peer; empty: nothing was read of it yet."""
+        self.inode = 0
+        """What its descriptor has as long as it is there; with keys."""
         self.key = ""
         """The public key that it has shown; empty: none was looked at."""
         self.peer = b""

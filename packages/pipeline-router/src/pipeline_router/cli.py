@@ -22,16 +22,16 @@ import zmq
 from pipeline_monitor.feed import Feed
 from pipeline_protocol.keys import BadKeys
 from pipeline_protocol.log_format import LogFormatter
+from pipeline_router.access.enforcer import KeyEnforcer
+from pipeline_router.access.keys_cli import keys as keys_command
+from pipeline_router.access.keys_file import check_curve, read_router_file
 from pipeline_router.audit_file import AuditFile
 from pipeline_router.config_file import ConfigFile, ConfigLocked
 from pipeline_router.config_parse import BadConfig, size
 from pipeline_router.core import EPOCHS, RouterCore
 from pipeline_router.credentials import check_credentials
-from pipeline_router.door import Door
 from pipeline_router.failure import Failure, Unusable
 from pipeline_router.keys import RouterKeys
-from pipeline_router.keys_cli import keys as keys_command
-from pipeline_router.keys_file import check_curve, read_router_file
 from pipeline_router.loop import RouterLoop
 from pipeline_router.monitor_options import open_monitor
 from pipeline_router.sockets import FrontEnd, WorkerLink
@@ -42,9 +42,9 @@ its usual 700 it would look at all that wait, again and again."""
 
 INSECURE = (
     "--insecure: nothing is encrypted, and nobody has to show a key. Whoever reaches %s can run "
-    "code on the workers, deploy and unload versions, cancel jobs, drain and restart workers; "
-    "whoever reaches %s can be a worker: take others' jobs, read what they send, and answer as it "
-    "likes"
+    "code on the workers, deploy and unload versions, cancel jobs, drain and restart workers, and "
+    "take another connection's routing id, and with it its answers; whoever reaches %s can be "
+    "a worker: take others' jobs, read what they send, and answer as it likes"
 )
 LEAST_MEMORY = 128 << 20
 """Of `--memory-max`: what a router with 1,000 workers takes, and a little."""
@@ -230,10 +230,10 @@ def _run(
     # with keys, a thread for each: a thousand that shake hands at the front hold up no worker
     context: zmq.Context[zmq.Socket[bytes]] = zmq.Context(io_threads=1 if keys is None else 2)
     front, link = FrontEnd(context), WorkerLink(context)
-    door = feed = None
+    enforcer = feed = None
     try:
         if keys is not None and router_keys is not None:
-            door = Door(keys, router_keys, context, front, link)
+            enforcer = KeyEnforcer(keys, router_keys, context, front, link)
         address, link_address = _bind(front, host, port), _bind(link, host, link_port)
         core = RouterCore(
             config,
@@ -248,7 +248,7 @@ def _run(
             with_keys=keys is not None,
         )
         feed = open_monitor()
-        loop = RouterLoop(core, front, link, file, audit, memory_max, door, feed)
+        loop = RouterLoop(core, front, link, file, audit, memory_max, enforcer, feed)
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: loop.stop())
         signal.signal(signal.SIGHUP, lambda *_: loop.reload())
@@ -262,8 +262,8 @@ def _run(
         gc.set_threshold(YOUNG_OBJECTS)
         whole = loop.run()
     finally:
-        if door is not None:
-            door.close()
+        if enforcer is not None:
+            enforcer.close()
         front.close()
         link.close()
         context.term()

@@ -68,6 +68,9 @@ from pipeline_router.roles import why_not
 from pipeline_router.sessions import Sessions
 
 HEARTBEAT_S = 1.0
+REKEYED_S = 10.0
+"""So long workers may take to come back when the router has another key: they try those that they
+know in turn, up to five seconds apart."""
 CHECK_S = 0.5
 """How often silence, waiting and old replies are looked at."""
 STOP_S = 30.0
@@ -326,7 +329,7 @@ class RouterCore:
         if event.added or event.revoked or event.rekeyed:
             self._out.append(audit.of_keys(event))
         if event.rekeyed:
-            self._rekeyed_until = now + self.dispatcher.options.liveness_s
+            self._rekeyed_until = now + max(REKEYED_S, self.dispatcher.options.liveness_s)
             self._admission.refuses_from = max(self._admission.refuses_from, self._rekeyed_until)
         self.sessions.recheck(event.principals, now)
         self.dispatcher.keep({sender.name for sender in event.principals.values()}, now)
@@ -370,8 +373,9 @@ class RouterCore:
         if now - self._last_check > liveness_s / 2:
             self.sessions.presence.forgive_silence(now)  # it was the router that slept
         self._last_check, self._next_check = now, now + CHECK_S
-        for worker in self.sessions.presence.silent(now - liveness_s):
-            self.sessions.lose(worker, f"silent for {now - worker.heard:.1f} s", now)
+        if now >= self._rekeyed_until:
+            for worker in self.sessions.presence.silent(now - liveness_s):
+                self.sessions.lose(worker, f"silent for {now - worker.heard:.1f} s", now)
         self.dispatcher.sweep(now)
         self._out.extend(self.dispatcher.refused.due(now))
         self._digests.ask(now)

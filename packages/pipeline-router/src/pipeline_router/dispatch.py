@@ -204,18 +204,17 @@ class Dispatcher:
             body = b'{"progress":{"lines":%b}}' % lines
             self._out.extend(SendReply(envelope, body) for envelope in work.envelopes)
 
-    def lose(self, worker: Worker, now: float, *, suspect: bool, believed: bool = True) -> None:
-        """Have the jobs of a worker that is gone done by others; alone, if one may be to blame.
-
-        Unless it is not `believed`, what it brings to an end yet may still win.
-        """
-        self.schedulers[worker.channel].leave(worker)
+    def lose(self, worker: Worker, now: float, *, suspect: bool) -> None:
+        """Have the jobs of a worker that is gone done by others; alone, if one may be to blame."""
+        scheduler = self.schedulers[worker.channel]
+        scheduler.leave(worker)
+        if suspect or worker.restarting:
+            scheduler.expect(worker, now + self.options.liveness_s)
         running, worker.running = worker.running, {}
         self.unreserve(worker, now)
         for (_, attempt), held in running.items():
             if isinstance(held, Work):
-                if believed:
-                    held.lend(worker, attempt)
+                held.lend(worker, attempt)
                 held.alone = held.alone or suspect
                 held.lost += suspect
                 if held.lost >= self.options.max_attempts:

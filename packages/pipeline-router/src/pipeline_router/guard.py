@@ -4,7 +4,7 @@ import os
 import resource
 from collections.abc import Sequence
 
-from pipeline_router.sockets import PeerSocket
+from pipeline_router.peer_socket import PeerSocket
 from pipeline_router.tcp import TcpScan
 
 LOOK_S = 0.1

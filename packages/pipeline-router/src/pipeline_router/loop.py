@@ -21,6 +21,7 @@ from pipeline_monitor.snapshot import Snapshot
 from pipeline_monitor.watch import Watch
 from pipeline_protocol.codec import encode_link
 from pipeline_protocol.link import ToWorker
+from pipeline_router.access.enforcer import KeyEnforcer
 from pipeline_router.audit_file import AuditFile
 from pipeline_router.commands import (
     FetchAudit,
@@ -40,7 +41,6 @@ from pipeline_router.config_file import ConfigFile
 from pipeline_router.config_parse import BadConfig
 from pipeline_router.core import RouterCore
 from pipeline_router.credentials import Minter
-from pipeline_router.door import Door
 from pipeline_router.events import (
     AuditRead,
     ConfigRead,
@@ -113,10 +113,10 @@ class RouterLoop:
         file: ConfigFile,
         audit: AuditFile,
         memory_max: int | None = None,
-        door: Door | None = None,
+        enforcer: KeyEnforcer | None = None,
         monitor: Feed | None = None,
     ) -> None:
-        """Without a door, there are no keys; without a monitor, nobody looks."""
+        """Without an enforcer, there are no keys; without a monitor, nobody looks."""
         self._core = core
         self._front = front
         self._link = link
@@ -130,9 +130,9 @@ class RouterLoop:
         self._guard = MemoryGuard((front, link), memory_max, monotonic())
         self._out_of_memory = False
         self._finished = False
-        self._door = door
-        if door is not None:
-            door.report_to(self._mailbox.post)
+        self._enforcer = enforcer
+        if enforcer is not None:
+            enforcer.report_to(self._mailbox.post)
         self._watch = None if monitor is None else Watch(monitor, monotonic())
         self._gone: dict[bytes, list[ToWorker]] = {}
         self._carry: dict[type, Callable[[Any], None]] = {
@@ -157,8 +157,8 @@ class RouterLoop:
     def reload(self) -> None:
         """Ask for the configuration file to be read again, and the file of keys."""
         self._mailbox.post(ReloadAsked())
-        if self._door is not None:
-            self._door.read_again()
+        if self._enforcer is not None:
+            self._enforcer.read_again()
 
     # --- the thread itself
 
@@ -176,7 +176,7 @@ class RouterLoop:
                 wake_at = min(self._core.wake_at(), self._guard.wake_at())
                 if self._watch is not None:
                     wake_at = min(wake_at, self._watch.due_at)
-                if self._door is not None and not self._listens():
+                if self._enforcer is not None and not self._listens():
                     wake_at = min(wake_at, monotonic() + LISTEN_AGAIN_S)
                 wait_s = wake_at - monotonic()
                 self._turn(dict(poller.poll(max(0, ceil(wait_s * 1000)))))
@@ -184,8 +184,8 @@ class RouterLoop:
             for minter in self._minters.values():
                 minter.close()
             self._helper.shutdown()
-            if self._door is not None:
-                self._door.close()
+            if self._enforcer is not None:
+                self._enforcer.close()
             self._front.close(CLOSE_LINGER_MS)
             self._link.close(CLOSE_LINGER_MS)
             self._mailbox.close()
@@ -197,8 +197,8 @@ class RouterLoop:
         now = began = monotonic()
         if self._mailbox.reader in ready:
             for event in self._mailbox.take():
-                if type(event) is KeysRead and self._door is not None:
-                    self._door.enforce()
+                if type(event) is KeysRead and self._enforcer is not None:
+                    self._enforcer.enforce()
                 take_in(event, now)
         if self._link.socket in ready:
             for said in self._link.messages(MESSAGES_A_TURN):

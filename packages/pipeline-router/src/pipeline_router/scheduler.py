@@ -40,6 +40,8 @@ class Scheduler:
         self._pools: dict[tuple[bool, frozenset[Lane]], Pool] = {}
         self._generic: set[Worker] = set()
         self._scoped: dict[str, set[Worker]] = {}
+        self._expected: dict[str, float] = {}
+        """Track ("" for generic ones) to until when workers that have gone may still come back."""
         self._arrivals = 0
         self._uses = 0
 
@@ -66,6 +68,17 @@ class Scheduler:
         for lane in worker.failed:
             lane.failed.discard(worker)
         worker.failed = frozenset()
+
+    def expect(self, worker: Worker, until: float) -> None:
+        """Note that a worker which has gone without being told to may come back until then."""
+        for topic in worker.topics or ("",):
+            self._expected[topic] = until
+
+    def expects(self, track: str, now: float) -> bool:
+        """Whether a worker that would serve a track may be back in a moment."""
+        for topic in [topic for topic, until in self._expected.items() if until <= now]:
+            del self._expected[topic]
+        return "" in self._expected or track in self._expected
 
     def reassign_pool(self, worker: Worker) -> None:
         """Put a worker into the pool that its ready versions ask for."""

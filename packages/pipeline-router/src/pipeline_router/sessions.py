@@ -285,10 +285,10 @@ class Sessions:
                 self._shut_out(worker, now)
 
     def _shut_out(self, worker: Worker, now: float) -> None:
-        """Have a worker's jobs done by others, and believe nothing of what it has made of them."""
+        """Have a worker's jobs done by others; what comes with a key that is bad is not read."""
         self.presence.remove(worker)
         jobs = len(worker.running)
-        self._dispatcher.lose(worker, now, suspect=False, believed=False)
+        self._dispatcher.lose(worker, now, suspect=False)
         error = "its key is revoked, or is not for it any more"
         self._out.append(Tell(worker.peer, Refused(RefusalReason.ROLE, error)))
         self._note("warning", "%s is shut out (%s); jobs: %d", worker, error, jobs)

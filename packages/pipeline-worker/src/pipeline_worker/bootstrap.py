@@ -15,6 +15,8 @@ class Timeouts(Struct, frozen=True):
 
     heartbeat_s: float = 1.0
     ask_again_s: float = 1.0
+    """Twice as long after each time, once a router was there: with keys each costs it much."""
+    ask_again_most_s: float = 8.0
     hello_again_s: float = 2.0
     silence_margin_s: float = 1.0
     """Without a word from the router, beyond its own `liveness_s`, so that it acts first."""
@@ -58,6 +60,7 @@ class Bootstrap:
         self._refused_at: float | None = None
         self._phase_at = float("-inf")
         self._ask_at = float("-inf")
+        self._asked_in_vain = 0
         self._heard_at = float("-inf")
 
     def started(self, now: float) -> None:
@@ -82,7 +85,11 @@ class Bootstrap:
     def asked(self, now: float) -> None:
         """Note that the front end is being asked."""
         self.phase, self._phase_at = Phase.ASKING, now
-        self._ask_at = now + self._timeouts.ask_again_s
+        again_s = self._timeouts.ask_again_s
+        if self.welcomed:
+            again_s = min(self._timeouts.ask_again_most_s, again_s * 2**self._asked_in_vain)
+            self._asked_in_vain = min(16, self._asked_in_vain + 1)
+        self._ask_at = now + again_s
 
     def shut_out(self, now: float, again_s: float) -> None:
         """Note that no connection came about, and in how many seconds to ask anew."""
@@ -96,6 +103,7 @@ class Bootstrap:
     def heard(self, now: float) -> None:
         """Note that the router said something."""
         self._heard_at = now
+        self._asked_in_vain = 0
 
     def welcome(self, now: float, liveness_s: float) -> None:
         """Note that the router has taken the worker, and how long it waits itself."""

@@ -223,8 +223,9 @@ class WorkerCore:
 
     def _refused(self, message: Refused, _body: bytes, now: float) -> list[do.Command]:
         if message.why is RefusalReason.UNKNOWN_SESSION:
+            # also while it is looked for: then the link is there before the front end answers
             self._router_protocol = None
-            return self._hello(now) if self.phase is Phase.SERVING else []
+            return [] if self.phase is Phase.GREETING else self._hello(now)
         if message.why is RefusalReason.PROTOCOL and self._router_protocol is None:
             return self._ask(now)  # for its number: to say what is to be upgraded
         if message.why is RefusalReason.IDENTITY_ALIVE and self.bootstrap.wait_for_stale_identity(

@@ -4,6 +4,7 @@ import logging
 import random
 import struct
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from typing import Any
 
 import msgspec
@@ -79,7 +80,8 @@ class RouterSockets:
     def ask(self) -> None:
         """Put the first question to the front end, on a new socket: an old one may be stuck."""
         self._front = self._open(self._front, self._address.router.endpoint())
-        self._front.send_multipart(self._question, zmq.NOBLOCK)
+        with suppress(zmq.Again):  # the connection has failed already: its monitor tells why
+            self._front.send_multipart(self._question, zmq.NOBLOCK)
 
     def connect(self, port: int) -> None:
         """Open the link, closing the one before."""
@@ -105,7 +107,11 @@ class RouterSockets:
                 self._give_up(socket)
                 yield failed
         if self._front is not None:
-            for frames in list(_drain(self._front)):
+            answers = list(_drain(self._front))
+            if answers:  # one question, one connection
+                self._close(self._front)
+                self._front = None
+            for frames in answers:
                 yield _first_answer(frames)
         if self._link is not None:
             for frames in list(_drain(self._link)):

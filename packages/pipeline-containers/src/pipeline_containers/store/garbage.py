@@ -1,11 +1,8 @@
-"""What nobody wants of a store any more, and what is looked at by somebody meanwhile."""
+"""What nobody wants of a store any more."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-
-from pipeline_containers.images.image import is_digest
-from pipeline_containers.system.mountinfo import find_mounts
 
 
 @dataclass(frozen=True, slots=True)
@@ -14,12 +11,3 @@ class Garbage:
 
     digests: tuple[str, ...]
     layers: Mapping[Path, int]
-
-
-def mounts_by_hand() -> dict[str, list[Path]]:
-    """List where images are mounted to be looked at, by digest."""
-    found: dict[str, list[Path]] = {}
-    for mount in find_mounts():
-        if mount.kind == "overlay" and is_digest(mount.source):
-            found.setdefault(mount.source, []).append(mount.place)
-    return found

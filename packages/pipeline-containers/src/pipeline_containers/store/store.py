@@ -25,12 +25,13 @@ from pathlib import Path
 from pipeline_containers.errors import RegistryError, SandboxError, StoreError
 from pipeline_containers.images.image import StoredImage, is_digest
 from pipeline_containers.images.manifest import Manifest
+from pipeline_containers.images.mounted import copy_of, mount_source, mounted_images
 from pipeline_containers.images.pull_limits import PullLimits
 from pipeline_containers.images.skopeo import delete_image, reason
 from pipeline_containers.images.storage import Storage, stored_name
 from pipeline_containers.registries.registry import ImageSource
 from pipeline_containers.sandbox.container.layers import mount_root
-from pipeline_containers.store.garbage import Garbage, mounts_by_hand
+from pipeline_containers.store.garbage import Garbage
 from pipeline_containers.store.progress import OnProgress
 from pipeline_containers.store.pull import PULL_ERRORS, Pull
 from pipeline_containers.store.sharing import Sharing
@@ -153,7 +154,8 @@ class Store:
         bottom = self.folder / "empty"  # of a single layer there is no overlay
         bottom.mkdir(exist_ok=True)
         try:
-            mount_root((*layers, bottom), target.resolve(), None, digest)
+            source = mount_source(digest, layers)
+            mount_root((*layers, bottom), target.resolve(), None, source)
         except SandboxError as error:
             is_forbidden = isinstance(error.__cause__, PermissionError)
             why = "only root can mount" if is_forbidden else error
@@ -162,10 +164,10 @@ class Store:
     @staticmethod
     def unmount(target: Path) -> str:
         """Unmount what `mount` mounted at a folder; its digest."""
-        for digest, places in mounts_by_hand().items():
-            if target.resolve() in places:
-                unmount(target.resolve())
-                return digest
+        for mounted in mounted_images():
+            if mounted.place == target.resolve():
+                unmount(mounted.place)
+                return mounted.digest
         raise StoreError(f"no image is mounted at {target}")
 
     def layers(self) -> frozenset[Path]:
@@ -174,8 +176,8 @@ class Store:
 
     def garbage(self, keep: Collection[str]) -> Garbage:
         """Return what `collect` would remove."""
-        kept = set(keep) | mounts_by_hand().keys()
         here = self.digests()
+        kept = {*keep, *self._mounted(here)}
         used = {layer for digest in here if digest in kept for layer in self.layers_of(digest)}
         layers = {
             folder: folder_bytes(folder)
@@ -191,8 +193,9 @@ class Store:
         (`Sandbox.forget`); what somebody has mounted by hand stays.
         """
         removed = []
-        keep = set(keep) | mounts_by_hand().keys()
-        for digest in self.digests():
+        here = self.digests()
+        keep = {*keep, *self._mounted(here)}
+        for digest in here:
             if digest not in keep:
                 self._remove(digest)
                 removed.append(digest)
@@ -205,6 +208,12 @@ class Store:
         None while a pull is going on: the last one to end sees to it.
         """
         return self._clear()
+
+    def _mounted(self, digests: Collection[str]) -> set[str]:
+        """Return those of these images of which this very copy is mounted anywhere."""
+        mounted = {(one.digest, one.copy) for one in mounted_images()}
+        known = {digest for digest, _ in mounted}.intersection(digests)
+        return {digest for digest in known if (digest, copy_of(self.layers_of(digest))) in mounted}
 
     def _fetch(self, pull: Pull, manifest: Manifest, deadline: Deadline) -> None:
         """Lay an image down; what failed leaves whole layers at most."""

@@ -1,6 +1,7 @@
-"""Files that a stranger wrote, read without being led anywhere by them.
+"""Files that a stranger wrote, read without being led anywhere by them; and the kernel's own.
 
-No link leads out, nothing is waited for (FIFOs, devices), and no more is read than the cap.
+No link leads out, nothing is waited for (FIFOs, devices), and no more is read than the cap. The
+kernel's are small, and many for each job: Python's own file objects take three times as long.
 """
 
 import contextlib
@@ -27,8 +28,32 @@ _REASONS = {
 }
 
 
+_KERNEL_BYTES = 1 << 16
+
+
 class FileRefused(Exception):
     """A file is not what it should be; the message names it."""
+
+
+def read_kernel(path: Path) -> str:
+    """Read a file of the kernel's (/proc, cgroups), 64 KiB at most."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        content = bytearray()
+        while chunk := os.read(descriptor, _KERNEL_BYTES - len(content)):
+            content += chunk
+        return content.decode()
+    finally:
+        os.close(descriptor)
+
+
+def write_kernel(path: Path, text: str) -> None:
+    """Write to a file of the kernel's in one call, as `Path.write_text` does to others."""
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o666)
+    try:
+        os.write(descriptor, text.encode())
+    finally:
+        os.close(descriptor)
 
 
 def read_beneath(folder: int, path: str, cap_bytes: int) -> bytes:

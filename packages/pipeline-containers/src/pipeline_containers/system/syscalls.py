@@ -2,11 +2,13 @@
 
 Thin: arguments in, a file descriptor or nothing out, `OSError` on failure. The numbers of calls
 that came after Linux 5.0 are the same on every architecture but alpha. Source: the kernel's
-`include/uapi/asm-generic/unistd.h`, `linux/mount.h`, `linux/openat2.h`, and their manual pages.
+`include/uapi/asm-generic/unistd.h`, `linux/mount.h`, `linux/openat2.h`, `linux/bpf.h`, and their
+manual pages.
 """
 
 import ctypes
 import os
+import platform
 import signal
 from collections.abc import Iterable
 from typing import Final
@@ -59,6 +61,16 @@ _FSCONFIG_SET_FD: Final = 5
 _FSCONFIG_CMD_CREATE: Final = 6
 _FSMOUNT_CLOEXEC: Final = 1
 
+_SYS_BPF: Final = {"x86_64": 321, "ppc64le": 361, "s390x": 351}
+"""It came before; on other machines of 64 bits it is 280."""
+_BPF_PROG_LOAD: Final = 5
+_BPF_PROG_ATTACH: Final = 8
+_BPF_PROG_QUERY: Final = 16
+_BPF_PROG_TYPE_CGROUP_DEVICE: Final = 15
+_BPF_CGROUP_DEVICE: Final = 6
+_BPF_F_ALLOW_MULTI: Final = 2
+_BPF_INSTRUCTION_BYTES: Final = 8
+
 _PR_SET_PDEATHSIG: Final = 1
 _PR_SET_CHILD_SUBREAPER: Final = 36
 
@@ -75,6 +87,35 @@ class _MountAttr(ctypes.Structure):
         ("attr_clr", ctypes.c_uint64),
         ("propagation", ctypes.c_uint64),
         ("userns_fd", ctypes.c_uint64),
+    )
+
+
+class _BpfLoad(ctypes.Structure):
+    _fields_ = (
+        ("kind", ctypes.c_uint32),
+        ("count", ctypes.c_uint32),
+        ("instructions", ctypes.c_uint64),
+        ("license", ctypes.c_uint64),
+    )
+
+
+class _BpfAttach(ctypes.Structure):
+    _fields_ = (
+        ("target", ctypes.c_uint32),
+        ("program", ctypes.c_uint32),
+        ("place", ctypes.c_uint32),
+        ("flags", ctypes.c_uint32),
+    )
+
+
+class _BpfQuery(ctypes.Structure):
+    _fields_ = (
+        ("target", ctypes.c_uint32),
+        ("place", ctypes.c_uint32),
+        ("query_flags", ctypes.c_uint32),
+        ("attach_flags", ctypes.c_uint32),
+        ("programs", ctypes.c_uint64),
+        ("count", ctypes.c_uint32),
     )
 
 
@@ -160,6 +201,27 @@ def umount(target: str) -> None:
     _check(_libc.umount2(os.fsencode(target), ctypes.c_int(MNT_DETACH | UMOUNT_NOFOLLOW)), target)
 
 
+def load_device_filter(instructions: bytes) -> int:
+    """Load a program for cgroups' devices; a file descriptor, closed on execution."""
+    content = ctypes.create_string_buffer(instructions, len(instructions))
+    words = ctypes.create_string_buffer(b"none")  # it uses nothing of the kernel's
+    count = len(instructions) // _BPF_INSTRUCTION_BYTES
+    places = (ctypes.addressof(content), ctypes.addressof(words))
+    return _bpf(_BPF_PROG_LOAD, _BpfLoad(_BPF_PROG_TYPE_CGROUP_DEVICE, count, *places))
+
+
+def attach_device_filter(program: int, cgroup: int) -> None:
+    """Have a loaded program asked too whenever something in the open cgroup wants a device."""
+    _bpf(_BPF_PROG_ATTACH, _BpfAttach(cgroup, program, _BPF_CGROUP_DEVICE, _BPF_F_ALLOW_MULTI))
+
+
+def device_filters(cgroup: int) -> tuple[int, int]:
+    """Count the programs that are attached to the open cgroup itself; with which flags."""
+    asked = _BpfQuery(cgroup, _BPF_CGROUP_DEVICE)
+    _bpf(_BPF_PROG_QUERY, asked)
+    return int(asked.count), int(asked.attach_flags)
+
+
 def syncfs(file: int) -> None:
     """Write all of an open file's file system to the disk."""
     _check(_libc.syncfs(ctypes.c_int(file)), "syncfs")
@@ -188,6 +250,16 @@ def _fsconfig(context: int, command: int, key: str | None, value: str | None, au
         ctypes.c_uint(command),
         *(None if text is None else os.fsencode(text) for text in (key, value)),
         ctypes.c_int(aux),
+    )
+
+
+def _bpf(command: int, attributes: ctypes.Structure) -> int:
+    return _syscall(
+        _SYS_BPF.get(platform.machine(), 280),
+        "bpf",
+        ctypes.c_int(command),
+        ctypes.byref(attributes),
+        ctypes.c_uint(ctypes.sizeof(attributes)),
     )
 
 

@@ -126,7 +126,7 @@ def runtime_config(bundle: Bundle, limits: Limits) -> dict[str, Any]:
                 *(() if bundle.cgroup_view else (CGROUPS,)),
             ],
             "readonlyPaths": list(READ_ONLY),
-            "rootfsPropagation": "private",
+            "rootfsPropagation": "rprivate",  # each mount: systemd's hosts share theirs
             **({"cgroupsPath": bundle.cgroup} if bundle.cgroup else {}),
         },
     }

@@ -267,6 +267,12 @@ class Container:
         return self._bury(init)
 
     @property
+    def devices(self) -> Path | None:
+        """Its /dev, once it is prepared; None of one that has the host's own device files."""
+        folder = self._devices / mounts.DEVICE_FOLDER
+        return folder if folder.exists() else None
+
+    @property
     def pid(self) -> int:
         """Its first process, once it is made."""
         return self._created().pid
@@ -421,8 +427,9 @@ class Container:
         bound = [self._tmp / name for name, place in self._named_places() if place.has_content]
         own = (self._view, self._devices, self.job_folder, self._tmp, self._root, self._changes)
         for place in (*bound, *own):
-            if place.exists():
-                unmount(place)
+            unmount(place)
+            with contextlib.suppress(OSError):  # it was not made, or is not empty
+                os.rmdir(place)
         with contextlib.suppress(FileNotFoundError):
             shutil.rmtree(self._folder)
 

@@ -13,6 +13,8 @@ from pipeline_containers.system import syscalls
 from pipeline_containers.system.files import open_folder
 from pipeline_containers.system.mountinfo import unmount
 
+DEVICE_FOLDER = "dev"
+"""What is to be /dev, in what `mount_devices` mounts."""
 DEVICES = {
     "null": (1, 3),
     "zero": (1, 5),
@@ -109,16 +111,17 @@ def mount_devices(target: Path, uid: int, gid: int) -> Path:
     """
     options = "size=64k,nr_inodes=64,mode=0755"
     syscalls.mount("dev", str(target), "tmpfs", syscalls.MS_NOSUID, options)
-    folder = target / "dev"
+    folder = target / DEVICE_FOLDER
     folder.mkdir(mode=0o755)
+    # no `Path` for each of fifteen: they take longer than the calls
     for name, (major, minor) in DEVICES.items():
-        os.mknod(folder / name, stat.S_IFCHR, os.makedev(major, minor))
-        (folder / name).chmod(0o666)
+        os.mknod(f"{folder}/{name}", stat.S_IFCHR, os.makedev(major, minor))
+        os.chmod(f"{folder}/{name}", 0o666)  # noqa: S103
     for name, mode in _MOUNT_POINTS.items():
-        (folder / name).mkdir()
-        (folder / name).chmod(mode)
+        os.mkdir(f"{folder}/{name}")
+        os.chmod(f"{folder}/{name}", mode)
     for name, to in _LINKS.items():
-        (folder / name).symlink_to(to)
+        os.symlink(to, f"{folder}/{name}")
     os.chown(folder, uid, gid)
     return folder
 

@@ -16,6 +16,7 @@ from pathlib import Path
 
 from pipeline_containers.errors import SandboxError
 from pipeline_containers.images.image import StoredImage, is_digest
+from pipeline_containers.images.mounted import mount_source
 from pipeline_containers.sandbox.container.layers import (
     LayerIds,
     can_stack,
@@ -116,9 +117,9 @@ class Roots:
         elif self._owned.exists():  # by a kernel that could not map them
             for layer in (skeleton, *own):
                 take_layer_back(layer, self._ids)
-        # Listed by its digest: whoever collects images by hand sees that it is in use. Containers
+        # Listed as this image: whoever collects images by hand sees that it is in use. Containers
         # are not: one that is being cleared away would keep an image that was forgotten.
-        source = image.digest if is_digest(image.digest) else "overlay"
+        source = mount_source(image.digest, own) if own else "overlay"
         root = ImageRoot(self._folder / key, (skeleton, *image.layers))
         root.place.mkdir(exist_ok=True)
         try:

@@ -223,14 +223,17 @@ class Runtime:
                 stdout=stdout,
                 stderr=stderr,
                 env={"PATH": os.environ.get("PATH", os.defpath), **_ENVIRONMENT},
+                process_group=0,
             )
         except FileNotFoundError as error:
             raise RuntimeMissing(self.binary) from error
         if not _ends(client, _CALL_S):
             client.kill()
             client.wait()
+            _end_group(client.pid)
             raise SandboxError(f"{self.binary} {arguments[0]} hangs: {last_error(log)}")
         if client.wait() != 0:
+            _end_group(client.pid)
             raise SandboxError(f"{self.binary} {arguments[0]} failed: {last_error(log)}")
 
 
@@ -250,6 +253,15 @@ def _ends(client: subprocess.Popen[bytes], timeout_s: float) -> bool:
         return _ready((pidfd,), timeout_s)
     finally:
         os.close(pidfd)
+
+
+def _end_group(group: int) -> None:
+    """End what a client that failed has left of its process group: they are our children now."""
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(group, signal.SIGKILL)
+    with contextlib.suppress(ChildProcessError):
+        while True:
+            os.waitpid(-group, 0)
 
 
 def _ready(descriptors: Sequence[int], timeout_s: float) -> bool:

@@ -15,7 +15,7 @@ from pipeline_containers.sandbox.host.hierarchies import (
     find_own,
 )
 from pipeline_containers.system import syscalls
-from pipeline_containers.system.mountinfo import OWN, parse_mounts
+from pipeline_containers.system.mountinfo import OWN, parse_mounts, unmount
 
 _FLAGS = syscalls.MS_NOSUID | syscalls.MS_NODEV | syscalls.MS_NOEXEC
 
@@ -55,11 +55,12 @@ def _go_apart() -> None:
 def _unmount_parts() -> None:
     """Unmount, for this process alone, what others show their containers of their cgroups.
 
-    A runtime would take the first that it finds for the whole.
+    A runtime would take the first that it finds for the whole. One that is gone by now, with its
+    container, is no matter.
     """
     for mount in parse_mounts(OWN.read_text()):
         if mount.kind == "cgroup":
-            syscalls.umount(str(mount.place))
+            unmount(mount.place)
 
 
 def _mount_hierarchy(names: str) -> None:

@@ -16,6 +16,7 @@ from pathlib import Path
 
 from pipeline_containers.sandbox.host.hierarchies import Hierarchies
 from pipeline_containers.sandbox.limits import CPU_PERIOD_US, Limits
+from pipeline_containers.system.files import read_kernel, write_kernel
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,10 +205,10 @@ def _change_memory(hierarchies: Hierarchies, cgroup: str, limits: Limits) -> Non
         files = ["memory.limit_in_bytes", "memory.memsw.limit_in_bytes"]
         if not (folder / files[1]).exists():  # this kernel does not count swap
             files.pop()
-        elif int((folder / files[0]).read_text()) < limits.memory_bytes:
+        elif int(read_kernel(folder / files[0])) < limits.memory_bytes:
             files.reverse()
         for file in files:
-            (folder / file).write_text(str(limits.memory_bytes))
+            write_kernel(folder / file, str(limits.memory_bytes))
         if sockets_are_apart(hierarchies, cgroup):
             bound_sockets(hierarchies, cgroup, limits)
     else:
@@ -235,8 +236,15 @@ def change_shares(hierarchies: Hierarchies, cgroup: str, shares: int) -> None:
     if hierarchies.is_v1("cpu"):
         _write(hierarchies, "cpu", cgroup, "cpu.shares", shares)
     else:
-        # as the runtimes convert it: 2 to 262,144 onto 1 to 10,000
-        _write(hierarchies, "cpu", cgroup, "cpu.weight", 1 + (shares - 2) * 9_999 // 262_142)
+        _write(hierarchies, "cpu", cgroup, "cpu.weight", weight_of_shares(shares))
+
+
+def weight_of_shares(shares: int) -> int:
+    """Convert version 1's weights to version 2's, as the runtimes do.
+
+    2 to 262,144 onto 1 to 10,000.
+    """
+    return 1 + (shares - 2) * 9_999 // 262_142
 
 
 def has_cpusets(hierarchies: Hierarchies, cgroup: str) -> bool:
@@ -271,7 +279,7 @@ def _write(
     folder = hierarchies.folder(controller, cgroup)
     if folder is None:
         raise OSError(errno.ENOENT, f"no hierarchy has the controller {controller}")
-    (folder / file).write_text(str(value))
+    write_kernel(folder / file, str(value))
 
 
 def lift_cpu_quota(hierarchies: Hierarchies, cgroup: str) -> None:
@@ -281,7 +289,7 @@ def lift_cpu_quota(hierarchies: Hierarchies, cgroup: str) -> None:
     if folder is not None:
         with contextlib.suppress(OSError):
             file, value = ("cpu.cfs_quota_us", "-1") if v1 else ("cpu.max", "max")
-            (folder / file).write_text(value)
+            write_kernel(folder / file, value)
 
 
 def remove_tree(hierarchies: Hierarchies, cgroup: str, patience_s: float = 1.0) -> bool:
@@ -343,6 +351,6 @@ def _kill(folder: Path) -> None:
 
 def _text(file: Path) -> str:
     try:
-        return file.read_text()
+        return read_kernel(file)
     except OSError:
         return ""

@@ -54,7 +54,8 @@ class Hierarchies:
 
     def folders(self, cgroup: str) -> list[Path]:
         """Return where a cgroup is in every hierarchy."""
-        return sorted({mount / cgroup.strip("/") for mount in self.mounts.values()})
+        path = cgroup.strip("/")  # mounts stay, and know their hashes: a job's paths are new
+        return [mount / path for mount in sorted({*self.mounts.values()}, key=str)]
 
     def is_v1(self, controller: str) -> bool:
         """Return whether a controller has a hierarchy of its own."""

@@ -103,7 +103,7 @@ def compile_plan(config: Mapping[str, Any], facts: HostFacts) -> LaunchPlan:
         version = top.text("ociVersion")
         if version.partition(".")[0] != "1":
             raise top.unknown(f"ociVersion {version}")
-        linux.must_be("rootfsPropagation", "private")
+        linux.must_be("rootfsPropagation", "rprivate")
         linux.take("seccomp")  # its bytes are not made here
         process.must_be("noNewPrivileges", True)
         has_terminal = process.switch("terminal", False)
@@ -111,9 +111,11 @@ def compile_plan(config: Mapping[str, Any], facts: HostFacts) -> LaunchPlan:
             raise process.unknown("a terminal without a socket, or a socket without one")
         flags, users = _namespaces(linux)
         uid = user.number("uid")
+        cgroup = cgroup_steps(linux, facts.cgroup)
         return LaunchPlan(
+            devices=cgroup.filtered,
             host=sequence(
-                cgroup_steps(linux, facts.cgroup),
+                cgroup.steps,
                 _oom(process),
                 [SetGroups(facts.may_set_groups)],
                 users,

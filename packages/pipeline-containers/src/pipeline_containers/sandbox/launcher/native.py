@@ -25,9 +25,10 @@ from pipeline_containers.sandbox.launcher import started
 from pipeline_containers.sandbox.launcher.binary import above_streams
 from pipeline_containers.sandbox.launcher.cgroup_steps import CgroupPlace
 from pipeline_containers.sandbox.launcher.compiler import HostFacts, compile_plan
+from pipeline_containers.sandbox.launcher.device_programs import DevicePrograms
 from pipeline_containers.sandbox.launcher.filters import Filters
 from pipeline_containers.sandbox.launcher.plan import Report, parse_report
-from pipeline_containers.system.files import FileRefused, read_in_root
+from pipeline_containers.system.files import FileRefused, read_in_root, read_kernel
 
 _CALL_S = 30.0  # no call takes a hundredth of a second; a machine may be busy
 _PLAN, _REPORT, _START, _CONSOLE = 3, 4, 5, 6
@@ -81,12 +82,10 @@ class NativeRuntime:
         self._limits_devices = owns_host(Path("/proc/self/uid_map").read_text())
         self._has_kcore = os.path.exists("/proc/kcore")
         self._cpuset: Path | None = None
-        if parent and not hierarchies.is_v1("memory"):
-            raise SandboxError(
-                "the native launcher makes no device filter for version 2 of cgroups: use runc"
-            )
         self._usable = _make_parents(hierarchies, parent) if parent else {}
-        if not self._limits_devices:
+        self._is_unified = set(self._usable) == {UNIFIED}
+        self._devices = DevicePrograms()
+        if not self._limits_devices and not self._is_unified:
             self._usable.pop(UNIFIED, None)  # nor is it runc's in a namespace of users
         if "cpuset" in self._usable:
             self._cpuset = _fill_cpusets(hierarchies.mounts["cpuset"], parent)
@@ -113,7 +112,11 @@ class NativeRuntime:
             has_kcore=self._has_kcore,
             passwd=_passwd(config),
         )
-        plan = compile_plan(config, facts).encode(self.filters.of(config["linux"]["seccomp"]))
+        compiled = compile_plan(config, facts)
+        plan = compiled.encode(self.filters.of(config["linux"]["seccomp"]))
+        if compiled.devices:
+            path = config["linux"]["cgroupsPath"].strip("/")
+            self._devices.attach(compiled.devices, self._usable[UNIFIED] / path)
         start_read, start = os.pipe2(os.O_CLOEXEC)
         given = {_START: start_read}
         try:
@@ -187,7 +190,16 @@ class NativeRuntime:
     def _cgroup(self, path: str) -> CgroupPlace | None:
         if not path:
             return None
-        folders = {key: str(mount / path.strip("/")) for key, mount in self._usable.items()}
+        if self._is_unified:
+            folder = str(self._usable[UNIFIED] / path.strip("/"))
+            return CgroupPlace(
+                path,
+                dict.fromkeys(_CONTROLLERS, folder),
+                limits_devices=self._limits_devices,
+                is_unified=True,
+            )
+        below = path.strip("/")
+        folders = {key: f"{mount}/{below}" for key, mount in self._usable.items()}
         is_other = {key: key == UNIFIED or key.startswith("name=") for key in folders}
         cpuset = {}
         if self._cpuset is not None:
@@ -220,6 +232,8 @@ def _make_parents(hierarchies: Hierarchies, parent: str) -> dict[str, Path]:
 
 
 _CPUSET_FILES = ("cpuset.cpus", "cpuset.mems")
+_CONTROLLERS = ("memory", "pids", "cpu")
+"""Those that limits are of."""
 
 
 def _fill_cpusets(top: Path, parent: str) -> Path:
@@ -236,7 +250,7 @@ def _fill_cpusets(top: Path, parent: str) -> Path:
 
 
 def _text(file: Path) -> str:
-    return file.read_text().strip()
+    return read_kernel(file).strip()
 
 
 def _passwd(config: Mapping[str, Any]) -> str:

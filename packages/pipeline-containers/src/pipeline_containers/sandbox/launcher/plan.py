@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from pipeline_containers.errors import SandboxError
+from pipeline_containers.sandbox.launcher.device_rules import DeviceRule
 
 INSTRUCTION_BYTES = 8
 MOST_INSTRUCTIONS = 4096
@@ -29,8 +30,11 @@ class LaunchStep:
     def words(self) -> list[str]:
         """Return what it is written as."""
         names: Sequence[str] = self.__slots__
-        values = [getattr(self, name) for name in names]
-        return [self.word, *(v if isinstance(v, str) else str(int(v)) for v in values)]
+        said = [self.word]
+        for name in names:
+            value = getattr(self, name)
+            said.append(value if type(value) is str else str(int(value)))
+        return said
 
 
 # --- on the host, before there is a container
@@ -280,6 +284,8 @@ class LaunchPlan:
     cwd: str
     umask: int
     inside: tuple[LaunchStep, ...]
+    devices: tuple[DeviceRule, ...] = ()
+    """What is to be attached to the cgroup before the plan is carried out; none: nothing is."""
 
     def encode(self, instructions: bytes) -> bytes:
         """Write it down, with a filter; raises `SandboxError` if the launcher could not hold it."""

@@ -8,6 +8,8 @@ import os
 import signal
 from pathlib import Path
 
+from pipeline_containers.system.files import read_kernel
+
 _SUFFIX = ".pid"
 
 
@@ -44,6 +46,6 @@ def end(state: Path, name: str) -> None:
 def _began(pid: int) -> int:
     """Read when a process began, in ticks since the host did; 0 if it is gone."""
     try:
-        return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19])
+        return int(read_kernel(Path(f"/proc/{pid}/stat")).rpartition(")")[2].split()[19])
     except (OSError, IndexError, ValueError):
         return 0

@@ -17,8 +17,8 @@ import zmq
 from pipeline_protocol.keys import in_short
 from pipeline_protocol.requests import Role
 from pipeline_router.events import TurnedAway
+from pipeline_router.peer_socket import PeerSocket
 from pipeline_router.principals import Principal, Principals
-from pipeline_router.sockets import PeerSocket
 
 FRONT, LINK = "clients", "workers"
 """ZAP domains, called as whose socket it is."""
@@ -54,7 +54,7 @@ def why_turned_away(sender: Principal | None, domain: str) -> str:
     return NOT_FOR_THE_LINK if domain == LINK and sender.role is not Role.WORKER else ""
 
 
-class Gate:
+class Authenticator:
     """The thread; it has to run before a socket with keys is bound, or all would be let in."""
 
     def __init__(
@@ -66,12 +66,12 @@ class Gate:
         self._asked.linger = 0
         self._asked.bind("inproc://zeromq.zap.01")
         self._end, self._told_to_end = context.socket(zmq.PAIR), context.socket(zmq.PAIR)
-        self._told_to_end.bind("inproc://pipeline.gate")
-        self._end.connect("inproc://pipeline.gate")
+        self._told_to_end.bind("inproc://pipeline.authenticator")
+        self._end.connect("inproc://pipeline.authenticator")
         self._monitors: dict[zmq.Socket[bytes], str] = {}
         self._met: dict[tuple[str, str], tuple[int, str]] = {}
         """What and where to how many times since they were told, and the last one in words."""
-        self._thread = threading.Thread(target=self._serve, name="gate", daemon=True)
+        self._thread = threading.Thread(target=self._serve, name="authenticator", daemon=True)
 
     def start(self, *sockets: PeerSocket) -> None:
         """Serve, and hear of the failures of these sockets."""
@@ -121,7 +121,7 @@ class Gate:
         frames = self._asked.recv_multipart()
         try:
             answer = self._answer(frames)
-        except Exception:  # a gate that is gone would let nobody in for ever
+        except Exception:  # one that is gone would let nobody in for ever
             _log.exception("a connection could not be judged")
             answer = _UNJUDGED
         self._asked.send_multipart([_VERSION, *frames[1:2], *answer, b""])

@@ -17,15 +17,23 @@ from pipeline_protocol.codec import decode_to_worker, encode_link
 from pipeline_protocol.keys import in_bytes
 from pipeline_protocol.link import Hello, Job, Readiness, Result, VersionState, Welcome
 from pipeline_protocol.requests import Role
+from pipeline_router.access.authenticator import (
+    NO_KEY,
+    NOT_FOR_THE_LINK,
+    OTHER_ROUTER_KEY,
+    UNKNOWN_KEY,
+    WENT,
+)
+from pipeline_router.access.enforcer import KeyEnforcer
+from pipeline_router.access.keys_file import new_pair, write_secret, written
 from pipeline_router.audit_file import AuditFile
+from pipeline_router.backlog import SPARE_BYTES
 from pipeline_router.config_file import MARKER, ConfigFile
 from pipeline_router.core import RouterCore
-from pipeline_router.door import Door
-from pipeline_router.gate import NO_KEY, NOT_FOR_THE_LINK, OTHER_ROUTER_KEY, UNKNOWN_KEY, WENT
 from pipeline_router.keys import KeyEntry, KeyPair, RouterKeys
-from pipeline_router.keys_file import new_pair, write_secret, written
 from pipeline_router.loop import RouterLoop
 from pipeline_router.sockets import NAMED, FrontEnd, WorkerLink
+from pipeline_router.tcp import TcpScan
 
 V1 = "git-" + "1" * 40
 JOB = {
@@ -59,11 +67,13 @@ class Running:
         config.write_text(f"{MARKER}\nversions: {{test_runners: {{ruby: {{{V1}: {{}}}}}}}}\n")
         self.context: zmq.Context[Socket] = zmq.Context(io_threads=2)
         front, link = FrontEnd(self.context), WorkerLink(self.context)
-        door = Door(self.path, self.keys, self.context, front, link)
+        enforcer = KeyEnforcer(self.path, self.keys, self.context, front, link)
         self.front, self.link = front.bind("127.0.0.1", 0), link.bind("127.0.0.1", 0)
         file = ConfigFile(config)
         core = RouterCore(*file.read(), epoch=5, now=monotonic())
-        self.loop = RouterLoop(core, front, link, file, AuditFile(folder / "audit"), door=door)
+        self.loop = RouterLoop(
+            core, front, link, file, AuditFile(folder / "audit"), enforcer=enforcer
+        )
         self.thread = threading.Thread(target=self.loop.run)
         self.thread.start()
         self.others: zmq.Context[Socket] = zmq.Context()
@@ -153,12 +163,12 @@ def hears_nothing(socket: Socket) -> bool:
 
 
 @contextmanager
-def ending(client: Socket) -> Iterator[None]:
-    """Do something that has to end a connection."""
-    monitor = client.get_monitor_socket(zmq.EVENT_DISCONNECTED)
+def hearing_of(client: Socket, event: int) -> Iterator[None]:
+    """Do something that has to bring something about for a connection."""
+    monitor = client.get_monitor_socket(event)
     try:
         yield
-        assert monitor.poll(int(paced(SOON_S) * 1000)), "its connection is not ended"
+        assert monitor.poll(int(paced(SOON_S) * 1000)), "it has not come about"
     finally:
         client.disable_monitor()
         monitor.close(0)
@@ -239,6 +249,43 @@ def test_the_same_routing_id_with_another_key_gets_nothing(router: Running) -> N
     assert router.ask(router.connect("bob"), action="ping")["status"]["code"] == 200
 
 
+def test_a_routing_id_that_zeromq_gave_to_another_is_not_taken_over(router: Running) -> None:
+    worker = FakeWorker(router.connect("runner", to=router.link))
+    worker.hear(Welcome)
+    client = router.connect("alice")
+    send(client, JOB)
+    job = worker.hear(Job)
+    (given,) = router.loop._front._known
+    thief = router.connect("bob", routing_id=given)
+    assert hears_nothing(thief)
+    body = b'{"status": {"code": 200, "message": ""}}'
+    worker.say(Result(job.job, job.attempt, 200), body)
+    assert client.recv_multipart()[-1] == body
+    assert hears_nothing(thief)
+
+
+@pytest.mark.parametrize("is_forgotten", [False, True])
+def test_what_was_asked_by_one_that_has_gone_is_told_to_nobody_else(
+    router: Running, is_forgotten: bool
+) -> None:
+    worker = FakeWorker(router.connect("runner", to=router.link))
+    worker.hear(Welcome)
+    client = router.connect("alice")
+    send(client, JOB)
+    job = worker.hear(Job)
+    (given,) = router.loop._front._known
+    if not is_forgotten:  # by the look at all connections, once a second
+        router.loop._guard._next_connections = float("inf")
+    client.close(0)
+    sleep(0.1)
+    thief = router.connect("bob", routing_id=given)
+    sleep(0.2 + 1.5 * is_forgotten)
+    body = b'{"status": {"code": 200, "message": ""}}'
+    worker.say(Result(job.job, job.attempt, 200), body)
+    assert hears_nothing(thief)
+    assert router.ask(router.connect("bob"), action="ping")["status"]["code"] == 200
+
+
 # --- changes of the file
 
 
@@ -263,7 +310,7 @@ def test_a_revoked_key_is_good_for_nothing_at_once_on_a_live_connection_too(
     client, other = router.connect("alice"), router.connect("bob")
     assert router.ask(client, action="ping")["status"]["code"] == 200
     assert router.ask(other, action="ping")["status"]["code"] == 200
-    with ending(client):
+    with hearing_of(client, zmq.EVENT_DISCONNECTED):
         router.revoke("alice")
     send(client, {"action": "ping"})
     assert hears_nothing(client)
@@ -302,7 +349,7 @@ def test_the_routers_key_is_changed_without_a_restart(router: Running) -> None:
     client = router.connect("alice")
     send(client, JOB)
     job = worker.hear(Job)
-    with ending(client):
+    with hearing_of(client, zmq.EVENT_DISCONNECTED):
         router.keys = router.keys.rotated(new_pair())
         router.save()
     again = FakeWorker(router.connect("runner", to=router.link))
@@ -318,3 +365,18 @@ def test_large_frames_pass_as_they_do_without_keys(router: Running) -> None:
     client = router.connect("alice")
     client.send_multipart([b"", b" " * ((1 << 20) - 18) + b'{"action": "ping"}'])
     assert json.loads(client.recv_multipart()[-1])["status"]["code"] == 200
+
+
+def test_what_keys_cost_on_the_wire_is_not_taken_for_messages_without_end(
+    router: Running,
+) -> None:
+    client = router.connect("alice")
+    for _ in range(3000):
+        client.send_multipart([b"", b'{"action": "ping"}'])
+    for _ in range(3000):
+        client.recv_multipart()
+    (there,) = TcpScan().by_port()[int(router.front.rpartition(":")[2])].values()
+    (account,) = router.loop._front._accounts.values()
+    assert account.cookie == there.cookie
+    assert there.received > 3000 * 18
+    assert there.received - account.read < SPARE_BYTES

@@ -13,10 +13,10 @@ from pathlib import Path
 import zmq
 
 from pipeline_protocol.keys import BadKeys, in_bytes
+from pipeline_router.access.authenticator import Authenticator
+from pipeline_router.access.keys_file import read_router_file
 from pipeline_router.events import KeysRead, TurnedAway
-from pipeline_router.gate import Gate
 from pipeline_router.keys import RouterKeys
-from pipeline_router.keys_file import read_router_file
 from pipeline_router.principals import Principals
 from pipeline_router.sockets import FrontEnd, WorkerLink
 
@@ -27,7 +27,7 @@ _log = logging.getLogger("pipeline_router")
 Post = Callable[[KeysRead | TurnedAway], None]
 
 
-class Door:
+class KeyEnforcer:
     """Keys of one router; `enforce` is the loop's, and nothing else is done in its thread."""
 
     def __init__(
@@ -51,8 +51,8 @@ class Door:
         secret = in_bytes(keys.router[0].secret)
         front.encrypt(secret, principals, 0)
         link.encrypt(secret, principals, 1)
-        self._gate = Gate(context, principals, lambda event: self._post(event))
-        self._gate.start(front, link)
+        self._authenticator = Authenticator(context, principals, lambda event: self._post(event))
+        self._authenticator.start(front, link)
         self._watcher = threading.Thread(target=self._watch, name="keys", daemon=True)
 
     def report_to(self, post: Post) -> None:
@@ -69,7 +69,7 @@ class Door:
         """Keep everybody to what was read last."""
         before, self._keys = self._keys, self._read
         principals = self._keys.principals()
-        self._gate.admit(principals)  # first: who is cut off comes back at once
+        self._authenticator.admit(principals)  # first: who is cut off comes back at once
         self._front.admit(principals)
         self._link.admit(principals)
         own = self._keys.router[0]
@@ -79,14 +79,14 @@ class Door:
             _log.info("this router's key is another one now: %s", own.public)
 
     def close(self) -> None:
-        """Let the gate go; the sockets are others' to close."""
+        """End the authenticator; the sockets are others' to close."""
         if self._closing:
             return
         self._closing = True
         self._wake.set()
         if self._watcher.is_alive():
             self._watcher.join()
-        self._gate.close()
+        self._authenticator.close()
 
     # --- the thread
 

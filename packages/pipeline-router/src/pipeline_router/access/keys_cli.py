@@ -13,9 +13,7 @@ from pipeline_protocol.channels import channel_named
 from pipeline_protocol.keys import BadKeys, in_short, read_member_keys
 from pipeline_protocol.names import Identity, described
 from pipeline_protocol.requests import Role
-from pipeline_router.failure import Failure
-from pipeline_router.keys import KeyEntry, RouterKeys, describe
-from pipeline_router.keys_file import (
+from pipeline_router.access.keys_file import (
     changing,
     check_curve,
     new_pair,
@@ -24,6 +22,8 @@ from pipeline_router.keys_file import (
     write_secret,
     written,
 )
+from pipeline_router.failure import Failure
+from pipeline_router.keys import KeyEntry, RouterKeys, describe
 
 F = TypeVar("F", bound=Callable[..., Any])
 
