@@ -16,6 +16,13 @@ from support.tracks import ROOT
 from support.uv import uv
 
 LIST = Path(__file__).parent / "releases.txt"
+PACKAGES = (
+    "pipeline-protocol",
+    "pipeline-containers",
+    "pipeline-client",
+    "pipeline-router",
+    "pipeline-worker",
+)
 DEPENDENCIES = ("boto3", "click", "msgspec", "prometheus-client", "pyyaml", "pyzmq", "rich")
 """Of all the packages, at the versions of this tree: it is our own code that differs."""
 
@@ -82,7 +89,7 @@ def _install(release: str, commit: str, folder: Path) -> None:
     source.mkdir(parents=True)
     archive = _git(release, "archive", commit)
     subprocess.run(["tar", "--extract", "--directory", source], input=archive, check=True)
-    for package in sorted(path.name for path in (source / "packages").iterdir()):
+    for package in PACKAGES:
         build = ("build", "--wheel", "--package", package, "--no-sources", "--out-dir", str(wheels))
         uv(*build, folder=source)
     environment = folder / "environment"

@@ -4,7 +4,7 @@ from msgspec.structs import fields
 from support.markdown import Document, codes
 from support.tracks import ROOT
 
-from pipeline_monitor.snapshot import HistogramFamily, MetricFamily, Snapshot
+from pipeline_protocol.monitor.snapshot import HistogramFamily, MetricFamily, Snapshot
 from pipeline_protocol.address import WorkerAddress
 from pipeline_router.config import Config
 from pipeline_router.core import RouterCore

@@ -9,11 +9,11 @@ from pathlib import Path
 
 from prometheus_client.parser import text_string_to_metric_families
 
-from pipeline_monitor.access import listen, listen_address
-from pipeline_monitor.exposition import write
-from pipeline_monitor.feed import Feed
-from pipeline_monitor.histogram import Histogram
-from pipeline_monitor.snapshot import MetricFamily, Snapshot, gauge, histogram_family
+from pipeline_protocol.monitor.access import listen, listen_address
+from pipeline_protocol.monitor.exposition import write
+from pipeline_protocol.monitor.feed import Feed
+from pipeline_protocol.monitor.histogram import Histogram
+from pipeline_protocol.monitor.snapshot import MetricFamily, Snapshot, gauge, histogram_family
 from support.pace import paced
 
 

@@ -19,7 +19,7 @@ from typing import Any
 import click
 import zmq
 
-from pipeline_monitor.feed import Feed
+from pipeline_protocol.monitor.feed import Feed
 from pipeline_protocol.keys import BadKeys
 from pipeline_protocol.log_format import LogFormatter
 from pipeline_router.access.enforcer import KeyEnforcer
@@ -325,7 +325,7 @@ def _log_aside() -> QueueListener:
     writer.setFormatter(LogFormatter("%(asctime)s %(levelname)s %(message)s"))
     listener = QueueListener(queue, writer)
     listener.start()
-    for log in (_log, logging.getLogger("pipeline_monitor")):
+    for log in (_log, logging.getLogger("pipeline_protocol.monitor")):
         log.handlers = [_Unformatted(queue)]
         log.setLevel(logging.INFO)
         log.propagate = False

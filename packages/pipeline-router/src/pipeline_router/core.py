@@ -8,7 +8,7 @@ What happened comes in as `events`, what is to be done goes out as `commands`. W
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from pipeline_monitor.snapshot import Snapshot
+from pipeline_protocol.monitor.snapshot import Snapshot
 from pipeline_protocol import status
 from pipeline_protocol.codec import answer
 from pipeline_protocol.link import (

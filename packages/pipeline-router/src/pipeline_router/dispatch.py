@@ -3,7 +3,7 @@
 from bisect import bisect_left
 from collections.abc import Collection, Iterable
 
-from pipeline_monitor.histogram import SECONDS
+from pipeline_protocol.monitor.histogram import SECONDS
 from pipeline_protocol.channels import CHANNELS
 from pipeline_protocol.link import CancelJob, Job, Result, ResultAck
 from pipeline_protocol.status import STATUSES

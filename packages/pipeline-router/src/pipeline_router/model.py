@@ -24,7 +24,7 @@ from heapq import heappop, heappush, heapreplace
 
 from msgspec import Struct
 
-from pipeline_monitor.histogram import Histogram
+from pipeline_protocol.monitor.histogram import Histogram
 from pipeline_protocol.link import Hello, Readiness, VersionState
 from pipeline_router.events import Envelope
 from pipeline_router.principals import Sender, is_same

@@ -3,8 +3,8 @@
 import logging
 from pathlib import Path
 
-from pipeline_monitor.access import BadMonitor, listen, listen_address, read_token
-from pipeline_monitor.feed import Feed
+from pipeline_protocol.monitor.access import BadMonitor, listen, listen_address, read_token
+from pipeline_protocol.monitor.feed import Feed
 from pipeline_router.failure import Failure, Unusable
 
 _log = logging.getLogger("pipeline_router")

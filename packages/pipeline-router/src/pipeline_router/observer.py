@@ -8,8 +8,8 @@ from collections.abc import Iterator
 import msgspec
 from msgspec import Struct
 
-from pipeline_monitor.histogram import Histogram
-from pipeline_monitor.snapshot import Snapshot
+from pipeline_protocol.monitor.histogram import Histogram
+from pipeline_protocol.monitor.snapshot import Snapshot
 from pipeline_protocol.responses import DeployState
 from pipeline_router.counters import Outcomes
 from pipeline_router.demand import FIRST_RUN_S, RefusedDemand, Scope

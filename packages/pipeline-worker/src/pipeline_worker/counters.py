@@ -2,7 +2,7 @@
 
 from msgspec import Struct
 
-from pipeline_monitor.histogram import Histogram
+from pipeline_protocol.monitor.histogram import Histogram
 from pipeline_protocol.status import STATUSES
 
 OTHER_CODE = 0

@@ -4,9 +4,9 @@ import logging
 from pathlib import Path
 from time import monotonic
 
-from pipeline_monitor.access import BadMonitor, listen, listen_address, read_token
-from pipeline_monitor.feed import Feed
-from pipeline_monitor.watch import Watch
+from pipeline_protocol.monitor.access import BadMonitor, listen, listen_address, read_token
+from pipeline_protocol.monitor.feed import Feed
+from pipeline_protocol.monitor.watch import Watch
 from pipeline_worker.core import WorkerCore
 from pipeline_worker.host.disk import DiskWatch
 from pipeline_worker.observer import look

@@ -5,7 +5,7 @@ from collections import Counter
 import msgspec
 from msgspec import Struct
 
-from pipeline_monitor.snapshot import (
+from pipeline_protocol.monitor.snapshot import (
     HistogramFamily,
     Labels,
     MetricFamily,

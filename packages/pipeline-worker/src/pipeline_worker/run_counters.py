@@ -3,7 +3,7 @@
 import threading
 
 from pipeline_containers.sandbox.result.report import Ending, RunReport
-from pipeline_monitor.histogram import Histogram
+from pipeline_protocol.monitor.histogram import Histogram
 from pipeline_worker.counters import RunsSeen
 
 SETUP_PHASES = ("prepare_s", "fill_s", "create_s")

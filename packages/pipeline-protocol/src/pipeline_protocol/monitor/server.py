@@ -9,7 +9,7 @@ import logging
 import socket
 from contextlib import suppress
 
-from pipeline_monitor.site import HttpResponse, Site, plain
+from pipeline_protocol.monitor.site import HttpResponse, Site, plain
 
 MAX_HEAD_BYTES = 8 << 10
 MAX_CONNECTIONS = 64

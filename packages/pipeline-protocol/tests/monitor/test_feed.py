@@ -12,7 +12,7 @@ import pytest
 from support.monitors import OwnMonitor, resident_mb, snapshot, until
 from support.pace import paced
 
-from pipeline_monitor import feed as feeding
+from pipeline_protocol.monitor import feed as feeding
 
 
 def test_it_shows_the_latest_snapshot(monitor: OwnMonitor) -> None:
@@ -60,9 +60,9 @@ def test_offers_to_one_that_hangs_are_dropped_at_once(monitor: OwnMonitor) -> No
 
 def test_it_ends_with_whom_it_shows() -> None:
     program = (
-        "from pipeline_monitor.access import listen, listen_address\n"
-        "from pipeline_monitor.feed import Feed\n"
-        "from pipeline_monitor.snapshot import Snapshot\n"
+        "from pipeline_protocol.monitor.access import listen, listen_address\n"
+        "from pipeline_protocol.monitor.feed import Feed\n"
+        "from pipeline_protocol.monitor.snapshot import Snapshot\n"
         "import time\n"
         "feed = Feed(*listen(listen_address('127.0.0.1:0'), '', insecure=False))\n"
         "feed.offer(Snapshot([], [], b'{\"a\":1}'))\n"
@@ -73,9 +73,9 @@ def test_it_ends_with_whom_it_shows() -> None:
     with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE) as whom:
         assert whom.stdout is not None
         process = int(whom.stdout.readline())
-        until(lambda: _runs(process, b"pipeline_monitor"))
+        until(lambda: _runs(process, b"pipeline_protocol.monitor"))
         whom.kill()
-    until(lambda: not _runs(process, b"pipeline_monitor"))
+    until(lambda: not _runs(process, b"pipeline_protocol.monitor"))
 
 
 def _runs(process: int, name: bytes) -> bool:

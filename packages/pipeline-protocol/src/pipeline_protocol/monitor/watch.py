@@ -4,8 +4,8 @@ import logging
 from collections.abc import Callable
 from typing import Protocol
 
-from pipeline_monitor.lag import Lag
-from pipeline_monitor.snapshot import Snapshot
+from pipeline_protocol.monitor.lag import Lag
+from pipeline_protocol.monitor.snapshot import Snapshot
 
 EVERY_S = 1.0
 BROKEN_S = 60.0

@@ -11,7 +11,7 @@ from queue import Empty, Full, Queue
 from time import monotonic
 from typing import Final
 
-from pipeline_monitor.snapshot import Setup, Snapshot, frame
+from pipeline_protocol.monitor.snapshot import Setup, Snapshot, frame
 
 SEND_S = 5.0
 """That the process may take to read a snapshot before it is ended."""
@@ -117,7 +117,7 @@ class Feed:
         own, its = socket.socketpair()
         try:
             self._process = subprocess.Popen(
-                [sys.executable, "-P", "-m", "pipeline_monitor"],
+                [sys.executable, "-P", "-m", "pipeline_protocol.monitor"],
                 stdin=its.fileno(),
                 stdout=subprocess.DEVNULL,
                 pass_fds=(self._listener.fileno(),),

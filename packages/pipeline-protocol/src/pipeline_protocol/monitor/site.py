@@ -6,9 +6,9 @@ from typing import Final
 
 from msgspec import Struct
 
-from pipeline_monitor.exposition import CONTENT_TYPE, write
-from pipeline_monitor.request import BadHead, Head, read_head
-from pipeline_monitor.snapshot import Setup, Snapshot
+from pipeline_protocol.monitor.exposition import CONTENT_TYPE, write
+from pipeline_protocol.monitor.request import BadHead, Head, read_head
+from pipeline_protocol.monitor.snapshot import Setup, Snapshot
 
 FRESH_S = 5.0
 """A snapshot comes every second; one that is older tells that the process does not go on."""

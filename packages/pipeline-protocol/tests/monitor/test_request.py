@@ -2,7 +2,7 @@
 
 import pytest
 
-from pipeline_monitor.request import BadHead, Head, read_head
+from pipeline_protocol.monitor.request import BadHead, Head, read_head
 
 PLAIN = b"GET /metrics?a=b HTTP/1.1\r\nHost: Localhost:9101\r\nAuthorization: Bearer abc\r\n\r\n"
 

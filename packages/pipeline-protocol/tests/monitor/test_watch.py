@@ -3,9 +3,9 @@
 import pytest
 from support.monitors import snapshot
 
-from pipeline_monitor.lag import KEPT
-from pipeline_monitor.snapshot import Snapshot
-from pipeline_monitor.watch import BROKEN_S, Watch
+from pipeline_protocol.monitor.lag import KEPT
+from pipeline_protocol.monitor.snapshot import Snapshot
+from pipeline_protocol.monitor.watch import BROKEN_S, Watch
 
 
 class Loop:

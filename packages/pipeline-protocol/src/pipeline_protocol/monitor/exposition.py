@@ -13,7 +13,7 @@ from prometheus_client.core import (
 from prometheus_client.registry import Collector
 from prometheus_client.utils import floatToGoString
 
-from pipeline_monitor.snapshot import HistogramFamily, MetricFamily, Snapshot
+from pipeline_protocol.monitor.snapshot import HistogramFamily, MetricFamily, Snapshot
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 

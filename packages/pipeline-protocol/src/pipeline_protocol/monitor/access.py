@@ -8,7 +8,7 @@ from pathlib import Path
 
 from msgspec import Struct
 
-from pipeline_monitor.snapshot import Setup
+from pipeline_protocol.monitor.snapshot import Setup
 
 BACKLOG = 128
 SEND_BYTES = 256 << 10

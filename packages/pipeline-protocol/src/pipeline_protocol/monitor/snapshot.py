@@ -9,7 +9,7 @@ from typing import Literal
 import msgspec
 from msgspec import Struct
 
-from pipeline_monitor.histogram import Histogram
+from pipeline_protocol.monitor.histogram import Histogram
 
 Labels = tuple[str, ...]
 

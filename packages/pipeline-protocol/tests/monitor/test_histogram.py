@@ -1,7 +1,7 @@
 """Cells count what they are shown, by bounds that belong to the bucket below."""
 
-from pipeline_monitor.histogram import SECONDS, Histogram
-from pipeline_monitor.snapshot import histogram_family
+from pipeline_protocol.monitor.histogram import SECONDS, Histogram
+from pipeline_protocol.monitor.snapshot import histogram_family
 
 
 def test_a_value_counts_up_to_its_bound() -> None:

@@ -6,8 +6,8 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 from support.monitors import snapshot
 
-from pipeline_monitor.site import FRESH_S, HttpResponse, Site
-from pipeline_monitor.snapshot import Setup, Snapshot
+from pipeline_protocol.monitor.site import FRESH_S, HttpResponse, Site
+from pipeline_protocol.monitor.snapshot import Setup, Snapshot
 
 TOKEN = "a-token-of-some-length"
 

@@ -8,7 +8,7 @@ import pytest
 from support.monitors import OwnMonitor, code_of, read_all, resident_mb, snapshot
 from support.pace import paced
 
-from pipeline_monitor import server
+from pipeline_protocol.monitor import server
 
 
 @pytest.mark.parametrize(

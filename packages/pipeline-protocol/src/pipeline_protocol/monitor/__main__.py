@@ -13,9 +13,9 @@ from typing import BinaryIO
 
 import msgspec
 
-from pipeline_monitor.server import Server
-from pipeline_monitor.site import Site
-from pipeline_monitor.snapshot import LENGTH_BYTES, Setup, Snapshot
+from pipeline_protocol.monitor.server import Server
+from pipeline_protocol.monitor.site import Site
+from pipeline_protocol.monitor.snapshot import LENGTH_BYTES, Setup, Snapshot
 
 NICENESS = 10
 """Jobs go first."""
