@@ -7,7 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from support.pace import paced
@@ -145,11 +145,16 @@ class Machine:
         return process
 
     def stop(self) -> None:
-        """End every process, the last one started first, killing what does not end."""
+        """End every process, the last one started first, killing what does not end.
+
+        Asked twice, a worker leaves at once, and clears up; one that is killed does not.
+        """
         for process in reversed(self.processes):
-            try:
-                process.stop(10)
-            except Died:
+            for patience_s in (10, 5):
+                with suppress(Died):
+                    process.stop(patience_s)
+                    break
+            else:
                 process.kill()
 
 

@@ -242,3 +242,20 @@ def test_one_file_that_is_mounted_again_is_not_the_hierarchy() -> None:
     assert parse_cgroup_mounts(text)[UNIFIED] == CgroupMount(
         Path("/sys/fs/cgroup"), "/", is_read_only=True
     )
+
+
+def test_views_of_a_part_that_containers_are_shown_are_not_the_hierarchy() -> None:
+    whole = (
+        "31 22 0:27 / /sys/fs/cgroup/memory rw - cgroup cgroup rw,memory\n"
+        "32 22 0:26 / /sys/fs/cgroup/unified rw - cgroup2 cgroup2 rw\n"
+    )
+    views = (
+        "41 22 0:27 /job /run/1/cgroup/memory ro - cgroup cgroup rw,memory\n"
+        "42 22 0:26 /job /run/1/cgroup/unified ro - cgroup2 cgroup2 rw\n"
+    )
+    expected = {
+        "memory": CgroupMount(Path("/sys/fs/cgroup/memory")),
+        UNIFIED: CgroupMount(Path("/sys/fs/cgroup/unified")),
+    }
+    assert parse_cgroup_mounts(whole + views) == expected
+    assert parse_cgroup_mounts(views + whole) == expected

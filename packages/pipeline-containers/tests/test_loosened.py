@@ -29,13 +29,19 @@ PROGRAM = """\
 #include <stdio.h>
 #include <stdlib.h>
 int *leaked;
+/* many, for the last one's address may still be in a register when the check looks */
+__attribute__((noinline)) void take(void)
+{
+    for (int count = 0; count < 100; count++)
+        leaked = malloc(4);
+}
 __attribute__((noinline)) int twice(int number) { return 2 * number; }
 int main(int argc, char **argv)
 {
     (void)argv;
-    leaked = malloc(4);
     if (argc > 1)
-        leaked = NULL;
+        take();
+    leaked = malloc(4);
     printf("twice is %d\\n", twice(21));
     fflush(stdout);
     return 0;

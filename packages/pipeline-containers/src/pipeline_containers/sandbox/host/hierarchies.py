@@ -63,7 +63,10 @@ class Hierarchies:
 
 
 def parse_cgroup_mounts(text: str) -> dict[str, CgroupMount]:
-    """Find the hierarchies in the text of `/proc/self/mountinfo`, by each of their names."""
+    """Find the hierarchies in the text of `/proc/self/mountinfo`, by each of their names.
+
+    A host may have more mounts of them: views of a part, which containers are shown.
+    """
     mounts: dict[str, CgroupMount] = {}
     for found in parse_mounts(text):
         is_read_only = "ro" in found.options or "ro" in found.kind_options
@@ -71,13 +74,23 @@ def parse_cgroup_mounts(text: str) -> dict[str, CgroupMount]:
         if found.kind == "cgroup2":
             under = mounts.get(UNIFIED)
             # systemd 257 lays one file of a unit's cgroup over the read-only whole
-            if under is None or under.place not in mount.place.parents:
+            if under is None or (
+                under.place not in mount.place.parents and _standing(mount) >= _standing(under)
+            ):
                 mounts[UNIFIED] = mount  # the last one lies on top
         elif found.kind == "cgroup":
             for option in found.kind_options:
-                if option in _CONTROLLERS or option.startswith("name="):
-                    mounts.setdefault(option, mount)
+                if not (option in _CONTROLLERS or option.startswith("name=")):
+                    continue
+                before = mounts.get(option)
+                if before is None or _standing(mount) > _standing(before):
+                    mounts[option] = mount
     return mounts
+
+
+def _standing(mount: CgroupMount) -> tuple[bool, bool]:
+    """Order mounts of a hierarchy: the usual place counts most, then that the whole is seen."""
+    return mount.place.is_relative_to(PLACE), mount.root == "/"
 
 
 def parse_hierarchies(text: str) -> Hierarchies:
