@@ -4,8 +4,8 @@ from msgspec.structs import fields
 from support.markdown import Document, codes
 from support.tracks import ROOT
 
-from pipeline_protocol.monitor.snapshot import HistogramFamily, MetricFamily, Snapshot
 from pipeline_protocol.address import WorkerAddress
+from pipeline_protocol.monitor.snapshot import HistogramFamily, MetricFamily, Snapshot
 from pipeline_router.config import Config
 from pipeline_router.core import RouterCore
 from pipeline_router.status_document import RouterStatus

@@ -4,7 +4,13 @@ from pathlib import Path
 
 import pytest
 
-from pipeline_protocol.monitor.access import BadMonitor, ListenAddress, listen, listen_address, read_token
+from pipeline_protocol.monitor.access import (
+    BadMonitor,
+    ListenAddress,
+    listen,
+    listen_address,
+    read_token,
+)
 
 
 def test_places() -> None:

@@ -19,9 +19,9 @@ from typing import Any
 import click
 import zmq
 
-from pipeline_protocol.monitor.feed import Feed
 from pipeline_protocol.keys import BadKeys
 from pipeline_protocol.log_format import LogFormatter
+from pipeline_protocol.monitor.feed import Feed
 from pipeline_router.access.enforcer import KeyEnforcer
 from pipeline_router.access.keys_cli import keys as keys_command
 from pipeline_router.access.keys_file import check_curve, read_router_file

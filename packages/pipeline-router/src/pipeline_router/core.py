@@ -8,7 +8,6 @@ What happened comes in as `events`, what is to be done goes out as `commands`. W
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from pipeline_protocol.monitor.snapshot import Snapshot
 from pipeline_protocol import status
 from pipeline_protocol.codec import answer
 from pipeline_protocol.link import (
@@ -23,6 +22,7 @@ from pipeline_protocol.link import (
     Versions,
     WorkerHeartbeat,
 )
+from pipeline_protocol.monitor.snapshot import Snapshot
 from pipeline_protocol.requests import ReadAudit
 from pipeline_protocol.responses import Audit
 from pipeline_router import audit

@@ -3,9 +3,9 @@
 from bisect import bisect_left
 from collections.abc import Collection, Iterable
 
-from pipeline_protocol.monitor.histogram import SECONDS
 from pipeline_protocol.channels import CHANNELS
 from pipeline_protocol.link import CancelJob, Job, Result, ResultAck
+from pipeline_protocol.monitor.histogram import SECONDS
 from pipeline_protocol.status import STATUSES
 from pipeline_router import refusals
 from pipeline_router.commands import Command, SendReply, Tell

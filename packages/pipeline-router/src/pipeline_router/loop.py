@@ -16,11 +16,11 @@ from typing import Any
 
 import zmq
 
+from pipeline_protocol.codec import encode_link
+from pipeline_protocol.link import ToWorker
 from pipeline_protocol.monitor.feed import Feed
 from pipeline_protocol.monitor.snapshot import Snapshot
 from pipeline_protocol.monitor.watch import Watch
-from pipeline_protocol.codec import encode_link
-from pipeline_protocol.link import ToWorker
 from pipeline_router.access.enforcer import KeyEnforcer
 from pipeline_router.audit_file import AuditFile
 from pipeline_router.commands import (

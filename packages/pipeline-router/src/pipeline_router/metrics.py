@@ -8,7 +8,13 @@ from collections.abc import Mapping
 from typing import Final
 
 from pipeline_protocol.monitor.histogram import Histogram
-from pipeline_protocol.monitor.snapshot import HistogramFamily, Labels, MetricFamily, gauge, histogram_family
+from pipeline_protocol.monitor.snapshot import (
+    HistogramFamily,
+    Labels,
+    MetricFamily,
+    gauge,
+    histogram_family,
+)
 from pipeline_router.counters import OTHER_CODE, Counters
 from pipeline_router.model import RANK_NAMES
 from pipeline_router.scheduler import Scheduler

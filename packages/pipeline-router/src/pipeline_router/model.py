@@ -24,8 +24,8 @@ from heapq import heappop, heappush, heapreplace
 
 from msgspec import Struct
 
-from pipeline_protocol.monitor.histogram import Histogram
 from pipeline_protocol.link import Hello, Readiness, VersionState
+from pipeline_protocol.monitor.histogram import Histogram
 from pipeline_router.events import Envelope
 from pipeline_router.principals import Sender, is_same
 

@@ -10,8 +10,8 @@ an owner's last turn only ever grow, so that what is out of date comes up too ea
 
 from collections.abc import Iterator
 
-from pipeline_protocol.monitor.histogram import Histogram
 from pipeline_protocol.link import Readiness
+from pipeline_protocol.monitor.histogram import Histogram
 from pipeline_router.model import RANKS, Lane, Pool, Share, Work, Worker
 
 

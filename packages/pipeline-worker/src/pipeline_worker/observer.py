@@ -5,6 +5,7 @@ from collections import Counter
 import msgspec
 from msgspec import Struct
 
+from pipeline_protocol.link import Readiness, VersionState
 from pipeline_protocol.monitor.snapshot import (
     HistogramFamily,
     Labels,
@@ -13,7 +14,6 @@ from pipeline_protocol.monitor.snapshot import (
     gauge,
     histogram_family,
 )
-from pipeline_protocol.link import Readiness, VersionState
 from pipeline_worker.bootstrap import Phase
 from pipeline_worker.core import WorkerCore
 from pipeline_worker.counters import OTHER_CODE, Room, RunsSeen
