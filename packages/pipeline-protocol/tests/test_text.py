@@ -50,7 +50,7 @@ def formatted(message: str, *arguments: object, error: BaseException | None = No
     record = logging.LogRecord(
         "x", logging.INFO, __file__, 1, message, arguments, information, sinfo="Stack:\n" + MADE_UP
     )
-    return LogFormatter("%(asctime)s %(levelname)s %(message)s").format(record)
+    return LogFormatter().format(record)
 
 
 def test_a_log_record_is_one_line_whatever_is_in_it() -> None:

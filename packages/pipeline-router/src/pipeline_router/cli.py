@@ -10,9 +10,7 @@ from collections.abc import Callable
 from functools import partial
 from importlib.metadata import version
 from ipaddress import ip_address
-from logging.handlers import QueueHandler, QueueListener
 from pathlib import Path
-from queue import SimpleQueue
 from time import monotonic
 from typing import Any
 
@@ -20,7 +18,7 @@ import click
 import zmq
 
 from pipeline_protocol.keys import BadKeys
-from pipeline_protocol.log_format import LogFormatter
+from pipeline_protocol.log_format import LogFormat, LogLevel
 from pipeline_protocol.monitor.feed import Feed
 from pipeline_router.access.enforcer import KeyEnforcer
 from pipeline_router.access.keys_cli import keys as keys_command
@@ -32,6 +30,7 @@ from pipeline_router.core import EPOCHS, RouterCore
 from pipeline_router.credentials import check_credentials
 from pipeline_router.failure import Failure, Unusable
 from pipeline_router.keys import RouterKeys
+from pipeline_router.log_writer import start_log
 from pipeline_router.loop import RouterLoop
 from pipeline_router.monitor_options import open_monitor
 from pipeline_router.sockets import FrontEnd, WorkerLink
@@ -150,6 +149,22 @@ class _RouterOrKeys(click.Command):
     show_envvar=True,
     help="File with a token: who asks the monitor has to show it (Authorization: Bearer).",
 )
+@click.option(
+    "--log-format",
+    type=click.Choice([how.value for how in LogFormat]),
+    default=LogFormat.TEXT.value,
+    envvar="PIPELINE_LOG_FORMAT",
+    show_envvar=True,
+    help="How each line of the log is written.",
+)
+@click.option(
+    "--log-level",
+    type=click.Choice([level.value for level in LogLevel]),
+    default=LogLevel.INFO.value,
+    envvar="PIPELINE_LOG_LEVEL",
+    show_envvar=True,
+    help="The least that the log has.",
+)
 @click.version_option(package_name="pipeline-router")
 def main(
     config: Path,
@@ -164,6 +179,8 @@ def main(
     memory_max: int | None,
     monitor: str | None,
     monitor_token: Path | None,
+    log_format: str,
+    log_level: str,
 ) -> None:
     """Run the router on the configuration file CONFIG.
 
@@ -176,7 +193,7 @@ def main(
     host = _host(bind, is_open=insecure or keys is not None)
     private = keys is not None or ip_address(host).is_loopback
     file = ConfigFile(config, partial(check_credentials, link_is_private=private))
-    listener = _log_aside()
+    listener = start_log(LogFormat(log_format), LogLevel(log_level))
     try:
         _run(
             file,
@@ -309,24 +326,3 @@ def _raise_descriptors() -> None:
     """
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
-
-
-class _Unformatted(QueueHandler):
-    """Hands records on as they are: formatting is the other thread's."""
-
-    def prepare(self, record: logging.LogRecord) -> logging.LogRecord:
-        return record
-
-
-def _log_aside() -> QueueListener:
-    """Have the log written by a thread of its own."""
-    queue: SimpleQueue[logging.LogRecord] = SimpleQueue()
-    writer = logging.StreamHandler(sys.stderr)
-    writer.setFormatter(LogFormatter("%(asctime)s %(levelname)s %(message)s"))
-    listener = QueueListener(queue, writer)
-    listener.start()
-    for log in (_log, logging.getLogger("pipeline_protocol.monitor")):
-        log.handlers = [_Unformatted(queue)]
-        log.setLevel(logging.INFO)
-        log.propagate = False
-    return listener

@@ -17,6 +17,7 @@ from pipeline_protocol import status
 from pipeline_protocol.channels import CHANNELS
 from pipeline_protocol.codec import answer, decode_request, refusal
 from pipeline_protocol.link import MAX_LOG_BYTES
+from pipeline_protocol.log_format import REQUEST
 from pipeline_protocol.replies import Context, Logs, Timing
 from pipeline_protocol.requests import BuildContainer, ListAvailableContainers
 from pipeline_protocol.responses import AvailableContainers, Build
@@ -66,6 +67,7 @@ class BuildJobs:
         """Build or list; whatever goes wrong becomes a reply."""
         began = time.monotonic()
         request = decode_request(assignment.request)
+        REQUEST.set(getattr(request, "id", "") or "")
         response: Build | AvailableContainers | None = None
         code, error, log = status.OK, "", ""
         warnings: tuple[str, ...] = ()

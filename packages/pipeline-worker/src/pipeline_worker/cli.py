@@ -23,7 +23,7 @@ from pipeline_containers.sandbox.host.rootless import enter
 from pipeline_protocol.address import BadAddress, WorkerAddress
 from pipeline_protocol.channels import CHANNELS
 from pipeline_protocol.keys import BadKeys
-from pipeline_protocol.log_format import LogFormatter
+from pipeline_protocol.log_format import LogFormat, LogLevel, log_formatter, note_request
 from pipeline_protocol.names import Identity, described
 from pipeline_protocol.text import clean
 from pipeline_worker.bootstrap import Timeouts
@@ -97,6 +97,22 @@ def _common(command: Any) -> Any:
             envvar="PIPELINE_GIT_CREDENTIALS",
             help="For builders: a file of https://NAME:TOKEN@HOST lines, for private repositories.",
         ),
+        click.option(
+            "--log-format",
+            type=click.Choice([how.value for how in LogFormat]),
+            default=LogFormat.TEXT.value,
+            envvar="PIPELINE_LOG_FORMAT",
+            show_envvar=True,
+            help="How each line of the log is written.",
+        ),
+        click.option(
+            "--log-level",
+            type=click.Choice([level.value for level in LogLevel]),
+            default=LogLevel.INFO.value,
+            envvar="PIPELINE_LOG_LEVEL",
+            show_envvar=True,
+            help="The least that the log has.",
+        ),
         click.argument("work_folder", type=_FOLDER),
         click.argument("address", type=_AddressType()),
         click.argument("identity", type=_IdentityType()),
@@ -163,6 +179,8 @@ def listen(
     base_images: Path | None,
     git_credentials: Path | None,
     keys: Path | None,
+    log_format: str,
+    log_level: str,
     wait: float,
     host: HostOptions,
     builder: str,
@@ -193,6 +211,7 @@ def listen(
         monitor,
         monitor_token,
         insecure,
+        (LogFormat(log_format), LogLevel(log_level)),
     )
     _work(start, work_folder)
 
@@ -206,6 +225,8 @@ def configure(
     base_images: Path | None,
     git_credentials: Path | None,
     keys: Path | None,
+    log_format: str,
+    log_level: str,
     wait: float,
     host: HostOptions,
     builder: str,
@@ -213,7 +234,8 @@ def configure(
 ) -> NoReturn:
     """Prepare the wanted versions, and exit."""
     means = Means(host, None, base_images, git_credentials, builder, options)
-    _work(Start(identity, address, 1, Mode.CONFIGURE, wait, means, keys), work_folder)
+    log = (LogFormat(log_format), LogLevel(log_level))
+    _work(Start(identity, address, 1, Mode.CONFIGURE, wait, means, keys, log=log), work_folder)
 
 
 main.add_command(doctor)
@@ -232,6 +254,8 @@ class Start(msgspec.Struct, frozen=True):
     monitor: str | None = None
     monitor_token: Path | None = None
     insecure: bool = False
+    log: tuple[LogFormat, LogLevel] = (LogFormat.TEXT, LogLevel.INFO)
+    """How it is written, and the least that is."""
 
 
 class Shown(msgspec.Struct):
@@ -247,10 +271,18 @@ def _quit(why: str) -> NoReturn:
     sys.exit(f"pipeline-worker: {clean(why)}")
 
 
-def _work(start: Start, path: Path) -> NoReturn:
+def _start_log(how: LogFormat, level: LogLevel, identity: str) -> None:
+    """Write the log to standard error; of libraries' debugging, which may tell secrets, nothing."""
     writer = logging.StreamHandler(sys.stderr)
-    writer.setFormatter(LogFormatter(f"%(asctime)s {start.identity} %(levelname)s %(message)s"))
-    logging.basicConfig(level=logging.INFO, handlers=[writer])
+    writer.setFormatter(log_formatter(how, identity))
+    writer.addFilter(note_request)
+    logging.basicConfig(level=max(level.number, logging.INFO), handlers=[writer])
+    for name in ("pipeline_worker", "pipeline_containers", "pipeline_protocol"):
+        logging.getLogger(name).setLevel(level.number)
+
+
+def _work(start: Start, path: Path) -> NoReturn:
+    _start_log(*start.log, start.identity)
     try:
         if start.keys is not None:
             read_keys(start.keys)  # before anything else: a host can take long to be looked at

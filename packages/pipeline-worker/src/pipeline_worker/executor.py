@@ -10,7 +10,7 @@ import msgspec
 from msgspec import Struct
 
 from pipeline_protocol import status
-from pipeline_protocol.codec import refusal
+from pipeline_protocol.codec import decode_reply, refusal
 from pipeline_protocol.link import MAX_LINK_BYTES, Job
 from pipeline_protocol.settings import Credentials, Settings
 from pipeline_worker.events import Event, RunEnded, RunPrinted
@@ -101,3 +101,17 @@ class Executor:
         self._cancels.pop((job.job, job.attempt), None)
         self._threads.discard(threading.current_thread())
         self._post(RunEnded(job.job, job.attempt, code, body))
+        _log_end(job.attempt, code, body)
+
+
+def _log_end(attempt: int, code: int, body: bytes) -> None:
+    """Say how a job ended; only who looks for it is told of one that went well."""
+    if code == status.OK:
+        _log.debug("attempt %d ended well", attempt)
+        return
+    known = status.STATUSES.get(code)
+    is_ours = known is None or known.blame is status.Blame.PLATFORM
+    level = logging.WARNING if is_ours else logging.INFO
+    if _log.isEnabledFor(level):
+        said = decode_reply(body).status
+        _log.log(level, "attempt %d ended with %d: %s", attempt, code, said.error or said.message)

@@ -14,6 +14,7 @@ from pipeline_containers.sandbox.tools import ToolKind, tool_command, tool_progr
 from pipeline_protocol import status
 from pipeline_protocol.codec import answer, decode_request, refusal
 from pipeline_protocol.link import MAX_LOG_BYTES
+from pipeline_protocol.log_format import REQUEST
 from pipeline_protocol.replies import Context, JobUsage, Logs, Timing
 from pipeline_protocol.requests import SolutionRequest
 from pipeline_protocol.settings import Credentials, Settings
@@ -79,6 +80,7 @@ class ToolJobs:
         request = decode_request(assignment.request)
         if not isinstance(request, SolutionRequest):
             raise TypeError(f"{type(request).__name__} is not for a worker that runs tools")
+        REQUEST.set(request.id)
         context = Context(worker=self._worker, attempt=assignment.attempt)
         with self._version_manager.use(request.track_slug, request.container_version) as image:
             if image is None:

@@ -81,6 +81,7 @@ class Call(Struct, Generic[T], frozen=True):
                 pause_s = self._pause_s(error, attempt, options)
                 if pause_s is None or options.clock() + pause_s >= ends:
                     raise
+                _log_retry(request, attempt, error, pause_s)
             yield Pause(pause_s)
             left_s = ends - options.clock()
         raise AssertionError  # count never ends
@@ -95,6 +96,15 @@ class Call(Struct, Generic[T], frozen=True):
         if self.resendable:
             return why
         return f"{why} It may have done what it was asked: look at `workers` before you repeat"
+
+
+def _log_retry(request: requests.Request, attempt: int, error: Exception, pause_s: float) -> None:
+    """Say that it is tried again; only who does so loads the library."""
+    import logging
+
+    about = {"request": getattr(request, "id", UNSET) or ""}
+    log = logging.getLogger("pipeline_client")
+    log.info("try %d: %s; again in %.1f s", attempt, error, pause_s, extra=about)
 
 
 def _sent(folder: str | PathLike[str], upload_to: str | None, allowed_s: float) -> "FolderInput":

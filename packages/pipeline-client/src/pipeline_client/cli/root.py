@@ -1,5 +1,6 @@
 """The group of all commands: each is imported when it is called, and ends in one place."""
 
+import logging
 import os
 from importlib import import_module
 from types import MappingProxyType
@@ -10,6 +11,7 @@ import click
 from pipeline_client.cli import exits
 from pipeline_client.cli.output import OUTPUT, CommandOutput
 from pipeline_client.errors import PipelineError
+from pipeline_protocol.log_format import LogFormat, LogLevel, log_formatter
 from pipeline_protocol.names import nearest
 
 COMMANDS = MappingProxyType(
@@ -112,9 +114,30 @@ Exit status:
 Colours and bars are for terminals only; NO_COLOR=1 turns colours off.
 Options may be set in the environment too, as their help says.""",
 )
+@click.option(
+    "--log-format",
+    type=click.Choice([how.value for how in LogFormat]),
+    default=LogFormat.TEXT.value,
+    envvar="PIPELINE_LOG_FORMAT",
+    show_envvar=True,
+    help="How each line of the log on stderr is written.",
+)
+@click.option(
+    "--log-level",
+    type=click.Choice([level.value for level in LogLevel]),
+    default=LogLevel.WARNING.value,
+    envvar="PIPELINE_LOG_LEVEL",
+    show_envvar=True,
+    help="The least that the log has; info: what is tried again, and why.",
+)
 @click.version_option(package_name="pipeline-client")
 @click.pass_context
-def root(ctx: click.Context) -> None:
+def root(ctx: click.Context, log_format: str, log_level: str) -> None:
     """Try solutions, build and deploy what runs them, look after workers."""
     if os.environ.get("NO_COLOR"):
         ctx.color = False
+    writer = logging.StreamHandler()
+    writer.setFormatter(log_formatter(LogFormat(log_format)))
+    log = logging.getLogger("pipeline_client")
+    log.handlers = [writer]
+    log.setLevel(LogLevel(log_level).number)
