@@ -9,16 +9,29 @@ import pytest
 from faults.lab import FaultLab
 from support.processes import machine
 
-WITH_KEYS = {
-    *("test_bytes", "test_client", "test_deployments", "test_killed_workers"),
-    *("test_leaving_workers", "test_router_restarts", "test_sick_workers"),
+QUICK_WITH_KEYS = {
+    *("test_bytes", "test_client", "test_deployments", "test_greedy_clients"),
+    *("test_killed_workers", "test_leaving_workers", "test_networks", "test_router_restarts"),
+    "test_sick_workers",
 }
-"""What is tried with keys as well."""
+"""What is tried with keys each time."""
+LONG_WITH_KEYS = {"test_clocks", "test_endurance", "test_files", "test_many_clients"}
+"""What is tried with keys in the soak."""
+LONG = {
+    "test_network_that_loses_everything_for_a_while",
+    "test_sigterm_while_the_router_is_away_loses_no_result",
+}
+"""What takes long in the former: with keys, in the soak too."""
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    if "lab" in metafunc.fixturenames and metafunc.module.__name__.split(".")[-1] in WITH_KEYS:
-        metafunc.parametrize("lab", [False, True], ids=["plain", "keys"], indirect=True)
+    """Try every fault with keys as well."""
+    module = metafunc.module.__name__.split(".")[-1]
+    if module not in QUICK_WITH_KEYS | LONG_WITH_KEYS or "lab" not in metafunc.fixturenames:
+        return
+    is_quick = module in QUICK_WITH_KEYS and metafunc.function.__name__ not in LONG
+    keys = pytest.param(True, id="keys", marks=() if is_quick else pytest.mark.soak)
+    metafunc.parametrize("lab", [pytest.param(False, id="plain"), keys], indirect=True)
 
 
 @pytest.fixture

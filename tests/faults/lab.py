@@ -53,6 +53,7 @@ class FaultLab:
         self.own = own
         self.keys: dict[str, Path | None] = dict.fromkeys(Role)
         """Files of keys by role, where the router has keys."""
+        self.has_keys = has_keys
         self._router_keys: tuple[str, ...] = ()
         if has_keys:
             keyring = Keyring(own.folder)
@@ -106,6 +107,10 @@ class FaultLab:
         """Return what goes into the environment of somebody with a key, if there are keys."""
         keys = self.keys[role]
         return () if keys is None else (f"PIPELINE_KEYS={keys}",)
+
+    def another_client(self, name: str) -> Path | None:
+        """Return the file of one more client's key, if there are keys."""
+        return Keyring(self.folder).add(name, Role.CLIENT.value) if self.has_keys else None
 
     @property
     def router(self) -> Process:

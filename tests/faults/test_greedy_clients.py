@@ -3,16 +3,19 @@
 import zmq
 from faults.lab import FaultLab
 from faults.waiting import await_that
+from support.keyring import show_key
 
 from pipeline_protocol import status
 
 
 def test_one_client_fills_the_queue_and_another_is_served_in_turn(lab: FaultLab) -> None:
+    keys = lab.another_client("greedy")
     lab.start_router()
     lab.start_worker("worker-1", slots=2)
     greedy = [lab.abandon(asked) for asked in lab.requests(140, "sleep 0.2")]
     with zmq.Context() as context, context.socket(zmq.DEALER) as socket:
         socket.linger = 0
+        show_key(socket, keys)
         socket.connect(lab.address)
         for asked in greedy:
             socket.send_multipart([asked.id.encode(), b"", asked.body])

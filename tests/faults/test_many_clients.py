@@ -12,8 +12,10 @@ import pytest
 import zmq
 from faults.lab import FaultLab
 from faults.waiting import await_that
+from support.keyring import show_key
 
 from pipeline_protocol import status
+from pipeline_protocol.requests import Role
 
 
 def resident_mb(pid: int) -> float:
@@ -36,6 +38,7 @@ def client(context: "zmq.Context[zmq.Socket[bytes]]", lab: FaultLab) -> "zmq.Soc
     dealer.linger = 0
     dealer.sndhwm = 0
     dealer.rcvhwm = 1
+    show_key(dealer, lab.keys[Role.CLIENT])
     dealer.connect(lab.address)
     return dealer
 

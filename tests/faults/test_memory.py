@@ -7,12 +7,15 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
+import pytest
 import zmq
 from faults.lab import TESTS, FaultLab
 from faults.waiting import again_and_again, await_that
+from support.keyring import show_key
 from support.zmtp import RawClient
 
 from pipeline_protocol import status
+from pipeline_protocol.requests import Role
 from pipeline_router.peer_socket import BOUNDS
 
 MIB = 1 << 20
@@ -21,6 +24,10 @@ ENDLESS = 3 << 30
 BOUNDED = 1 << 30
 """Its bound for all connections, itself, and what may come before anybody looks."""
 PING = b'{"action": "ping"}'
+WITH_KEYS_TOO = pytest.mark.parametrize(
+    "lab", [False, True], ids=["plain", "keys"], indirect=True
+)
+"""For those whose clients shake hands; one that does not holds nothing where there are keys."""
 
 
 def peak(pid: int) -> int:
@@ -71,6 +78,7 @@ def test_a_client_that_sends_again_and_never_reads(lab: FaultLab) -> None:
     lab.judge()
 
 
+@WITH_KEYS_TOO
 def test_a_client_that_is_slow_to_read_gets_all(lab: FaultLab) -> None:
     """As much as may wait for one, nearly: nothing is lost, nobody is cut off."""
     lab.start_router()
@@ -85,6 +93,7 @@ def test_a_client_that_is_slow_to_read_gets_all(lab: FaultLab) -> None:
         slow.rcvhwm = 1
         slow.linger = 0
         slow.rcvtimeo = 30_000
+        show_key(slow, lab.keys[Role.CLIENT])
         slow.connect(lab.address)
         for number in range(times):
             slow.send_multipart([b"%d" % number, b"", large.body])
@@ -93,6 +102,7 @@ def test_a_client_that_is_slow_to_read_gets_all(lab: FaultLab) -> None:
     lab.judge()
 
 
+@WITH_KEYS_TOO
 def test_a_burst_of_the_largest_requests_is_read_whole(lab: FaultLab) -> None:
     """Nobody is cut off who sends messages that end, up to the bound."""
     lab.start_router()
@@ -100,6 +110,7 @@ def test_a_burst_of_the_largest_requests_is_read_whole(lab: FaultLab) -> None:
         client.sndhwm = 0
         client.linger = 0
         client.rcvtimeo = 60_000
+        show_key(client, lab.keys[Role.CLIENT])
         client.connect(lab.address)
         request = b'{"action": "ping", "x": "' + b"x" * (MIB - 100) + b'"}'
         for _ in range(BOUNDS.each // MIB - 56):

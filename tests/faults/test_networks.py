@@ -21,7 +21,8 @@ def lines() -> Iterator[Networks]:
 def start(lab: FaultLab, lines: Networks, *cut: str, **options: Any) -> None:
     """Start a router, a worker beside it, and workers in networks of their own."""
     lab.host, lab.enter = ROUTER, lines.enter("router")
-    lab.start_router("--bind", ROUTER, "--insecure", under=lines.under("router"), **options)
+    openly = () if lab.has_keys else ("--insecure",)
+    lab.start_router("--bind", ROUTER, *openly, under=lines.under("router"), **options)
     lab.start_worker("near", under=lines.under("router"), serving=False)
     for name in cut:
         lab.start_worker(name, under=lines.under(name), serving=False)
