@@ -175,9 +175,13 @@ def main() -> None:
     options.add_argument("--seconds", type=float, default=1.5, help="of each measurement")
     options.add_argument("--results", type=Path, default=report.RESULTS, help="folder")
     options.add_argument("--keys", action="store_true", help="what keys cost, and nothing else")
+    options.add_argument(
+        "--crowd", type=int, nargs=2, default=keyed.CROWD, help="workers and clients, with --keys"
+    )
     given = options.parse_args()
     if given.keys:
-        keyed.main(given.rounds, given.seconds, given.results)
+        workers, clients = given.crowd
+        keyed.main(given.rounds, given.seconds, (workers, clients), given.results)
         return
     machine = report.machine()
     with tempfile.TemporaryDirectory(prefix="pipeline-bench-") as folder:

@@ -41,6 +41,21 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     return found
 
 
+def test_what_keys_cost_is_measured(tmp_path: Path) -> None:
+    command = [sys.executable, str(ROOT / "bench" / "router.py"), "--keys", "--rounds", "1"]
+    subprocess.run(
+        [*command, "--seconds", "0.2", "--crowd", "20", "80", "--results", str(tmp_path)],
+        check=True,
+        timeout=paced(110),
+        env={**os.environ, "PYTHONPATH": str(ROOT / "tests")},
+    )
+    found = json.loads((tmp_path / "router-keys.json").read_text())
+    assert 0.5 < found["keys_cpu_ratio"] < 5
+    assert found["keyed_workers_lost"] == 0
+    assert found["strangers_per_s"] > 10
+    assert found["strangers_p99_ratio"] > 0
+
+
 def test_it_reports_every_figure(results: dict[str, Any]) -> None:
     assert results.keys() >= KEYS
     assert all(results[key] > 0 for key in KEYS - {"cpu_us_per_job", "forwarder_cpu_us_per_job"})

@@ -24,9 +24,7 @@ ENDLESS = 3 << 30
 BOUNDED = 1 << 30
 """Its bound for all connections, itself, and what may come before anybody looks."""
 PING = b'{"action": "ping"}'
-WITH_KEYS_TOO = pytest.mark.parametrize(
-    "lab", [False, True], ids=["plain", "keys"], indirect=True
-)
+WITH_KEYS_TOO = pytest.mark.parametrize("lab", [False, True], ids=["plain", "keys"], indirect=True)
 """For those whose clients shake hands; one that does not holds nothing where there are keys."""
 
 
