@@ -236,35 +236,35 @@ def test_a_hostile_key_is_never_fetched(platform: Platform, liar: MadeUp, key: s
 
 
 @pytest.fixture
-def door(tmp_path: Path) -> Iterator[Sts]:
-    with moto(tmp_path) as address, sts(address) as door:
-        yield door
+def proxy(tmp_path: Path) -> Iterator[Sts]:
+    with moto(tmp_path) as address, sts(address) as proxy:
+        yield proxy
 
 
 def test_workers_use_what_the_router_mints_and_nobody_sees_it(
-    shared_folder: Path, tmp_path: Path, door: Sts, monkeypatch: pytest.MonkeyPatch
+    shared_folder: Path, tmp_path: Path, proxy: Sts, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name in without_aws():
         monkeypatch.delenv(name)
     with rclone(tmp_path, KEY, SECRET) as s3, machine(shared_folder) as own:
         s3.put("solutions", "live/1/word", "minted")
-        for name, value in login(tmp_path, KEY, SECRET, s3.endpoint, sts=door.endpoint).items():
+        for name, value in login(tmp_path, KEY, SECRET, s3.endpoint, sts=proxy.endpoint).items():
             monkeypatch.setenv(name, value)
-        door.hang()
+        proxy.hang()
         platform = Platform(own, s3, {})
         platform.start(f"{SEED}credentials: sts\nsts: {{role_arn: '{ROLE}'}}\n")
 
         # while STS hangs: no input from S3, not even by the host's own key; all else goes on
-        assert door.hanging.wait(paced(10))
+        assert proxy.hanging.wait(paced(10))
         assert "no AWS credentials from STS yet" in platform.refused(512)
         assert platform.test(files={"word": "inline"})["status"]["code"] == 200
 
-        door.work()
-        door.go_on.set()
+        proxy.work()
+        proxy.go_on.set()
         own.processes[0].wait_for("AWS credentials of .* minted, good until")
         await_refusal(platform, "InvalidAccessKeyId")  # of a key that this S3 does not know
         s3.kill()
-        s3.let_in(door.minted[-1].key, door.minted[-1].secret)
+        s3.let_in(proxy.minted[-1].key, proxy.minted[-1].secret)
         s3.start()
         assert platform.said("solutions/live/1/") == "minted of 1"
 
@@ -275,7 +275,7 @@ def test_workers_use_what_the_router_mints_and_nobody_sees_it(
         seen += [(shared_folder / "pipeline.yml").read_text(), str(platform.replies)]
         platform.stop()
     assert all(any(word in text for text in seen) for word in (ROLE, "minted, good until"))
-    for secret in {SECRET} | {text for one in door.minted for text in (one.secret, one.token)}:
+    for secret in {SECRET} | {text for one in proxy.minted for text in (one.secret, one.token)}:
         assert not [text for text in seen if secret in text]
 
 

@@ -30,8 +30,8 @@ def lab(shared_folder: Path, request: pytest.FixtureRequest) -> Iterator[Release
             lab.close()
 
 
-class Harbour:
-    """A real registry, and the way in for those who push and pull."""
+class GuardedRegistry:
+    """A real registry that wants a login, and the file of it."""
 
     def __init__(self, server: RegistryServer) -> None:
         self.server = server
@@ -58,33 +58,33 @@ class Harbour:
 
 
 @pytest.fixture
-def harbour(lab: ReleaseLab, tmp_path: Path) -> Iterator[Harbour]:
-    folder = tmp_path / "harbour"
+def guarded(lab: ReleaseLab, tmp_path: Path) -> Iterator[GuardedRegistry]:
+    folder = tmp_path / "guarded"
     folder.mkdir()
     with registry_server(folder, {"worker": "secret"}) as server:
-        harbour = Harbour(server)
-        harbour.push(tool("v1"), "v1")
+        guarded = GuardedRegistry(server)
+        guarded.push(tool("v1"), "v1")
         lab.registry = {"kind": "docker", "location": server.host}
-        yield harbour
+        yield guarded
 
 
 @pytest.mark.soak
 def test_a_registry_that_is_down_is_told_and_the_version_is_ready_when_it_is_back(
-    lab: ReleaseLab, harbour: Harbour
+    lab: ReleaseLab, guarded: GuardedRegistry
 ) -> None:
-    harbour.push(tool("v2"), "v2")
+    guarded.push(tool("v2"), "v2")
     lab.start_router()
-    lab.run_worker(under=harbour.under)
+    lab.run_worker(under=guarded.under)
     with lab.serving():
-        harbour.server.stop()
+        guarded.server.stop()
         lab.deploy("v2")
         reason = lab.await_state("v2", state="failed")["reason"]
         assert "connection refused" in reason
         assert "check that it is up" in reason
         worker = lab.worker("worker-1")
         assert worker.stop() == 0
-        lab.run_worker(under=harbour.under)  # v1 is here: it serves without a registry
-        harbour.restart()
+        lab.run_worker(under=guarded.under)  # v1 is here: it serves without a registry
+        guarded.restart()
         lab.await_ready("worker-1", version="v2")
     lab.tested("v2")
     lab.finish()
@@ -97,34 +97,34 @@ def copies_in_background(lab: ReleaseLab) -> bool:
 
 
 def test_a_registry_killed_in_the_middle_of_a_pull_and_started_again(
-    lab: ReleaseLab, harbour: Harbour
+    lab: ReleaseLab, guarded: GuardedRegistry
 ) -> None:
-    harbour.push(tool("v2", random_bytes=20_000_000), "v2")
+    guarded.push(tool("v2", random_bytes=20_000_000), "v2")
     lab.start_router()
-    lab.run_worker(under=harbour.under)
+    lab.run_worker(under=guarded.under)
     with lab.serving():
         lab.deploy("v2")
         while not 0 < lab.state("v2")["percent"] < 99:
-            with stopped(harbour.server.pid):
+            with stopped(guarded.server.pid):
                 lab.pause(0.3)  # the worker tells how far it is a few times a second
             lab.pause(0.01)
         assert copies_in_background(lab)
-        harbour.server.stop()
+        guarded.server.stop()
         assert lab.state("v2")["state"] == "preparing"
-        harbour.restart()
+        guarded.restart()
         lab.await_ready("worker-1", version="v2")
     lab.tested("v2")
     lab.finish()
 
 
 def test_a_registry_that_stands_still_holds_up_nothing_but_its_own_versions(
-    lab: ReleaseLab, harbour: Harbour
+    lab: ReleaseLab, guarded: GuardedRegistry
 ) -> None:
-    harbour.push(tool("v2"), "v2")
+    guarded.push(tool("v2"), "v2")
     lab.start_router()
-    lab.run_worker(under=harbour.under)
+    lab.run_worker(under=guarded.under)
     with lab.serving():
-        with stopped(harbour.server.pid):
+        with stopped(guarded.server.pid):
             lab.deploy("v2")
             lab.await_state("v2", state="preparing")
             lab.tested("v1")

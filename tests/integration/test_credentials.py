@@ -28,15 +28,15 @@ def endpoint(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 
 @pytest.fixture
-def door(endpoint: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Sts]:
+def proxy(endpoint: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Sts]:
     """An STS that the router finds by AWS' own configuration."""
     for name in without_aws():
         monkeypatch.delenv(name)
-    with sts(endpoint) as door:
-        names = login(tmp_path, "HOSTKEY", SECRET, "http://127.0.0.1:1", sts=door.endpoint)
+    with sts(endpoint) as proxy:
+        names = login(tmp_path, "HOSTKEY", SECRET, "http://127.0.0.1:1", sts=proxy.endpoint)
         for name, value in names.items():
             monkeypatch.setenv(name, value)
-        yield door
+        yield proxy
 
 
 class Place:
@@ -77,7 +77,7 @@ class Place:
 
 
 @pytest.fixture
-def own(tmp_path: Path, door: Sts, monkeypatch: pytest.MonkeyPatch) -> Iterator[Machine]:
+def own(tmp_path: Path, proxy: Sts, monkeypatch: pytest.MonkeyPatch) -> Iterator[Machine]:
     monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[1]))
     with machine(tmp_path) as started:
         yield started
@@ -92,10 +92,10 @@ def told(router: Process, *says: str) -> None:
         assert text in line
 
 
-def test_an_sts_that_hangs_is_not_noticed_by_jobs(own: Machine, door: Sts) -> None:
-    door.hang()
+def test_an_sts_that_hangs_is_not_noticed_by_jobs(own: Machine, proxy: Sts) -> None:
+    proxy.hang()
     place = Place(own)
-    assert door.hanging.wait(paced(10))
+    assert proxy.hanging.wait(paced(10))
     place.work()
     for action in ("current_worker_status", "describe_workers", "current_config", "ping"):
         assert place.ask(action)["status"]["code"] == 200
@@ -107,13 +107,13 @@ def test_an_sts_that_hangs_is_not_noticed_by_jobs(own: Machine, door: Sts) -> No
     ("code", "error", "says"), [(403, "AccessDenied", "AccessDenied"), (503, "Busy", "Busy")]
 )
 def test_an_sts_that_fails_is_told_with_what_to_do_and_asked_again(
-    own: Machine, door: Sts, code: int, error: str, says: str
+    own: Machine, proxy: Sts, code: int, error: str, says: str
 ) -> None:
-    door.fail(code, error)
+    proxy.fail(code, error)
     place = Place(own)
     told(place.router, says)
     place.work()
-    door.work()
+    proxy.work()
     place.router.wait_for("minted, good until")
 
 
@@ -127,20 +127,20 @@ RUBBISH = {
 
 @pytest.mark.parametrize(("pattern", "instead", "says"), RUBBISH.values(), ids=RUBBISH.keys())
 def test_rubbish_from_sts_is_neither_used_nor_repeated(
-    own: Machine, door: Sts, pattern: str, instead: str, says: str
+    own: Machine, proxy: Sts, pattern: str, instead: str, says: str
 ) -> None:
-    door.spoil(pattern, instead)
+    proxy.spoil(pattern, instead)
     place = Place(own)
     told(place.router, says)
     place.work(3)
     log = place.router.output()
     assert "minted, good until" not in log
-    for minted in door.minted:
+    for minted in proxy.minted:
         assert minted.secret not in log
         assert minted.token not in log
 
 
-def test_another_role_is_taken_over_without_a_restart(own: Machine, door: Sts) -> None:
+def test_another_role_is_taken_over_without_a_restart(own: Machine, proxy: Sts) -> None:
     place = Place(own)
     place.router.wait_for(f"{re.escape(ROLE)} minted")
     config = own.folder / "pipeline.yml"
@@ -150,7 +150,7 @@ def test_another_role_is_taken_over_without_a_restart(own: Machine, door: Sts) -
     place.work(3)
 
 
-def test_off_loopback_nothing_is_minted_without_keys(tmp_path: Path, door: Sts) -> None:
+def test_off_loopback_nothing_is_minted_without_keys(tmp_path: Path, proxy: Sts) -> None:
     config = tmp_path / "pipeline.yml"
     config.write_text(SEED)
     done = subprocess.run(
@@ -166,4 +166,4 @@ def test_off_loopback_nothing_is_minted_without_keys(tmp_path: Path, door: Sts) 
     assert done.returncode == 2
     assert "loopback or an encrypted link only" in done.stderr
     assert len(done.stderr.splitlines()) == 1
-    assert door.asked == 0
+    assert proxy.asked == 0

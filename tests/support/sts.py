@@ -1,4 +1,4 @@
-"""STS as moto has it, behind a door that the test can shut, and that notes what went through."""
+"""STS as moto has it, behind a proxy that the test can stop, and that notes what went through."""
 
 import re
 import threading
@@ -26,7 +26,7 @@ def _as_it_is(answer: bytes) -> tuple[int, bytes]:
 
 @dataclass
 class Sts:
-    """The door. `change` makes of moto's answer what is answered."""
+    """The proxy. `change` makes of moto's answer what is answered."""
 
     endpoint: str = ""
     change: Callable[[bytes], tuple[int, bytes]] = _as_it_is
