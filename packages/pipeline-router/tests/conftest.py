@@ -133,6 +133,8 @@ class RouterHarness:
         self.saves: list[Save] = []
         self.saves_at_once = True
         self.notes: list[str] = []
+        self.noted_requests: list[str] = []
+        """The requests that the notes are about, in the same order; empty: about none."""
         self.records: list[AuditEntry] = []
         self.fetched: list[FetchAudit] = []
         self.finished = False
@@ -172,8 +174,9 @@ class RouterHarness:
             case Save():
                 self.saves.append(command)
                 return [Saved()] if self.saves_at_once else []
-            case Note(_, text, arguments):
+            case Note(_, text, arguments, request):
                 self.notes.append(text % arguments)
+                self.noted_requests.append(request)
             case Record(entry):
                 self.records.append(entry)
             case FetchAudit():

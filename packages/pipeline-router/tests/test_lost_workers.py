@@ -100,6 +100,24 @@ def test_lost_too_often_is_510_and_says_how(harness: Any) -> None:
     assert not workers[2].jobs
 
 
+def test_what_goes_wrong_with_a_job_is_logged_with_its_id(harness: Any) -> None:
+    workers = [harness.worker(f"w{n}") for n in range(3)]
+    harness.ask("unlucky")
+    silence(harness, workers[0])
+    silence(harness, workers[1])
+    harness.ask("fine")
+    workers[2].finish()
+    harness.ask("not-set-up")
+    workers[2].finish(code=512)
+    noted = list(zip(harness.noted_requests, harness.notes, strict=True))
+    again, given_up = [note for request, note in noted if request == "unlucky"]
+    assert "it is done again" in again
+    assert "given up: 2 workers were lost" in given_up
+    (answered,) = [note for request, note in noted if request == "not-set-up"]
+    assert "answered 512" in answered
+    assert "fine" not in [request for request, _ in noted]
+
+
 def test_max_attempts_says_how_often(build: Any) -> None:
     harness = build(max_attempts=1)
     lost = harness.worker("lost")

@@ -68,6 +68,8 @@ class Note(Struct, frozen=True):
     level: Level
     text: str
     arguments: tuple[object, ...] = ()
+    request: str = ""
+    """The id of the request that it is about, if it is about one."""
 
 
 class Record(Struct, frozen=True):

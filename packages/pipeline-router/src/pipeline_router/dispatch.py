@@ -6,9 +6,9 @@ from collections.abc import Collection, Iterable
 from pipeline_protocol.channels import CHANNELS
 from pipeline_protocol.link import CancelJob, Job, Result, ResultAck
 from pipeline_protocol.monitor.histogram import SECONDS
-from pipeline_protocol.status import STATUSES
+from pipeline_protocol.status import STATUSES, Blame
 from pipeline_router import refusals
-from pipeline_router.commands import Command, SendReply, Tell
+from pipeline_router.commands import Command, Note, SendReply, Tell
 from pipeline_router.config import RouterOptions
 from pipeline_router.counters import OTHER_CODE, Counters
 from pipeline_router.inflight import Inflight
@@ -19,6 +19,7 @@ from pipeline_router.reply_cache import ReplyCache
 from pipeline_router.scheduler import ANY_LANE, Scheduler
 
 _STORED = frozenset(code for code, row in STATUSES.items() if row.stored)
+_PLATFORMS = frozenset(code for code, row in STATUSES.items() if row.blame is Blame.PLATFORM)
 
 
 class Dispatcher:
@@ -218,8 +219,11 @@ class Dispatcher:
                 held.alone = held.alone or suspect
                 held.lost += suspect
                 if held.lost >= self.options.max_attempts:
-                    self._refuse(held, refusals.worker_lost(held.lost, worker, attempt))
+                    why = refusals.worker_lost(held.lost, worker, attempt)
+                    self._note(held, "given up: %s", why.error)
+                    self._refuse(held, why)
                 else:
+                    self._note(held, "attempt %d ended with %s: it is done again", attempt, worker)
                     self.counters.sent_again[worker.channel] += 1
                     self.again(held, now)
             elif held is not None:
@@ -267,8 +271,16 @@ class Dispatcher:
         self._close(work, code, body)
         if work.inquiry is not None:
             self.answers.append((work.inquiry, body))
-        if work.key and code in _STORED:
-            self.stored.put(work.key, body, now + self.options.result_ttl_s)
+        if code in _STORED:
+            if work.key:
+                self.stored.put(work.key, body, now + self.options.result_ttl_s)
+        elif code in _PLATFORMS:
+            self._note(work, "%s answered %d: its log has more", work.worker, code)
+
+    def _note(self, work: Work, text: str, *arguments: object) -> None:
+        """Have a line about a job in the log; what is refused for want of room has none."""
+        request = work.name[2] if work.name else ""
+        self._out.append(Note("warning", text, arguments, request))
 
     def _refuse(self, work: Work, why: Refusal) -> None:
         if work.inquiry is None and why is not refusals.TAKEN_BACK:

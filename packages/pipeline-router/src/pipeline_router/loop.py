@@ -284,7 +284,8 @@ class RouterLoop:
             self._minters[sts].want(sts)
 
     def _note(self, command: Note) -> None:
-        _log.log(_LEVELS[command.level], command.text, *command.arguments)
+        about = {"request": command.request}
+        _log.log(_LEVELS[command.level], command.text, *command.arguments, extra=about)
 
     def _record(self, command: Record) -> None:
         self._helper.submit(self._append, command)
