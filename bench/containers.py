@@ -9,6 +9,7 @@ this process' and its children's, and that of the kernel's threads beside it. Ne
 
 import argparse
 import os
+import signal
 import subprocess
 import time
 from collections import defaultdict
@@ -111,6 +112,7 @@ class Bench:
                 bundle = self.bare.bundle()
                 self._settle()
                 seconds[name].append(timed(partial(run, bundle)))
+                self.bare.discard(bundle)
             for name, sandbox in self.sandboxes.items():
                 self._settle()
                 began = time.monotonic()
@@ -134,8 +136,10 @@ class Bench:
         for loops, at in LOOPS.items():
             self._loops("own", jobs, loops, at, self._run_own)
             for name, run in self.others.items():
-                bundles = iter([self.bare.bundle() for _ in range(jobs)])
-                self._loops(name, jobs, loops, at, partial(self._run_next, run, bundles))
+                bundles = [self.bare.bundle() for _ in range(jobs)]
+                self._loops(name, jobs, loops, at, partial(self._run_next, run, iter(bundles)))
+                for bundle in bundles:
+                    self.bare.discard(bundle)
             for name, sandbox in self.sandboxes.items():
                 self._loops(name, jobs, loops, at, partial(sandbox.run, self._job))
 
@@ -202,6 +206,7 @@ def main() -> None:
     options.add_argument("--jobs", type=int, default=12, help="of each side in each round")
     options.add_argument("--results", type=Path, default=report.RESULTS, help="folder")
     given = options.parse_args()
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # what is mounted does not stay
     runc = subprocess.run(["runc", "--version"], capture_output=True, text=True, check=True).stdout
     machine = report.machine() | {"runc": runc.split()[2]}
     with TemporaryDirectory(prefix="pipeline-bench-") as name:
