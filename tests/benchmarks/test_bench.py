@@ -41,6 +41,7 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     return found
 
 
+@pytest.mark.soak
 def test_what_keys_cost_is_measured(tmp_path: Path) -> None:
     command = [sys.executable, str(ROOT / "bench" / "router.py"), "--keys", "--rounds", "1"]
     subprocess.run(

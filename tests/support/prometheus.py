@@ -18,7 +18,7 @@ EVERY = "500ms"
 def in_seconds(rules: str) -> str:
     """Make every time of the rules short: what takes minutes there takes seconds."""
     rules = re.sub(r"for: \d+m", "for: 1s", rules)
-    rules = rules.replace("[5m]", "[5s]").replace("[30m]", "[60s]")
+    rules = rules.replace("[5m]", "[5s]").replace("30m", "60s")
     return re.sub(r"(_seconds\)) > \d+", r"\1 > 2", rules)
 
 
