@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from faults.waiting import await_that
 from support.bare import say
+from support.flaky_runtime import write_runtime
 from support.images import Image, Layer
 from support.processes import Machine, machine
-from support.prometheus import Prometheus, prometheus
+from support.prometheus import prometheus
 from support.tracks import make_repository, write_seed
 
 pytestmark = pytest.mark.e2e
@@ -23,14 +23,6 @@ TRACK = {"track_slug": "bash", "channel": "test_runners"}
 PASS = """\
 #!/bin/sh
 printf '{"version": 1, "status": "pass"}' > "$3results.json"
-"""
-FLAKY_RUNC = """\
-#!/bin/sh
-# The container runtime; but while ./broken is there it makes no containers.
-for step; do
-    [ "$step" != create ] || [ ! -e "${0%/*}/broken" ] || exit 1
-done
-exec runc "$@"
 """
 
 
@@ -49,15 +41,8 @@ def own(shared_folder: Path) -> Iterator[Machine]:
         subprocess.run(["umount", disk], check=True)
 
 
-def await_alert(watched: Prometheus, alert: str, *, fires: bool = True) -> None:
-    what = f"{alert} {'fires' if fires else 'is over'}"
-    await_that(lambda: (alert in watched.firing()) == fires, 60, what)
-
-
 def test_a_broken_host_a_full_disk_and_builds_that_fail(own: Machine, base_images: Path) -> None:
-    runtime = own.folder / "runtime"
-    runtime.write_text(FLAKY_RUNC)
-    runtime.chmod(0o755)
+    runtime = write_runtime(own.folder)
     make_repository(TOOL, own.folder / "repositories")
     layer = Layer().file("bin/sh", Path("/bin/busybox").read_bytes())
     layer.file("opt/test-runner/bin/run.sh", PASS)
@@ -78,14 +63,14 @@ def test_a_broken_host_a_full_disk_and_builds_that_fail(own: Machine, base_image
         assert good["status"]["code"] == 200, ask("deployment_check", **TRACK)
         (own.folder / "broken").touch()
         assert ask("test_solution", id="2", **run)["status"]["code"] == 512
-        await_alert(watched, "PipelineWorkerInTrouble")
+        watched.await_alert("PipelineWorkerInTrouble")
         filler = own.folder / "worker-1" / "filler"
         filler.mkdir()
         for number in range(11_000):
             (filler / str(number)).touch()
-        await_alert(watched, "PipelineDiskFull")
+        watched.await_alert("PipelineDiskFull")
         shutil.rmtree(filler)
-        await_alert(watched, "PipelineDiskFull", fires=False)
+        watched.await_alert("PipelineDiskFull", fires=False)
 
         own.worker("builder-1", "builders", "--base-images", str(base_images))
         registry = own.folder / "registry" / TOOL
@@ -94,4 +79,4 @@ def test_a_broken_host_a_full_disk_and_builds_that_fail(own: Machine, base_image
         for _ in range(3):
             built = ask("build_container", **TRACK, git_reference="master")
             assert built["status"]["code"] == 512, built
-        await_alert(watched, "PipelineBuildsFail")
+        watched.await_alert("PipelineBuildsFail")

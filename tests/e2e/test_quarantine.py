@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from support.bare import say
+from support.flaky_runtime import write_runtime
 from support.images import Image, Layer
 from support.pace import paced
 from support.processes import Machine, machine
@@ -19,14 +20,6 @@ PASS = """\
 #!/bin/sh
 printf '{"version": 1, "status": "pass"}' > "$3results.json"
 """
-FLAKY_RUNC = """\
-#!/bin/sh
-# The container runtime; but while ./broken is there it makes no containers.
-for step; do
-    [ "$step" != create ] || [ ! -e "${0%/*}/broken" ] || exit 1
-done
-exec runc "$@"
-"""
 
 
 @pytest.fixture
@@ -36,9 +29,7 @@ def own(shared_folder: Path) -> Iterator[Machine]:
 
 
 def test_a_broken_host_leaves_the_pool_and_says_why(own: Machine) -> None:
-    runtime = own.folder / "runtime"
-    runtime.write_text(FLAKY_RUNC)
-    runtime.chmod(0o755)
+    runtime = write_runtime(own.folder)
     seed = own.folder / "seed.yml"
     seed.write_text(SEED)
     layer = Layer().file("bin/sh", Path("/bin/busybox").read_bytes())

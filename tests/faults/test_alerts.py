@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from faults.history import Terms
 from faults.lab import HASTY_S, FaultLab
-from faults.waiting import again_and_again, await_that
+from faults.waiting import again_and_again
 from support.prometheus import RULES, Prometheus, in_seconds, prometheus
 
 from pipeline_protocol import status
@@ -26,11 +26,6 @@ def watched(lab: FaultLab, tmp_path: Path) -> Iterator[Prometheus]:
         yield own
 
 
-def await_alert(watched: Prometheus, alert: str, *, fires: bool = True) -> None:
-    what = f"{alert} {'fires' if fires else 'is over'}"
-    await_that(lambda: (alert in watched.firing()) == fires, 60, what)
-
-
 def test_nobody_serves_a_track_and_then_somebody_does(lab: FaultLab, watched: Prometheus) -> None:
     time.sleep(HASTY_S)  # until then workers of an earlier router may still come
     lab.terms = Terms(executions=1)
@@ -40,11 +35,11 @@ def test_nobody_serves_a_track_and_then_somebody_does(lab: FaultLab, watched: Pr
 
     group = lab.group(seats=8)
     with again_and_again(ask, every_s=0.1):
-        await_alert(watched, "PipelineNoReadySlot")
-        await_alert(watched, "PipelineRefusals")
+        watched.await_alert("PipelineNoReadySlot")
+        watched.await_alert("PipelineRefusals")
         lab.start_worker("worker-1")
-        await_alert(watched, "PipelineNoReadySlot", fires=False)
-        await_alert(watched, "PipelineRefusals", fires=False)
+        watched.await_alert("PipelineNoReadySlot", fires=False)
+        watched.await_alert("PipelineRefusals", fires=False)
     group.wait()
 
 
@@ -55,27 +50,27 @@ def test_jobs_wait_and_a_worker_is_lost(lab: FaultLab, watched: Prometheus) -> N
     group.ask(*lab.requests(4, "sleep 6"))
     lab.await_work_on("worker-2")
     lab.worker("worker-2").kill()
-    await_alert(watched, "PipelineJobsWait")
-    await_alert(watched, "PipelineWorkersMissing")
+    watched.await_alert("PipelineJobsWait")
+    watched.await_alert("PipelineWorkersMissing")
     lab.start_worker("worker-2")
-    await_alert(watched, "PipelineWorkersMissing", fires=False)
+    watched.await_alert("PipelineWorkersMissing", fires=False)
     group.wait()
-    await_alert(watched, "PipelineJobsWait", fires=False)
+    watched.await_alert("PipelineJobsWait", fires=False)
 
 
 def test_a_deploy_is_stuck_and_a_save_fails(lab: FaultLab, watched: Prometheus) -> None:
     lab.start_worker("worker-1")
     lab.deploy("broken-1")
-    await_alert(watched, "PipelineDeployStuck")
+    watched.await_alert("PipelineDeployStuck")
     lab.deploy("broken-1", "unload")
-    await_alert(watched, "PipelineDeployStuck", fires=False)
+    watched.await_alert("PipelineDeployStuck", fires=False)
     in_its_way = lab.config.with_name(f".{lab.config.name}.new")
     in_its_way.mkdir()
     assert lab.deploy("v2")["status"]["code"] == status.SETUP_FAILED
-    await_alert(watched, "PipelineSaveFailed")
+    watched.await_alert("PipelineSaveFailed")
     in_its_way.rmdir()
     assert lab.deploy("v2")["status"]["code"] == status.OK
-    await_alert(watched, "PipelineSaveFailed", fires=False)
+    watched.await_alert("PipelineSaveFailed", fires=False)
 
 
 @pytest.mark.soak
@@ -94,7 +89,7 @@ def test_a_router_that_stands_still_again_and_again(lab: FaultLab, watched: Prom
         again_and_again(lambda: group.ask(*lab.requests(200)), every_s=0.05),
         again_and_again(stand_still, every_s=0.2),
     ):
-        await_alert(watched, "PipelineLoopLag")
+        watched.await_alert("PipelineLoopLag")
 
 
 def test_the_times_of_all_rules_are_made_short() -> None:

@@ -8,6 +8,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+from faults.waiting import await_that
+
 from support.processes import Process
 from support.tracks import ROOT
 
@@ -35,6 +37,11 @@ class Prometheus:
         with urllib.request.urlopen(url, timeout=10) as answer:
             alerts = json.load(answer)["data"]["alerts"]
         return {one["labels"]["alertname"] for one in alerts if one["state"] == "firing"}
+
+    def await_alert(self, alert: str, *, fires: bool = True) -> None:
+        """Wait until an alert fires, or does not any more."""
+        what = f"{alert} {'fires' if fires else 'is over'}"
+        await_that(lambda: (alert in self.firing()) == fires, 60, what)
 
 
 @contextmanager
